@@ -6,3 +6,20 @@ Everything else (exp, log, means, distributions, walks, clustering) calls those 
 """
 
 __version__ = "0.1.0"
+
+from landform._metric import (
+    AbstractMetric as AbstractMetric,
+    christoffel as christoffel,
+    log_volume as log_volume,
+    metric_tensor as metric_tensor,
+    volume as volume,
+)
+from landform._results import ConvergenceError as ConvergenceError, Status as Status
+from landform.metrics.analytic import (
+    Euclidean as Euclidean,
+    PoincareHalfPlane as PoincareHalfPlane,
+    StereographicSphere as StereographicSphere,
+)
+from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
+from landform.metrics.local import LocalVariance as LocalVariance
+from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback

@@ -1,0 +1,257 @@
+"""The metric: a function from a point of a chart to a symmetric positive-definite matrix."""
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from landform._numerics import as_points, logdet_spd, precise, solve_spd
+from landform._typing import Array, Float, Matrix, Point, Scalar
+
+
+class EnergyTerms(NamedTuple):
+    """Derivatives of the kinetic form ``q(x, v) = vᵀ M(x) v`` at one point, all that solvers need."""
+
+    matrix: Matrix  # M(x)
+    gradient: Point  # ∇_x q
+    cross: Matrix  # ∂(M v)_i / ∂x_j
+    hessian: Matrix  # ∇²_x q
+
+
+class AbstractMetric(eqx.Module):
+    """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
+
+    A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. Everything
+    else here has a default by automatic differentiation, which a metric overrides only where it
+    knows something faster. Arrays are pytree leaves, so new data of one shape does not recompile.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, landform as lf
+    >>> class Polar(lf.AbstractMetric):
+    ...     def __call__(self, x):
+    ...         return jnp.diag(jnp.array([1.0, x[0] ** 2]))
+    >>> float(lf.volume(Polar(), [2.0, 0.3]))
+    2.0
+    """
+
+    @abc.abstractmethod
+    def __call__(self, x: Point) -> Matrix:
+        """The metric tensor M(x)."""
+
+    @property
+    def dim(self) -> int | None:
+        """Dimension of the chart, or None where any is accepted."""
+        return None
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the metric is the pull-back of Euclidean space by `embed` (enables chord energies)."""
+        return False
+
+    def embed(self, x: Point) -> Float[Array, " D"]:
+        """The map to Euclidean space whose pull-back this metric is; only where `embeds` is true."""
+        raise NotImplementedError(
+            f"{type(self).__name__} is not the pull-back of a known embedding"
+        )
+
+    def landmarks(self) -> Float[Array, "k d"] | None:
+        """Points of the chart where the manifold is supported, the nodes of graph starts; or None."""
+        return None
+
+    def inner(self, x: Point, v: Point, w: Point) -> Scalar:
+        """The inner product ``vᵀ M(x) w``."""
+        return v @ (self(x) @ w)
+
+    def log_volume(self, x: Point) -> Scalar:
+        """``log √det M(x)``, by Cholesky."""
+        return 0.5 * logdet_spd(self(x))
+
+    def acceleration(self, x: Point, v: Point) -> Point:
+        """The geodesic equation: ``M a = ½ ∇_x(vᵀ M v) − (∂_v M) v``."""
+        _, along = jax.jvp(lambda y: self(y) @ v, (x,), (v,))
+        gradient = jax.grad(lambda y: self.inner(y, v, v))(x)
+        return solve_spd(self(x), 0.5 * gradient - along)
+
+    def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
+        """M and the first and second derivatives of ``vᵀ M(x) v``; by forward over reverse mode."""
+
+        def first(y):
+            momentum, pull = jax.vjp(lambda u: self(u) @ v, y)
+            return momentum, pull(v)[0]
+
+        def both(y):
+            out = first(y)
+            return out, out
+
+        (cross, hessian), (_, gradient) = jax.jacfwd(both, has_aux=True)(x)
+        return EnergyTerms(self(x), gradient, cross, hessian)
+
+    def __add__(self, other: "AbstractMetric") -> "AbstractMetric":
+        from landform.metrics.compose import SumMetric
+
+        return SumMetric([self, other]) if isinstance(other, AbstractMetric) else NotImplemented
+
+    def __mul__(self, factor) -> "AbstractMetric":
+        from landform.metrics.compose import ScaledMetric
+
+        return NotImplemented if isinstance(factor, AbstractMetric) else ScaledMetric(self, factor)
+
+    __rmul__ = __mul__
+
+
+def check_metric(metric) -> AbstractMetric:
+    """Raise `TypeError` unless `metric` is an `AbstractMetric`."""
+    if not isinstance(metric, AbstractMetric):
+        raise TypeError(
+            f"metric must be a landform metric (an AbstractMetric), got {type(metric).__name__}; "
+            "wrap a decoder in lf.Pullback, or subclass lf.AbstractMetric"
+        )
+    return metric
+
+
+def check_dtype(metric: AbstractMetric, x: Array) -> Array:
+    """`x` in the common precision of the metric's arrays and its own."""
+    leaves = [a for a in jax.tree.leaves(metric) if eqx.is_inexact_array(a)]
+    return x.astype(jnp.result_type(x, *leaves))
+
+
+def christoffel(metric: AbstractMetric, x: Point) -> Float[Array, "d d d"]:
+    """Christoffel symbols ``Γ[k, i, j]`` of the second kind at one point.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    x
+        One point, shape ``(d,)``.
+
+    Returns
+    -------
+    Array of shape ``(d, d, d)``; ``Γ[k, i, j] = ½ M^{kl}(∂_i M_lj + ∂_j M_li − ∂_l M_ij)``.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> float(lf.christoffel(lf.PoincareHalfPlane(), [0.0, 2.0])[1, 0, 0])
+    0.5
+    """
+    return _christoffel(check_metric(metric), x)
+
+
+@precise
+def _christoffel(metric, x):
+    x = check_dtype(metric, as_points("x", x, metric.dim, ndim=(1,)))
+    return _christoffel_jit(metric, x)
+
+
+def christoffel_at(metric: AbstractMetric, x: Point) -> Float[Array, "d d d"]:
+    """`christoffel` without checks, for use inside `jit`."""
+    d_matrix = jax.jacfwd(metric)(x)  # [i, j, l] = ∂_l M_ij
+    first = 0.5 * (jnp.swapaxes(d_matrix, 1, 2) + d_matrix - jnp.moveaxis(d_matrix, 2, 0))
+    d = x.shape[0]
+    return solve_spd(metric(x), first.reshape(d, d * d)).reshape(d, d, d)
+
+
+_christoffel_jit = eqx.filter_jit(christoffel_at)
+
+
+@eqx.filter_jit
+def _tensor(metric, x):
+    return jax.vmap(metric)(x)
+
+
+@eqx.filter_jit
+def _log_volume(metric, x):
+    return jax.vmap(metric.log_volume)(x)
+
+
+def _batched(metric, x, function):
+    metric = check_metric(metric)
+    x = as_points("x", x, metric.dim, ndim=(1, 2, 3))
+    x = check_dtype(metric, x)
+    flat = function(metric, x.reshape(-1, x.shape[-1]))
+    return flat.reshape(x.shape[:-1] + flat.shape[1:])
+
+
+@precise
+def metric_tensor(metric: AbstractMetric, x) -> Float[Array, "*batch d d"]:
+    """The metric tensor M at a point or at many.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    x
+        Points of the chart, shape ``(d,)``, ``(n, d)`` or ``(m, n, d)``.
+
+    Returns
+    -------
+    Array of shape ``(..., d, d)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `metric` is not a metric, or `x` is not finite or of the wrong shape.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> lf.metric_tensor(lf.PoincareHalfPlane(), [0.0, 2.0]).tolist()
+    [[0.25, 0.0], [0.0, 0.25]]
+    """
+    return _batched(metric, x, _tensor)
+
+
+@precise
+def volume(metric: AbstractMetric, x) -> Float[Array, "*batch"]:
+    """The volume density √det M, the magnification factor of a generator.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    x
+        Points of the chart, shape ``(d,)``, ``(n, d)`` or ``(m, n, d)``.
+
+    Returns
+    -------
+    Array of shape ``(...)``; NaN where M is not positive definite.
+
+    See Also
+    --------
+    log_volume : the same in logarithms, for decoders with many outputs.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> float(lf.volume(lf.PoincareHalfPlane(), [0.0, 2.0]))
+    0.25
+    """
+    return jnp.exp(_batched(metric, x, _log_volume))
+
+
+@precise
+def log_volume(metric: AbstractMetric, x) -> Float[Array, "*batch"]:
+    """The logarithm of the volume density, ``log √det M``.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    x
+        Points of the chart, shape ``(d,)``, ``(n, d)`` or ``(m, n, d)``.
+
+    Returns
+    -------
+    Array of shape ``(...)``; NaN where M is not positive definite.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> float(lf.log_volume(lf.Euclidean(2), [3.0, 1.0]))
+    0.0
+    """
+    return _batched(metric, x, _log_volume)

@@ -1,0 +1,178 @@
+"""Numerical helpers with nothing geometric in them: precision scope, input checks, quadrature, SPD solves."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._typing import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def is_traced(*trees) -> bool:
+    """Whether any leaf is a JAX tracer, that is, whether we are inside a user's transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def precise(function: F) -> F:
+    """Run `function` in a scoped 64-bit mode unless it is called inside a user's transformation.
+
+    A NumPy user has float64 data and must not lose half of the digits because a global flag of JAX
+    is off; a JAX user who is already tracing has chosen a precision, which then rules.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        if is_traced(args, kwargs):
+            return function(*args, **kwargs)
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def as_floats(name: str, value) -> Array:
+    """`value` as a JAX array of floating point numbers; integers and lists become the widest float."""
+    if isinstance(value, jax.Array):
+        return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if hasattr(value, "toarray") or array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} must be an array of real numbers, got {type(value).__name__} ({array.dtype})"
+        )
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        array = array.astype(np.float64)
+    return jnp.asarray(array)
+
+
+def check_finite(name: str, value) -> None:
+    """Raise `ValueError` naming the argument if a concrete array has NaN or infinite entries."""
+    if is_traced(value):
+        return
+    finite = np.isfinite(np.asarray(value))
+    if not finite.all():
+        bad = int(finite.size - finite.sum())
+        raise ValueError(f"{name} has {bad} NaN or infinite value(s); remove or impute them first")
+
+
+def as_points(name: str, value, dim: int | None = None, *, ndim: tuple[int, ...] = (1, 2)) -> Array:
+    """Points of a chart as a floating array of shape ``(d,)`` or ``(n, d)``, checked.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not numeric.
+    ValueError
+        If the rank is not one of `ndim`, the last axis is not `dim`, or an entry is not finite.
+    """
+    points = as_floats(name, value)
+    wanted = " or ".join({1: "(d,)", 2: "(n, d)", 3: "(m, n, d)"}[k] for k in ndim)
+    if points.ndim not in ndim:
+        raise ValueError(f"{name} must have shape {wanted}, got {points.shape}")
+    if points.shape[-1] == 0 or (points.ndim == 2 and points.shape[0] == 0):
+        raise ValueError(f"{name} must not be empty, got shape {points.shape}")
+    if dim is not None and points.shape[-1] != dim:
+        raise ValueError(
+            f"{name} must have {dim} coordinate(s) to match the metric, got shape {points.shape}"
+        )
+    check_finite(name, points)
+    return points
+
+
+def as_positive(name: str, value) -> Array:
+    """A positive finite scalar as a floating array."""
+    scalar = as_floats(name, value)
+    if scalar.ndim != 0:
+        raise ValueError(f"{name} must be a single number, got shape {scalar.shape}")
+    if not is_traced(scalar) and not (np.isfinite(np.asarray(scalar)) and float(scalar) > 0):
+        raise ValueError(f"{name} must be positive and finite, got {float(scalar)}")
+    return scalar
+
+
+def promote(*trees):
+    """Cast the floating leaves of several trees to their common dtype."""
+    leaves = [x for x in jax.tree.leaves(trees) if eqx.is_inexact_array(x)]
+    dtype = jnp.result_type(*leaves) if leaves else jnp.result_type(float)
+
+    def cast(leaf):
+        return (
+            leaf.astype(dtype)
+            if eqx.is_inexact_array(leaf) and not jnp.iscomplexobj(leaf)
+            else leaf
+        )
+
+    out = jax.tree.map(cast, trees)
+    return out if len(trees) > 1 else out[0]
+
+
+def symmetrize(matrix: Array) -> Array:
+    """The symmetric part of a matrix, or of a batch of them."""
+    return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+
+
+def solve_spd(matrix: Array, rhs: Array) -> Array:
+    """Solve ``matrix @ out = rhs`` for a symmetric positive-definite matrix; NaN when it is not."""
+    factor = jnp.linalg.cholesky(matrix)
+    vector = rhs.ndim == matrix.ndim - 1
+    columns = rhs[..., None] if vector else rhs
+    half = jax.lax.linalg.triangular_solve(factor, columns, left_side=True, lower=True)
+    out = jax.lax.linalg.triangular_solve(
+        factor, half, left_side=True, lower=True, transpose_a=True
+    )
+    return out[..., 0] if vector else out
+
+
+def logdet_spd(matrix: Array) -> Array:
+    """Log-determinant of a symmetric positive-definite matrix by Cholesky; NaN when it is not."""
+    factor = jnp.linalg.cholesky(matrix)
+    return 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
+
+
+@functools.cache
+def lobatto(degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss–Lobatto–Legendre rule on [0, 1] with ``degree + 1`` nodes.
+
+    Returns
+    -------
+    nodes, weights, derivative
+        The nodes; the quadrature weights (exact to polynomial degree ``2 * degree - 1``); and the
+        matrix ``D`` with ``(D @ f)_i = f'(nodes_i)`` for the interpolating polynomial.
+    """
+    legendre = np.polynomial.legendre.Legendre.basis(degree)
+    inner = np.sort(legendre.deriv().roots().real)
+    x = np.concatenate([[-1.0], inner, [1.0]])
+    values = legendre(x)
+    weights = 2.0 / (degree * (degree + 1) * values**2)
+    difference = x[:, None] - x[None, :] + np.eye(degree + 1)
+    derivative = values[:, None] / values[None, :] / difference
+    np.fill_diagonal(derivative, 0.0)
+    derivative[0, 0], derivative[-1, -1] = -degree * (degree + 1) / 4, degree * (degree + 1) / 4
+    return 0.5 * (x + 1.0), 0.5 * weights, 2.0 * derivative
+
+
+@functools.cache
+def gauss(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss–Legendre nodes and weights on [0, 1]."""
+    x, w = np.polynomial.legendre.leggauss(order)
+    return 0.5 * (x + 1.0), 0.5 * w
+
+
+def lagrange_matrix(nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Matrix that interpolates values at `nodes` to `points` by the Lagrange polynomial."""
+    weights = np.array([1.0 / np.prod(np.delete(x - nodes, j)) for j, x in enumerate(nodes)])
+    difference = points[:, None] - nodes[None, :]
+    exact = np.isclose(difference, 0.0, atol=1e-15)
+    safe = np.where(exact, 1.0, difference)
+    terms = weights / safe
+    rows = terms / terms.sum(axis=1, keepdims=True)
+    hit = exact.any(axis=1)
+    rows[hit] = exact[hit]
+    return rows

@@ -1,0 +1,202 @@
+"""Metrics that a generator induces on its latent space."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from landform._metric import AbstractMetric, check_dtype
+from landform._numerics import as_points, precise, solve_spd
+from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
+
+
+def flatten_output(output) -> Float[Array, " D"]:
+    """All arrays of a generator's output as one vector."""
+    leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(output)]
+    return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
+
+
+def check_generator(name: str, f) -> Callable:
+    """Raise `TypeError` unless `f` can be called."""
+    if not callable(f):
+        raise TypeError(f"{name} must be a callable of one latent point, got {type(f).__name__}")
+    return f
+
+
+def _as_landmarks(points):
+    return None if points is None else as_points("landmarks", points, ndim=(2,))
+
+
+class AbstractEmbedded(AbstractMetric):
+    """A metric that is the pull-back of Euclidean space by `embed`: M = JᵀJ."""
+
+    @property
+    def embeds(self) -> bool:
+        """True: chord energies are available."""
+        return True
+
+    def __call__(self, x: Point) -> Matrix:
+        """JᵀJ with the Jacobian by forward mode, one pass per latent dimension."""
+        jacobian = jax.jacfwd(self.embed)(x)
+        return jacobian.T @ jacobian
+
+    def inner(self, x: Point, v: Point, w: Point):
+        """``(J v) · (J w)``, without the Jacobian."""
+        push = lambda u: jax.jvp(self.embed, (x,), (u,))[1]  # noqa: E731
+        return push(v) @ push(w)
+
+    def acceleration(self, x: Point, v: Point) -> Point:
+        """``−M⁻¹ Jᵀ D²f[v, v]``, the geodesic equation of an induced metric."""
+
+        def push(y):
+            return jax.jvp(self.embed, (y,), (v,))[1]
+
+        _, bend = jax.jvp(push, (x,), (v,))
+        jacobian = jax.jacfwd(self.embed)(x)
+        return -solve_spd(jacobian.T @ jacobian, jacobian.T @ bend)
+
+
+class Pullback(AbstractEmbedded):
+    """The metric that a deterministic generator induces on its latent space, M(z) = JᵀJ.
+
+    Parameters
+    ----------
+    f
+        A differentiable function of one latent point, ``(d,)`` to an array (or a tuple of arrays) of
+        any shape. Pass an Equinox module, or another pytree, to keep its weights as leaves.
+    landmarks
+        Optional points of the latent space where the data live, shape ``(k, d)``: encoded data, say.
+        Geodesics then also start from a path through them.
+
+    Raises
+    ------
+    TypeError
+        If `f` is not callable.
+
+    Notes
+    -----
+    One evaluation costs d forward passes of derivatives. `f` must be twice differentiable; with
+    ReLU the metric jumps and the geodesic equation has no meaning (math of arXiv:1710.11379, §2).
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, landform as lf
+    >>> metric = lf.Pullback(lambda z: jnp.array([2.0 * z[0], z[1], 0.0]))
+    >>> lf.metric_tensor(metric, [0.3, 0.4]).tolist()
+    [[4.0, 0.0], [0.0, 1.0]]
+    """
+
+    f: Callable
+    points: Float[Array, "k d"] | None
+
+    @precise
+    def __init__(self, f: Callable, *, landmarks=None):
+        self.f = check_generator("f", f)
+        self.points = _as_landmarks(landmarks)
+
+    def embed(self, x: Point) -> Float[Array, " D"]:
+        """The generator's output as one vector."""
+        return flatten_output(self.f(x))
+
+    def landmarks(self) -> Float[Array, "k d"] | None:
+        """The landmarks given at construction."""
+        return self.points
+
+
+class ExpectedPullback(AbstractEmbedded):
+    """The expected metric of a stochastic generator f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
+
+    ``E[M] = J_μᵀ J_μ + J_σᵀ J_σ``, which is the pull-back of z ↦ (μ(z), σ(z)). The metric of a
+    random generator is itself random; its variance vanishes as the number of outputs grows.
+
+    Parameters
+    ----------
+    mean
+        μ, a function of one latent point ``(d,)``; or, when `std` is None, a function that returns
+        the pair (μ(z), σ(z)).
+    std
+        σ, a function of one latent point with outputs of the same size as μ's. It must grow away
+        from the data, or geodesics will take short cuts through empty space: see `RBFPrecision`.
+    landmarks
+        Optional points of the latent space where the data live, shape ``(k, d)``.
+
+    Raises
+    ------
+    TypeError
+        If `mean` or `std` is not callable.
+
+    Notes
+    -----
+    Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, landform as lf
+    >>> metric = lf.ExpectedPullback(lambda z: z, lambda z: 3.0 * z)
+    >>> lf.metric_tensor(metric, [0.3, 0.4]).tolist()
+    [[10.0, 0.0], [0.0, 10.0]]
+    """
+
+    mean: Callable
+    std: Callable | None
+    points: Float[Array, "k d"] | None
+
+    @precise
+    def __init__(self, mean: Callable, std: Callable | None = None, *, landmarks=None):
+        self.mean = check_generator("mean", mean)
+        self.std = None if std is None else check_generator("std", std)
+        self.points = _as_landmarks(landmarks)
+
+    def moments(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+        """μ(z) and σ(z), each as one vector."""
+        if self.std is not None:
+            mean, std = flatten_output(self.mean(z)), flatten_output(self.std(z))
+        else:
+            output = self.mean(z)
+            if not isinstance(output, tuple | list) or len(output) != 2:
+                raise ValueError("mean must return the pair (mean, std) when std is not given")
+            mean, std = flatten_output(output[0]), flatten_output(output[1])
+        if mean.shape != std.shape:
+            raise ValueError(
+                f"mean and std must have the same number of outputs, got {mean.size} and {std.size}"
+            )
+        return mean, std
+
+    def embed(self, x: Point) -> Float[Array, " 2*D"]:
+        """(μ(z), σ(z)) as one vector."""
+        return jnp.concatenate(self.moments(x))
+
+    def landmarks(self) -> Float[Array, "k d"] | None:
+        """The landmarks given at construction."""
+        return self.points
+
+    @precise
+    def deviation(self, z) -> Float[Array, "*batch"]:
+        """Mean standard deviation of the generator's outputs at ``(d,)`` or ``(n, d)`` points.
+
+        Low where the generator has seen data, high elsewhere.
+        """
+        z = check_dtype(self, as_points("z", z))
+        one = lambda point: jnp.mean(self.moments(point)[1])  # noqa: E731
+        return one(z) if z.ndim == 1 else jax.vmap(one)(z)
+
+    def sample(self, key: PRNGKeyArray, z: Point) -> Pullback:
+        """One draw of the random metric: the pull-back of μ + σ ⊙ ε for one fixed ε.
+
+        `z` is any latent point; it only tells the number of outputs.
+        """
+        size = jax.eval_shape(lambda point: self.moments(point)[0], z).shape[0]
+        noise = jax.random.normal(key, (size,))
+        return Pullback(_Realisation(self, noise), landmarks=self.points)
+
+
+class _Realisation(eqx.Module):
+    """The generator with its noise fixed."""
+
+    metric: ExpectedPullback
+    noise: Float[Array, " D"]
+
+    def __call__(self, z):
+        mean, std = self.metric.moments(z)
+        return mean + std * self.noise
