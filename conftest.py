@@ -1,0 +1,27 @@
+"""Doctests of the package run as a user would run them: JAX's 64-bit flag off, seeds fixed."""
+
+import importlib.util
+import os
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+_NEEDS = {"panel": "src/landform/explorer/*.py", "dask": "src/landform/scale.py"}
+collect_ignore_glob = [
+    path for package, path in _NEEDS.items() if importlib.util.find_spec(package) is None
+]
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user_runs_it(request):
+    """Doctests see JAX's default precision, whatever the tests in this process have asked for."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    import jax
+    import numpy as np
+
+    np.random.seed(0)
+    with jax.enable_x64(False):
+        yield

@@ -1,0 +1,68 @@
+"""What all tests share: double precision, fixed seeds, and the reasons for which a test is skipped."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+
+hypothesis.settings.register_profile(
+    "fixed", derandomize=True, database=None, deadline=None, max_examples=25
+)
+hypothesis.settings.load_profile("fixed")
+
+DATA = os.environ.get("LANDFORM_DATA")
+
+
+def pytest_configure(config):
+    """Keep compiled programs between runs, one folder a worker: JAX writes its entries in place."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = config.rootpath / ".cache" / "jax" / worker
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what this machine cannot run, and say why."""
+    absent = {}
+    if importlib.util.find_spec("torch") is None:
+        absent["torch"] = "torch is not installed: pip install 'landform[torch]'"
+    if DATA is None:
+        absent["data"] = "LANDFORM_DATA does not name the folder with the data sets"
+    elif not Path(DATA).is_dir():
+        absent["data"] = f"LANDFORM_DATA names {DATA}, which is not a folder"
+    for item in items:
+        for marker, reason in absent.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    """Nothing should draw from NumPy's global state; what does so is at least repeatable."""
+    np.random.seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A NumPy generator with a fixed seed, new for each test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A JAX key with a fixed seed."""
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with the data sets; only for tests marked `data`."""
+    if DATA is None:
+        pytest.skip("LANDFORM_DATA does not name the folder with the data sets")
+    return Path(DATA)
