@@ -1,0 +1,38 @@
+"""The table from an ATen operation's name to its JAX form, and the list of those that are not smooth."""
+
+from collections.abc import Callable
+from typing import Any
+
+OPERATIONS: dict[str, Callable[..., Any]] = {}
+"""Name with overload (``"add.Tensor"``) to function; arguments are in ATen's order and names."""
+
+BENDS: set[str] = set()
+"""Operations with a jump in their value, first or second derivative when they act on the latent point."""
+
+
+def register(*names: str, bends: bool = False):
+    """Enter a function in the table under one or several names; `bends` marks it as not smooth."""
+
+    def enter(function):
+        for name in names:
+            if name in OPERATIONS:
+                raise ValueError(f"operation {name} is defined twice")
+            OPERATIONS[name] = function
+            if bends:
+                BENDS.add(name)
+        return function
+
+    return enter
+
+
+def register_unary(table: dict[str, Callable[..., Any]], *, bends: bool = False) -> None:
+    """Enter functions of one tensor under ``name.default``."""
+    for name, function in table.items():
+        register(f"{name}.default", bends=bends)(function)
+
+
+def tuple_of(value, n: int) -> tuple[int, ...]:
+    """ATen's convention for sizes: one number (or a list of one) stands for all `n` axes."""
+    if isinstance(value, list | tuple):
+        return tuple(value) * n if len(value) == 1 else tuple(value)
+    return (value,) * n

@@ -1,0 +1,188 @@
+"""Tensor programs: a decoder's graph as JSON text, its weights as leaves, and the interpreter that runs it."""
+
+import functools
+import json
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._numerics import is_traced, precise
+from landform._typing import Array, Float
+from landform.interop._aten import OPERATIONS
+
+
+class Node(NamedTuple):
+    """One operation of a program: its name, its arguments and the dtypes of what it returns."""
+
+    operation: str
+    args: list
+    kwargs: dict
+    dtypes: list
+
+
+class Plan(NamedTuple):
+    """A parsed program; see `TorchDecoder.program` for the text it comes from."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple
+    names: tuple[str, ...]
+    kinks: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=256)
+def parse(text: str) -> Plan:
+    """Parse the text of a program once; JSON keeps it hashable, comparable and safe to store in a file."""
+    raw = json.loads(text)
+    nodes = tuple(Node(*node) for node in raw["nodes"])
+    missing = sorted({node.operation for node in nodes} - OPERATIONS.keys())
+    if missing:
+        raise ValueError(f"this program needs operations unknown to this version: {', '.join(missing)}")
+    return Plan(
+        dtype=raw["dtype"],
+        shape=tuple(raw["shape"]),
+        nodes=nodes,
+        outputs=tuple(raw["outputs"]),
+        names=tuple(raw["names"]),
+        kinks=tuple(raw["kinks"]),
+    )
+
+
+def _resolve(item: Any, values: list, parameters: dict, buffers: dict) -> Any:
+    if isinstance(item, list):
+        return [_resolve(x, values, parameters, buffers) for x in item]
+    if not isinstance(item, dict):
+        return item
+    ((kind, key),) = item.items()
+    if kind == "value":
+        return values[key]
+    if kind == "parameter":
+        return parameters[key]
+    if kind == "buffer":
+        return buffers[key]
+    return float(key)  # "float": the numbers that JSON has no word for
+
+
+def _settle(value: Any, dtypes: list, cast) -> Any:
+    if isinstance(value, list | tuple):
+        return [_settle(v, [d], cast) for v, d in zip(value, dtypes, strict=False)]
+    return cast(jnp.asarray(value), dtypes[0]) if dtypes[0] is not None else value
+
+
+def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | tuple[Array, ...]:
+    """Run a program at one point.
+
+    Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants come
+    out bit for bit, except that the module's own floating dtype stands for the wider of that and the
+    dtype of `z`: a float32 decoder evaluated at float64 points works in float64 throughout.
+    """
+    main = jnp.dtype(plan.dtype)
+    run = jax.dtypes.canonicalize_dtype(jnp.promote_types(z.dtype, main))
+    complex_main = jnp.promote_types(main, jnp.complex64)
+
+    def cast(x, recorded):
+        wanted = jnp.dtype(recorded)
+        if wanted == main:
+            wanted = run
+        elif wanted == complex_main:
+            wanted = jnp.promote_types(run, jnp.complex64)
+        wanted = jax.dtypes.canonicalize_dtype(wanted)
+        return x if x.dtype == wanted else x.astype(wanted)
+
+    parameters = {name: cast(leaf, leaf.dtype) for name, leaf in parameters.items()}
+    buffers = {name: cast(leaf, leaf.dtype) for name, leaf in buffers.items()}
+    values: list = [z.astype(run).reshape((1, *plan.shape))]
+    for node in plan.nodes:
+        args = _resolve(node.args, values, parameters, buffers)
+        kwargs = {k: _resolve(v, values, parameters, buffers) for k, v in node.kwargs.items()}
+        values.append(_settle(OPERATIONS[node.operation](*args, **kwargs), node.dtypes, cast))
+    heads = tuple(_resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs)
+    return heads if len(heads) > 1 else heads[0]
+
+
+class TorchDecoder(eqx.Module):
+    """A PyTorch module as a pure JAX function of one latent point, made by `landform.from_torch`.
+
+    The weights are leaves of the pytree, so they can be trained, vmapped over (ensembles) or swapped;
+    the graph is one static JSON string. Torch is not needed to call, save or load it.
+
+    Attributes
+    ----------
+    parameters : dict of str to array
+        The module's parameters under their torch names (those that the graph uses).
+    buffers : dict of str to array
+        Running statistics and constants, not meant to be trained.
+    program : str
+        The graph: ``{"dtype", "shape", "nodes", "outputs", "names", "kinks"}`` as JSON. The only static field.
+    """
+
+    parameters: dict[str, Array]
+    buffers: dict[str, Array]
+    program: str = eqx.field(static=True)
+
+    def __check_init__(self):
+        parse(self.program)
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent coordinates d."""
+        return math.prod(parse(self.program).shape)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """One name for each head: dictionary keys, fields or distribution parameters, else ``"0"``, ``"1"``, …"""
+        return parse(self.program).names
+
+    @property
+    def kinks(self) -> tuple[str, ...]:
+        """The operations of the graph that are not twice differentiable everywhere, such as ``"relu"``."""
+        return parse(self.program).kinks
+
+    def __repr__(self) -> str:
+        plan = parse(self.program)
+        count = sum(int(np.prod(p.shape)) for p in self.parameters.values() if hasattr(p, "shape"))
+        heads = ", ".join(plan.names)
+        return (
+            f"TorchDecoder(latent_dim={self.latent_dim}, heads=({heads}), dtype={plan.dtype}, "
+            f"parameters={count}, operations={len(plan.nodes)})"
+        )
+
+    @precise
+    def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
+        """Decode one latent point.
+
+        Parameters
+        ----------
+        z : array, shape (d,)
+            The point. Use `jax.vmap` for a batch.
+
+        Returns
+        -------
+        array of shape (D,), or a tuple of such for several heads.
+
+        Raises
+        ------
+        ValueError
+            If `z` is not one point of the right dimension.
+        """
+        z = jnp.asarray(z)
+        if z.shape != (self.latent_dim,):
+            hint = "; use jax.vmap for a batch" if z.ndim == 2 and z.shape[1] == self.latent_dim else ""
+            raise ValueError(f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}")
+        if is_traced(self, z):
+            return _run(self, z)
+        return _run_compiled(self, z)
+
+
+def _run(decoder: TorchDecoder, z: Array) -> Array | tuple[Array, ...]:
+    if not jnp.issubdtype(z.dtype, jnp.floating):
+        z = z.astype(jnp.result_type(float))
+    return interpret(parse(decoder.program), decoder.parameters, decoder.buffers, z)
+
+
+_run_compiled = jax.jit(_run)

@@ -1,0 +1,222 @@
+"""Networks of one point: multi-layer perceptrons, convolutions, and the smooth activations they may use."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from landform._typing import Array, Float, PRNGKeyArray
+
+SMOOTH = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "sin": jnp.sin,
+}
+_KINKED = {
+    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "crelu", "threshold",
+    "hardtanh", "hard_tanh", "hardsigmoid", "hard_sigmoid", "hardswish", "hard_swish", "hard_silu",
+    "hardshrink", "softshrink", "tanhshrink", "softsign", "soft_sign", "abs",
+}  # fmt: skip
+_KERNEL = 4
+
+
+def check_activation(name: str, value) -> str:
+    """The name of a smooth activation; `ValueError` with the reason for one with a kink."""
+    choices = ", ".join(SMOOTH)
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be the name of a smooth activation ({choices}), "
+            f"got {type(value).__name__}; names can be saved with the model, functions cannot"
+        )
+    key = value.lower().replace("-", "_")
+    if key in _KINKED and key not in SMOOTH:
+        raise ValueError(
+            f"{name} must be twice differentiable, and {value!r} is not: the metric of the decoder "
+            f"would jump and its geodesics would have no meaning; use one of {choices}"
+        )
+    if key not in SMOOTH:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+    return key
+
+
+def _glorot(key, shape, fan_in: int, fan_out: int) -> Array:
+    bound = math.sqrt(6.0 / (fan_in + fan_out))
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+class MLP(eqx.Module):
+    """A multi-layer perceptron of one point, linear in its last layer.
+
+    Parameters
+    ----------
+    key
+        Key of the initial weights (Glorot uniform; biases zero).
+    sizes
+        Widths of all layers, input and output included; two of them make an affine map.
+    activation
+        Name of a smooth activation.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from landform.models import MLP
+    >>> MLP(jax.random.key(0), (2, 8, 5))(jnp.zeros(2)).tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+
+    weights: tuple[Float[Array, "out in"], ...]
+    biases: tuple[Float[Array, " out"], ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, sizes, activation: str = "tanh"):
+        keys = jax.random.split(key, len(sizes) - 1)
+        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = tuple(_glorot(k, (o, i), i, o) for k, (i, o) in zip(keys, pairs, strict=True))
+        self.biases = tuple(jnp.zeros(o) for _, o in pairs)
+        self.activation = check_activation("activation", activation)
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        activation = SMOOTH[self.activation]
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = activation(weight @ x + bias)
+        return self.weights[-1] @ x + self.biases[-1]
+
+
+def halved(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
+    """Image sizes from the full one down to the coarsest, each half of the last, rounded up."""
+    sizes = [size]
+    for _ in range(times):
+        h, w = sizes[-1]
+        sizes.append((-(-h // 2), -(-w // 2)))
+    return sizes
+
+
+def down(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"]) -> Array:
+    """Convolution with stride two; any size h becomes ceil(h / 2)."""
+    pads = []
+    for size in image.shape[1:]:
+        total = max(2 * (-(-size // 2) - 1) + weight.shape[-1] - size, 0)
+        pads.append((total // 2, total - total // 2))
+    return jax.lax.conv_general_dilated(image[None], weight, (2, 2), pads)[0]
+
+
+def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) -> Array:
+    """Transposed convolution with stride two to the image `size` given, the mirror of `down`."""
+    kernel = weight.shape[-1]
+    pads = []
+    for small, large in zip(image.shape[1:], size, strict=True):
+        total = large - (2 * small - 1) + kernel - 1
+        pads.append((total - total // 2, total // 2))
+    return jax.lax.conv_general_dilated(image[None], weight, (1, 1), pads, lhs_dilation=(2, 2))[0]
+
+
+class ConvDown(eqx.Module):
+    """An image as a flat vector to a vector: strided convolutions, then an affine map.
+
+    Parameters
+    ----------
+    key
+        Key of the initial weights.
+    shape
+        Height, width and channels of the image.
+    channels
+        Channels after each convolution; each halves height and width (rounded up).
+    out_size
+        Size of the output.
+    activation
+        Name of a smooth activation.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from landform.models import ConvDown
+    >>> ConvDown(jax.random.key(0), (7, 5, 1), (4, 8), 3)(jnp.zeros(35)).shape
+    (3,)
+    """
+
+    filters: tuple[Float[Array, "out in k k"], ...]
+    biases: tuple[Float[Array, " out"], ...]
+    head: MLP
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, shape, channels, out_size: int, activation="tanh"):
+        height, width, depth = (int(s) for s in shape)
+        keys = jax.random.split(key, len(channels) + 1)
+        pairs = list(zip((depth, *channels[:-1]), channels, strict=True))
+        area = _KERNEL**2
+        self.filters = tuple(
+            _glorot(k, (o, i, _KERNEL, _KERNEL), i * area, o * area / 4)
+            for k, (i, o) in zip(keys, pairs, strict=False)
+        )
+        self.biases = tuple(jnp.zeros(o) for _, o in pairs)
+        h, w = halved((height, width), len(channels))[-1]
+        self.head = MLP(keys[-1], (channels[-1] * h * w, out_size), activation)
+        self.shape = (height, width, depth)
+        self.activation = check_activation("activation", activation)
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        activation = SMOOTH[self.activation]
+        image = jnp.moveaxis(x.reshape(self.shape), -1, 0)
+        for weight, bias in zip(self.filters, self.biases, strict=True):
+            image = activation(down(weight, image) + bias[:, None, None])
+        return self.head(image.ravel())
+
+
+class ConvUp(eqx.Module):
+    """A vector to an image as a flat vector: an affine map, then transposed convolutions.
+
+    Parameters
+    ----------
+    key
+        Key of the initial weights.
+    in_size
+        Size of the input.
+    channels
+        Channels before each transposed convolution; each doubles height and width.
+    shape
+        Height, width and channels of the image, of any size.
+    activation
+        Name of a smooth activation; the last layer has none.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from landform.models import ConvUp
+    >>> ConvUp(jax.random.key(0), 2, (8, 4), (7, 5, 1))(jnp.zeros(2)).shape
+    (35,)
+    """
+
+    stem: MLP
+    filters: tuple[Float[Array, "out in k k"], ...]
+    biases: tuple[Float[Array, " out"], ...]
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, in_size: int, channels, shape, activation="tanh"):
+        height, width, depth = (int(s) for s in shape)
+        keys = jax.random.split(key, len(channels) + 1)
+        pairs = list(zip(channels, (*channels[1:], depth), strict=True))
+        area = _KERNEL**2
+        h, w = halved((height, width), len(channels))[-1]
+        self.stem = MLP(keys[0], (in_size, channels[0] * h * w), activation)
+        self.filters = tuple(
+            _glorot(k, (o, i, _KERNEL, _KERNEL), i * area / 4, o * area)
+            for k, (i, o) in zip(keys[1:], pairs, strict=True)
+        )
+        self.biases = tuple(jnp.zeros(o) for _, o in pairs)
+        self.shape = (height, width, depth)
+        self.activation = check_activation("activation", activation)
+
+    def __call__(self, z: Float[Array, " in"]) -> Float[Array, " out"]:
+        activation = SMOOTH[self.activation]
+        sizes = halved(self.shape[:2], len(self.filters))[::-1]
+        image = self.stem(z).reshape(self.filters[0].shape[1], *sizes[0])
+        for weight, bias, size in zip(self.filters, self.biases, sizes[1:], strict=True):
+            image = up(weight, activation(image), size) + bias[:, None, None]
+        return jnp.moveaxis(image, 0, -1).ravel()

@@ -1,0 +1,144 @@
+"""Geodesics as minimisers of the discrete energy, by damped Newton steps in lanes."""
+
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from landform._results import Status
+from landform._typing import Array, Float, Int
+from landform.solvers.driver import AbstractMethod
+from landform.solvers.elements import (
+    Assembly,
+    Rule,
+    assemble_chord,
+    assemble_metric,
+    solve_newton,
+)
+
+Model = Literal["newton", "gauss-newton", "georce"]
+
+_GIVE_UP = 1e10  # damping beyond which no step can lower the energy
+_ARMIJO = 1e-4  # share of the predicted decrease that a step must bring
+
+
+class _State(NamedTuple):
+    candidate: Float[Array, "T1 d"]
+    curve: Float[Array, "T1 d"]  # the best curve so far
+    accepted: Assembly
+    damping: Float[Array, ""]
+    predicted: Float[Array, ""]  # decrease of the energy the candidate should bring
+    decrement: Float[Array, ""]  # relative Newton decrement at the best curve
+    iterations: Int[Array, ""]
+    status: Int[Array, ""]
+    running: Array
+
+
+class EnergyOutcome(NamedTuple):
+    """What the energy method leaves of one problem."""
+
+    curve: Float[Array, "T1 d"]
+    energy: Float[Array, ""]
+    decrement: Float[Array, ""]
+    iterations: Int[Array, ""]
+    status: Int[Array, ""]
+
+
+class EnergyMethod(AbstractMethod):
+    """Damped Newton on the energy: one evaluation an iteration, accept the step or shorten it.
+
+    The step solves ``((1 + λ) K + S) u = −g`` where K is the positive-definite part of the second
+    derivative and S the rest. λ = 0 is Newton's method; as λ grows the step turns into a short one
+    of the Gauss–Newton (chord energy) or GEORCE (metric) method, which always descends.
+    """
+
+    rule: Rule = eqx.field(static=True)
+    chord: bool = eqx.field(static=True)
+    second_order: bool = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    tolerance: float = eqx.field(static=True)
+
+    def init(self, args, problem):
+        """From a start curve; nothing is evaluated yet."""
+        x = problem
+        n = (self.rule.degree + 1) * x.shape[1]
+        m, dtype = self.rule.elements, x.dtype
+        blank = Assembly(
+            jnp.asarray(jnp.inf, dtype),
+            jnp.zeros((m, n), dtype),
+            jnp.zeros((m, n, n), dtype),
+            jnp.zeros((m, n, n), dtype),
+        )
+        zero = jnp.zeros((), dtype)
+        return _State(
+            x, x, blank, zero, zero, jnp.asarray(jnp.inf, dtype),
+            jnp.asarray(0), jnp.asarray(int(Status.MAX_STEPS)), jnp.asarray(True),
+        )
+
+    def step(self, args, state):
+        """Evaluate the candidate, accept or shorten, and propose the next."""
+        metric = args
+        assemble = assemble_chord if self.chord else assemble_metric
+        fresh = assemble(metric, self.rule, state.candidate, self.second_order)
+        finite = jnp.isfinite(fresh.energy) & (fresh.energy >= 0)
+        first = state.iterations == 0
+        gained = state.accepted.energy - fresh.energy
+        enough = first | (gained >= _ARMIJO * state.predicted)
+        accept = finite & enough
+        kept = jax.tree.map(lambda a, b: jnp.where(accept, a, b), fresh, state.accepted)
+        curve = jnp.where(accept, state.candidate, state.curve)
+        well = accept & (first | (gained >= 0.5 * state.predicted))
+        eased = jnp.where(state.damping > 0.02, 0.25 * state.damping, 0.0)
+        damping = jnp.where(well, eased, state.damping)
+        damping = jnp.where(accept, damping, 4.0 * state.damping + 0.25)
+
+        newton = solve_newton(
+            self.rule, (1.0 + damping) * kept.stiffness + kept.bend, kept.gradient
+        )
+        tiny = jnp.finfo(curve.dtype).tiny
+        relative = newton.decrement / (2.0 * kept.energy + tiny)
+        converged = newton.positive & (relative * (1.0 + damping) <= self._tolerance(curve.dtype))
+        usable = newton.positive & jnp.all(jnp.isfinite(newton.step))
+        move = jnp.where(usable, newton.step, 0.0)
+        # Not positive definite: evaluate nothing new of use, but damp and try again.
+        damping = jnp.where(usable, damping, 4.0 * damping + 0.25)
+        bad_start = first & ~finite
+        stuck = damping > _GIVE_UP
+        status = jnp.where(
+            converged,
+            int(Status.CONVERGED),
+            jnp.where(
+                bad_start,
+                int(Status.BAD_METRIC),
+                jnp.where(stuck, int(Status.STALLED), int(Status.MAX_STEPS)),
+            ),
+        )
+        iterations = state.iterations + 1
+        over = converged | bad_start | stuck | (iterations >= self.max_steps)
+        moved = curve + move
+        return _State(
+            candidate=moved,
+            # Near the minimum Newton's last step is free: it needs no evaluation to be trusted.
+            curve=jnp.where(converged, moved, curve),
+            accepted=kept,
+            damping=damping,
+            predicted=jnp.where(usable, 0.5 * newton.decrement, 0.0),
+            decrement=jnp.where(newton.positive, relative, state.decrement),
+            iterations=iterations,
+            status=status,
+            running=~over,
+        )
+
+    def done(self, state):
+        """Converged, failed, or out of iterations."""
+        return ~state.running
+
+    def finish(self, state):
+        """The best curve and how it was reached."""
+        return EnergyOutcome(
+            state.curve, state.accepted.energy, state.decrement, state.iterations, state.status
+        )
+
+    def _tolerance(self, dtype):
+        return max(self.tolerance, 50.0 * float(jnp.finfo(dtype).eps))
