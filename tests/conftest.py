@@ -1,4 +1,4 @@
-"""What all tests share: double precision, fixed seeds, and the reasons for which a test is skipped."""
+"""What all tests share: double precision, fixed seeds, and the reasons for skipping a test."""
 
 import importlib.util
 import os
@@ -40,12 +40,6 @@ def pytest_collection_modifyitems(items):
         for marker, reason in absent.items():
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-@pytest.fixture(autouse=True)
-def _fixed_seed():
-    """Nothing should draw from NumPy's global state; what does so is at least repeatable."""
-    np.random.seed(0)
 
 
 @pytest.fixture
