@@ -5,6 +5,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landform._typing import Array, Float, PRNGKeyArray
 
@@ -20,7 +21,7 @@ SMOOTH = {
 _KINKED = {
     "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "crelu", "threshold",
     "hardtanh", "hard_tanh", "hardsigmoid", "hard_sigmoid", "hardswish", "hard_swish", "hard_silu",
-    "hardshrink", "softshrink", "tanhshrink", "softsign", "soft_sign", "abs",
+    "hardshrink", "softshrink", "softsign", "soft_sign", "abs",
 }  # fmt: skip
 _KERNEL = 4
 
@@ -44,9 +45,26 @@ def check_activation(name: str, value) -> str:
     return key
 
 
-def _glorot(key, shape, fan_in: int, fan_out: int) -> Array:
+def host_rng(key: PRNGKeyArray) -> np.random.Generator:
+    """A NumPy generator seeded by a JAX key, for draws on the host that must not compile anything."""
+    try:
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        data = np.asarray(jax.random.key_data(key) if typed else key)
+        assert data.dtype == np.uint32 and data.shape == (2,)
+    except (AttributeError, AssertionError):
+        raise TypeError(
+            f"key must be one JAX key, such as jax.random.key(0), got {type(key).__name__}"
+        ) from None
+    return np.random.default_rng(data.tolist())
+
+
+def _glorot(rng, shape, fan_in: float, fan_out: float) -> Array:
     bound = math.sqrt(6.0 / (fan_in + fan_out))
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return jnp.asarray(rng.uniform(-bound, bound, shape), float)
+
+
+def _zeros(size: int) -> Array:
+    return jnp.asarray(np.zeros(size), float)
 
 
 class MLP(eqx.Module):
@@ -74,10 +92,10 @@ class MLP(eqx.Module):
     activation: str = eqx.field(static=True)
 
     def __init__(self, key: PRNGKeyArray, sizes, activation: str = "tanh"):
-        keys = jax.random.split(key, len(sizes) - 1)
+        rng = host_rng(key)
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.weights = tuple(_glorot(k, (o, i), i, o) for k, (i, o) in zip(keys, pairs, strict=True))
-        self.biases = tuple(jnp.zeros(o) for _, o in pairs)
+        self.weights = tuple(_glorot(rng, (o, i), i, o) for i, o in pairs)
+        self.biases = tuple(_zeros(o) for _, o in pairs)
         self.activation = check_activation("activation", activation)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
@@ -147,16 +165,16 @@ class ConvDown(eqx.Module):
 
     def __init__(self, key: PRNGKeyArray, shape, channels, out_size: int, activation="tanh"):
         height, width, depth = (int(s) for s in shape)
-        keys = jax.random.split(key, len(channels) + 1)
+        filter_key, head_key = jax.random.split(key)
+        rng = host_rng(filter_key)
         pairs = list(zip((depth, *channels[:-1]), channels, strict=True))
         area = _KERNEL**2
         self.filters = tuple(
-            _glorot(k, (o, i, _KERNEL, _KERNEL), i * area, o * area / 4)
-            for k, (i, o) in zip(keys, pairs, strict=False)
+            _glorot(rng, (o, i, _KERNEL, _KERNEL), i * area, o * area / 4) for i, o in pairs
         )
-        self.biases = tuple(jnp.zeros(o) for _, o in pairs)
+        self.biases = tuple(_zeros(o) for _, o in pairs)
         h, w = halved((height, width), len(channels))[-1]
-        self.head = MLP(keys[-1], (channels[-1] * h * w, out_size), activation)
+        self.head = MLP(head_key, (channels[-1] * h * w, out_size), activation)
         self.shape = (height, width, depth)
         self.activation = check_activation("activation", activation)
 
@@ -200,16 +218,16 @@ class ConvUp(eqx.Module):
 
     def __init__(self, key: PRNGKeyArray, in_size: int, channels, shape, activation="tanh"):
         height, width, depth = (int(s) for s in shape)
-        keys = jax.random.split(key, len(channels) + 1)
+        filter_key, stem_key = jax.random.split(key)
+        rng = host_rng(filter_key)
         pairs = list(zip(channels, (*channels[1:], depth), strict=True))
         area = _KERNEL**2
         h, w = halved((height, width), len(channels))[-1]
-        self.stem = MLP(keys[0], (in_size, channels[0] * h * w), activation)
+        self.stem = MLP(stem_key, (in_size, channels[0] * h * w), activation)
         self.filters = tuple(
-            _glorot(k, (o, i, _KERNEL, _KERNEL), i * area / 4, o * area)
-            for k, (i, o) in zip(keys[1:], pairs, strict=True)
+            _glorot(rng, (o, i, _KERNEL, _KERNEL), i * area / 4, o * area) for i, o in pairs
         )
-        self.biases = tuple(jnp.zeros(o) for _, o in pairs)
+        self.biases = tuple(_zeros(o) for _, o in pairs)
         self.shape = (height, width, depth)
         self.activation = check_activation("activation", activation)
 

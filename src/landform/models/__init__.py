@@ -1,0 +1,16 @@
+"""Generators: variational autoencoders and decoders with an uncertainty that grows off the data."""
+
+from landform.models.likelihood import (
+    MarginalLikelihood as MarginalLikelihood,
+    elbo as elbo,
+    log_marginal_likelihood as log_marginal_likelihood,
+)
+from landform.models.networks import MLP as MLP, ConvDown as ConvDown, ConvUp as ConvUp
+from landform.models.rbf import (
+    ConvRBFPrecision as ConvRBFPrecision,
+    RBFPrecision as RBFPrecision,
+    rbf_bandwidths as rbf_bandwidths,
+)
+from landform.models.train import train_vae as train_vae
+from landform.models.vae import VAE as VAE, History as History
+from landform.models.variance import fit_variance as fit_variance

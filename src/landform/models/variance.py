@@ -1,0 +1,226 @@
+"""Stage two of training: the generator's variance, with encoder and mean left as they are."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._numerics import as_positive, precise
+from landform._typing import PRNGKeyArray
+from landform.models.climb import climb_rbf
+from landform.models.loop import clip_nonnegative, fit, keep
+from landform.models.networks import MLP, ConvUp, halved, host_rng
+from landform.models.rbf import ConvRBFPrecision, kmeans_centers, rbf_bandwidths
+from landform.models.vae import (
+    VAE,
+    ConstantStd,
+    History,
+    NetworkStd,
+    PrecisionStd,
+    flatten_data,
+    gaussian_kl,
+    gaussian_log_density,
+)
+
+VARIANCES = ("rbf", "network", "constant")
+_MIN_SHARE = 0.1
+
+
+@precise
+def fit_variance(
+    vae: VAE, X, *, key: PRNGKeyArray, variance: str = "rbf", num_centers: int = 64, a: float = 2.0,
+    rule: str = "paper", max_std=None, min_std=None, held_out: float = 0.1, max_iter: int = 300,
+    learning_rate: float = 3e-3, batch_size: int = 64, progress: bool = False,
+) -> VAE:  # fmt: skip
+    """Fit the standard deviation of a generator and leave everything else untouched.
+
+    Parameters
+    ----------
+    vae
+        A trained model; its encoder and mean are kept as they are.
+    X
+        Training data in the model's shape.
+    key
+        Key of the split, of the k-means start and of the latent draws.
+    variance
+        ``"rbf"``: `RBFPrecision` (for a convolutional decoder `ConvRBFPrecision`); ``"network"``: an
+        ordinary network like the mean's, for comparison, whose values off the data mean nothing;
+        ``"constant"``: one number for each output.
+    num_centers, a, rule
+        Centres and bandwidth rule of the radial basis functions, see `rbf_bandwidths`.
+    max_std
+        Largest standard deviation (ζ = max_std^(−2)); None for ten times the largest residual (root
+        mean square of an output).
+    min_std
+        Smallest deviation that an output may be credited with; None for a tenth of the data's.
+    held_out
+        Share of the data used to stop early.
+    max_iter
+        Most updates of W, or epochs of the gradient methods.
+    learning_rate, batch_size
+        Of the gradient methods.
+    progress
+        Whether to draw a progress bar.
+
+    Returns
+    -------
+    VAE
+        The same model with a new `std`, and the bounds of this stage in its history.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or `X` does not match the model.
+    ConvergenceError
+        If a gradient method meets NaN.
+
+    Notes
+    -----
+    With the mean fixed, the likelihood of the RBF model is concave in W. It is climbed by
+    ``W ← W · (Vᵀβ⁻¹) / (Vᵀr²)`` with r the residuals and V the basis functions at draws of q(z | x):
+    a minorise–maximise step that keeps W ≥ 0, raises the likelihood at every iteration and needs no
+    step size. O(n K D) an iteration. Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), §4.
+
+    Examples
+    --------
+    >>> import jax, landform as lf
+    >>> X = jax.random.normal(jax.random.key(0), (60, 4))
+    >>> vae = lf.train_vae(X, 2, key=jax.random.key(1), hidden=(8,), epochs=2, variance="constant")
+    >>> rbf = lf.fit_variance(vae, X, key=jax.random.key(2), num_centers=5, max_std=3.0)
+    >>> bool((rbf.mean(rbf.codes[0]) == vae.mean(vae.codes[0])).all())
+    True
+    >>> float(rbf.std(100.0 + rbf.codes[0])[0])
+    3.0
+    """
+    if not isinstance(vae, VAE):
+        raise TypeError(f"vae must be a VAE, got {type(vae).__name__}")
+    data, single = flatten_data("X", X, vae.shape)
+    if single or len(data) < 10:
+        raise ValueError(f"X must have at least 10 points, got {1 if single else len(data)}")
+    split_key, key = jax.random.split(key)
+    train, held = split(np.asarray(data, vae.codes.dtype), held_out, split_key)
+    return fit_variance_split(
+        vae, train, held, key=key, variance=variance, num_centers=num_centers, a=a, rule=rule,
+        max_std=max_std, min_std=min_std, max_iter=max_iter, learning_rate=learning_rate,
+        batch_size=batch_size, progress=progress,
+    )  # fmt: skip
+
+
+def split(data: np.ndarray, held_out: float, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, at least two, drawn at random."""
+    if not 0.0 < held_out <= 0.5:
+        raise ValueError(f"held_out must be a share in (0, 0.5], got {held_out}")
+    order = host_rng(key).permutation(len(data))
+    count = max(2, round(held_out * len(data)))
+    return data[order[count:]], data[order[:count]]
+
+
+def fit_variance_split(
+    vae, train, held, *, key, variance, num_centers, a, rule, max_std, min_std, max_iter, **options
+) -> VAE:
+    """`fit_variance` for data that are already checked and split."""
+    if variance not in VARIANCES:
+        raise ValueError(f"variance must be one of {', '.join(VARIANCES)}, got {variance!r}")
+    spread = float(np.sqrt(np.mean(np.var(train, axis=0))))
+    floor = _MIN_SHARE * spread if min_std is None else float(as_positive("min_std", min_std))
+    if max_std is not None and float(as_positive("max_std", max_std)) <= floor:
+        raise ValueError(f"max_std must exceed min_std, got {float(max_std)} and {floor}")
+    rbf = {"num_centers": num_centers, "a": a, "rule": rule, "max_std": max_std}
+    bounds = np.zeros((0, 2))
+    if variance == "rbf" and not isinstance(vae.mean.net, ConvUp):
+        precision, bounds = climb_rbf(vae, train, held, floor, key, max_iter=max_iter, **rbf)
+        std = PrecisionStd(precision)
+    else:
+        residual = _residual(vae, train, floor)
+        if variance == "constant":
+            std = ConstantStd(jnp.asarray(residual))
+        else:
+            start_key, fit_key = jax.random.split(key)
+            if variance == "network":
+                start = _start_network(vae, residual, floor, start_key)
+            else:
+                start = _start_conv_rbf(vae, train, residual, start_key, **rbf)
+            std, bounds = _descend(vae, start, train, held, fit_key, max_iter, **options)
+    return _with_std(vae, std, bounds)
+
+
+def _with_std(vae: VAE, std, bounds: np.ndarray) -> VAE:
+    nothing = jnp.asarray(np.zeros(0))
+    old = vae.history or History(nothing, nothing, nothing, nothing, False)
+    history = History(
+        old.elbo, old.held_out_elbo, jnp.asarray(bounds[:, 0]), jnp.asarray(bounds[:, 1]),
+        old.stopped_early,
+    )  # fmt: skip
+    return VAE(vae.encoder, vae.mean, std, vae.codes, history, vae.shape, vae.likelihood)
+
+
+def _residual(vae, train, floor: float) -> np.ndarray:
+    """Root mean square of the residual of each output, at the encoded means."""
+    error = train - np.asarray(vae.decode(vae.encode(train))).reshape(train.shape)
+    return np.sqrt(np.mean(error**2, axis=0) + floor**2)
+
+
+def _start_network(vae, residual, floor, key):
+    """A network like the mean's, whose first value is the typical residual."""
+    level = jnp.asarray(np.sqrt(np.mean(residual**2)))
+    net = vae.mean.net
+    if isinstance(net, ConvUp):
+        channels = tuple(f.shape[1] for f in net.filters)
+        fresh = ConvUp(key, vae.latent_dim, channels, net.shape, net.activation)
+    else:
+        sizes = (vae.latent_dim, *(len(b) for b in net.biases))
+        fresh = MLP(key, sizes, net.activation)
+    shift = jnp.asarray(np.log(np.expm1(1.0)), level.dtype)
+    return NetworkStd(fresh, shift, level, jnp.asarray(floor, level.dtype))
+
+
+def _start_conv_rbf(vae, train, residual, key, *, num_centers, a, rule, max_std):
+    """Centres as in the fully connected model; coarse weights and filters that give the residual."""
+    net = vae.mean.net
+    codes = vae.encode(train)
+    center_key, filter_key = jax.random.split(key)
+    centers, labels = kmeans_centers(codes, num_centers, center_key)
+    bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule=rule)
+    max_std = 10.0 * residual.max() if max_std is None else max_std
+    h, w = halved(net.shape[:2], len(net.filters))[-1]
+    rng = host_rng(filter_key)
+    filters = [
+        rng.uniform(0.5, 1.5, f.shape) / (f.shape[1] * f.shape[2] ** 2 / 4) for f in net.filters
+    ]
+    weights = np.ones((net.filters[0].shape[1] * h * w, len(centers)))
+    rbf = ConvRBFPrecision(centers, bandwidths, weights, filters, net.shape, max_std)
+    level = jnp.mean(jax.vmap(rbf)(codes)) - rbf.max_std**-2.0
+    filters[-1] = filters[-1] / (np.mean(residual**2) * float(level))
+    return PrecisionStd(ConvRBFPrecision(centers, bandwidths, weights, filters, net.shape, max_std))
+
+
+def _trainable(std):
+    """Which leaves of a deviation module the gradient methods change."""
+    frozen = jax.tree.map(lambda _: False, std)
+    if isinstance(std, NetworkStd):
+        return eqx.tree_at(lambda s: s.net, frozen, jax.tree.map(lambda _: True, std.net))
+    where = lambda s: (s.precision.weights, s.precision.filters)  # noqa: E731
+    return eqx.tree_at(where, frozen, jax.tree.map(lambda _: True, where(std)))
+
+
+def _bound(params, frame, batch, noise):
+    """Reconstruction and KL of one batch, as a function of the variance's parameters alone."""
+    std, mean = frame
+    std = eqx.combine(params, std)
+    data, codes, spread = batch
+    draws = codes + spread * noise
+    one = lambda x, z: gaussian_log_density(x, mean(z), std(z))  # noqa: E731
+    kl = jax.vmap(gaussian_kl)(codes, spread)
+    return jnp.mean(jax.vmap(one)(data, draws)), jnp.mean(kl)
+
+
+def _descend(vae, start, train, held, key, max_iter, **options):
+    """Train a deviation module by gradients, the encoder and the mean left as they are."""
+    is_rbf = isinstance(start, PrecisionStd)
+    params, fixed = eqx.partition(start, _trainable(start))
+    fitted = fit(
+        _bound, params, (fixed, vae.mean), (train, *vae.posterior(train)),
+        (held, *vae.posterior(held)), key=key, latent_dim=vae.latent_dim, epochs=max_iter,
+        patience=20, project=clip_nonnegative if is_rbf else keep, label="stage two", **options,
+    )  # fmt: skip
+    return eqx.combine(fitted.params, fixed), np.stack([fitted.train, fitted.held_out], axis=1)
