@@ -7,6 +7,7 @@ Everything else (exp, log, means, distributions, walks, clustering) calls those 
 
 __version__ = "0.1.0"
 
+from landform import datasets as datasets
 from landform._metric import (
     AbstractMetric as AbstractMetric,
     christoffel as christoffel,
@@ -23,3 +24,13 @@ from landform.metrics.analytic import (
 from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
 from landform.metrics.local import LocalVariance as LocalVariance
 from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback
+from landform.models import (
+    VAE as VAE,
+    MarginalLikelihood as MarginalLikelihood,
+    RBFPrecision as RBFPrecision,
+    elbo as elbo,
+    fit_variance as fit_variance,
+    log_marginal_likelihood as log_marginal_likelihood,
+    train_vae as train_vae,
+)
+from landform.interop import from_callable as from_callable, from_torch as from_torch

@@ -19,7 +19,7 @@ _CHECK_EVERY = 10
 
 
 class Draws(NamedTuple):
-    """Draws of q(z | x), fixed once (common random numbers), in chunks of equal size with a mask."""
+    """Draws of q(z | x), fixed once, in chunks of equal size with a mask."""
 
     codes: np.ndarray  # (chunks, rows, d)
     data: np.ndarray  # (chunks, rows, D)
@@ -30,7 +30,7 @@ class Draws(NamedTuple):
 
 def draw(vae: VAE, data: np.ndarray, key: PRNGKeyArray) -> Draws:
     """One to eight draws for each data point, more where there are few."""
-    mean, std = (np.asarray(part) for part in posterior_at(vae.encoder, data))
+    mean, std = (np.asarray(part) for part in posterior_at(vae.encoder, jnp.asarray(data)))
     repeats = int(np.clip(-(-_MIN_ROWS // len(data)), 1, 8))
     noise = host_rng(key).standard_normal((repeats, *mean.shape))
     codes = (mean + std * noise).reshape(-1, mean.shape[1])

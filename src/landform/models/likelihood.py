@@ -1,4 +1,4 @@
-"""Evidence of a model: the variational bound, and the marginal likelihood by importance sampling."""
+"""Evidence of a model: the variational bound, and the marginal likelihood."""
 
 from typing import NamedTuple
 

@@ -19,7 +19,7 @@ _HELD_OUT_DRAWS = 8
 
 
 class Fitted(NamedTuple):
-    """Parameters after training and what happened; bounds are per data point, one for each epoch."""
+    """Parameters after training, and the bounds per data point after each epoch."""
 
     params: Any
     train: np.ndarray
@@ -35,6 +35,9 @@ def keep(params):
 def clip_nonnegative(params):
     """Every parameter at least zero."""
     return jax.tree.map(lambda leaf: jnp.maximum(leaf, 0.0), params)
+
+
+_start = eqx.filter_jit(_OPTIMIZER.init)
 
 
 @eqx.filter_jit
@@ -97,9 +100,9 @@ def fit(
     Parameters
     ----------
     bound
-        ``(params, frame, batch, noise) -> (reconstruction, kl)``, means over the batch in nats, with
-        standard normal noise ``(rows, latent_dim)``. A function of module level, so that a second
-        call with arrays of one shape compiles nothing.
+        ``(params, frame, batch, noise) -> (reconstruction, kl)``, means over the batch in nats,
+        with standard normal noise ``(rows, latent_dim)``. A function of module level, so that a
+        second call with arrays of one shape compiles nothing.
     params, frame
         Trained and fixed pytrees.
     train, held_out
@@ -118,7 +121,7 @@ def fit(
     batch_size = min(batch_size, count)
     steps = count // batch_size
     dtype = jax.tree.leaves(params)[0].dtype
-    state = _OPTIMIZER.init(params)
+    state = _start(params)
     rng = host_rng(key)
     rows_held = jax.tree.leaves(held_out)[0].shape[0]
     held_noise = _noise(rng, (_HELD_OUT_DRAWS, rows_held, latent_dim), dtype)

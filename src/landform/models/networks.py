@@ -1,5 +1,6 @@
-"""Networks of one point: multi-layer perceptrons, convolutions, and the smooth activations they may use."""
+"""Networks of one point, fully connected and convolutional, with smooth activations."""
 
+import itertools
 import math
 
 import equinox as eqx
@@ -46,16 +47,18 @@ def check_activation(name: str, value) -> str:
 
 
 def host_rng(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key, for draws on the host that must not compile anything."""
-    try:
-        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        data = np.asarray(jax.random.key_data(key) if typed else key)
-        assert data.dtype == np.uint32 and data.shape == (2,)
-    except (AttributeError, AssertionError):
-        raise TypeError(
-            f"key must be one JAX key, such as jax.random.key(0), got {type(key).__name__}"
-        ) from None
-    return np.random.default_rng(data.tolist())
+    """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
+
+
+def check_key(key) -> PRNGKeyArray:
+    """One key of JAX, of the new style or the old; `TypeError` for anything else."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+        return key
+    if dtype == np.uint32 and shape == (2,):
+        return key
+    raise TypeError(f"key must be one JAX key, such as jax.random.key(0), got {key!r}")
 
 
 def _glorot(rng, shape, fan_in: float, fan_out: float) -> Array:
@@ -93,7 +96,7 @@ class MLP(eqx.Module):
 
     def __init__(self, key: PRNGKeyArray, sizes, activation: str = "tanh"):
         rng = host_rng(key)
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(itertools.pairwise(sizes))
         self.weights = tuple(_glorot(rng, (o, i), i, o) for i, o in pairs)
         self.biases = tuple(_zeros(o) for _, o in pairs)
         self.activation = check_activation("activation", activation)

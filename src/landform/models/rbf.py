@@ -140,7 +140,8 @@ class ConvRBFPrecision(AbstractPrecision):
     --------
     >>> import jax.numpy as jnp
     >>> from landform.models import ConvRBFPrecision
-    >>> rbf = ConvRBFPrecision([[0.0]], 0.5, jnp.ones((4, 1)), [jnp.ones((1, 1, 4, 4))], (4, 4, 1), 10.0)
+    >>> filters = [jnp.ones((1, 1, 4, 4))]
+    >>> rbf = ConvRBFPrecision([[0.0]], 0.5, jnp.ones((4, 1)), filters, (4, 4, 1), max_std=10.0)
     >>> rbf([0.0]).shape, round(float(rbf.std([50.0])[0]), 6)
     ((16,), 10.0)
     """
@@ -224,7 +225,7 @@ def _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std
 
 
 def even_weights(codes, centers, bandwidths, std: np.ndarray) -> np.ndarray:
-    """Weights ``(D, K)``, equal for all centres, that give about the deviation `std` at the codes."""
+    """Weights ``(D, K)``, equal for all centres, that give about `std` at the codes."""
     gaps = np.asarray(codes)[:, None, :] - np.asarray(centers)[None]
     features = np.exp(-np.asarray(bandwidths) * np.sum(gaps**2, axis=-1))
     level = features.sum(axis=1).mean()
@@ -232,9 +233,9 @@ def even_weights(codes, centers, bandwidths, std: np.ndarray) -> np.ndarray:
 
 
 def kmeans_centers(codes, num_centers: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of non-empty clusters of latent codes, and the cluster of each code.
+    """Centres of the k-means clusters of latent codes, and the cluster of each code.
 
-    Asks for at most as many clusters as there are distinct codes, and drops clusters that end empty.
+    At most as many as there are distinct codes; clusters that end empty are dropped.
     """
     from sklearn.cluster import KMeans
 
@@ -255,7 +256,7 @@ def kmeans_centers(codes, num_centers: int, key: PRNGKeyArray) -> tuple[np.ndarr
 def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Float[Array, " k"]:
     """Bandwidths λ_k of radial basis functions from the spread of the clusters of codes.
 
-    ``λ_k = ½ (a · r_k)^(−2)`` where r_k is the mean distance of the codes of cluster k to its centre.
+    ``λ_k = ½ (a · r_k)^(−2)`` where r_k is the mean distance of cluster k to its centre.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import numpy as np
 from landform._numerics import as_floats, as_positive, check_finite, precise
 from landform._typing import PRNGKeyArray
 from landform.models.loop import fit
-from landform.models.networks import MLP, ConvDown, ConvUp, check_activation
+from landform.models.networks import MLP, ConvDown, ConvUp, check_activation, check_key
 from landform.models.vae import (
     LIKELIHOODS,
     OUTPUTS,
@@ -63,8 +63,8 @@ def train_vae(
         ``"gaussian"``, or ``"bernoulli"`` for data in [0, 1], of stage one and of the ELBO. The
         variance of stage two is that of the residuals with either.
     output
-        Last activation of the mean: ``"identity"``, ``"sigmoid"`` for data in [0, 1], or ``"auto"``:
-        a sigmoid exactly if all data are in [0, 1].
+        Last activation of the mean: ``"identity"``, ``"sigmoid"`` for data in [0, 1], or
+        ``"auto"``: a sigmoid exactly if all data are in [0, 1].
     variance
         ``"rbf"``, ``"network"`` or ``"constant"``, see `fit_variance`.
     num_centers, a, rule, max_std, min_std
@@ -125,6 +125,7 @@ def train_vae(
     as_positive("learning_rate", learning_rate)
     if stage_one_std is not None:
         as_positive("stage_one_std", stage_one_std)
+    check_key(key)
     split_key, net_key, fit_key, variance_key = jax.random.split(key, 4)
     train, held = split(data, held_out, split_key)
     vae = _stage_one(
@@ -179,8 +180,8 @@ def _check_output(output, likelihood, data) -> str:
     if output == "sigmoid" and not unit:
         low, high = data.min(), data.max()
         raise ValueError(
-            f"X must lie in [0, 1] for a sigmoid mean, got values from {low:g} to {high:g}; rescale "
-            "it or use output='identity' with a Gaussian likelihood"
+            f"X must lie in [0, 1] for a sigmoid mean, got values from {low:g} to {high:g}; "
+            "rescale it or use output='identity' with a Gaussian likelihood"
         )
     return ("sigmoid" if unit else "identity") if output == "auto" else output
 
@@ -275,7 +276,7 @@ def _fixed_std(params, frame, batch, noise):
 
 def _cast(tree, dtype):
     def one(leaf):
-        return jnp.asarray(np.asarray(leaf), dtype) if eqx.is_inexact_array_like(leaf) else leaf
+        return jnp.asarray(np.asarray(leaf, dtype)) if eqx.is_inexact_array_like(leaf) else leaf
 
     return jax.tree.map(one, tree)
 

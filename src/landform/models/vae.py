@@ -1,4 +1,4 @@
-"""The variational autoencoder as a generator: encoder, mean and standard deviation of the decoder."""
+"""The variational autoencoder as a generator: encoder, mean and deviation of the decoder."""
 
 import equinox as eqx
 import jax
@@ -209,7 +209,7 @@ class VAE(eqx.Module):
 
     @precise
     def sample(self, key: PRNGKeyArray, n: int, *, noise: bool = True) -> Float[Array, "n ..."]:
-        """Data drawn from the model: z ~ N(0, I), then the likelihood (or its mean, without noise)."""
+        """Data drawn from the model: z ~ N(0, I), then x | z (its mean without `noise`)."""
         latent_key, noise_key = jax.random.split(key)
         Z = jax.random.normal(latent_key, (n, self.latent_dim), self.codes.dtype)
         mean, std = self.decode(Z, return_std=True)

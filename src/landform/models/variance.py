@@ -43,9 +43,9 @@ def fit_variance(
     key
         Key of the split, of the k-means start and of the latent draws.
     variance
-        ``"rbf"``: `RBFPrecision` (for a convolutional decoder `ConvRBFPrecision`); ``"network"``: an
-        ordinary network like the mean's, for comparison, whose values off the data mean nothing;
-        ``"constant"``: one number for each output.
+        ``"rbf"``: `RBFPrecision` (for a convolutional decoder `ConvRBFPrecision`);
+        ``"network"``: an ordinary network like the mean's, for comparison, whose values off the
+        data mean nothing; ``"constant"``: one number for each output.
     num_centers, a, rule
         Centres and bandwidth rule of the radial basis functions, see `rbf_bandwidths`.
     max_std
@@ -77,9 +77,10 @@ def fit_variance(
     Notes
     -----
     With the mean fixed, the likelihood of the RBF model is concave in W. It is climbed by
-    ``W ← W · (Vᵀβ⁻¹) / (Vᵀr²)`` with r the residuals and V the basis functions at draws of q(z | x):
-    a minorise–maximise step that keeps W ≥ 0, raises the likelihood at every iteration and needs no
-    step size. O(n K D) an iteration. Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), §4.
+    ``W ← W · (Vᵀβ⁻¹) / (Vᵀr²)`` with r the residuals and V the basis functions at draws of
+    q(z | x): a minorise–maximise step that keeps W ≥ 0, raises the likelihood at every iteration
+    and needs no step size. O(n K D) an iteration. Arvanitidis, Hansen and Hauberg 2018
+    (arXiv:1710.11379), §4.
 
     Examples
     --------
@@ -175,7 +176,7 @@ def _start_network(vae, residual, floor, key):
 
 
 def _start_conv_rbf(vae, train, residual, key, *, num_centers, a, rule, max_std):
-    """Centres as in the fully connected model; coarse weights and filters that give the residual."""
+    """Centres as in the fully connected model, filters that give about the residual."""
     net = vae.mean.net
     codes = vae.encode(train)
     center_key, filter_key = jax.random.split(key)
