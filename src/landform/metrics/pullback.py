@@ -1,5 +1,6 @@
 """Metrics that a generator induces on its latent space."""
 
+import abc
 from collections.abc import Callable
 
 import equinox as eqx
@@ -30,6 +31,10 @@ def _as_landmarks(points):
 
 class AbstractEmbedded(AbstractMetric):
     """A metric that is the pull-back of Euclidean space by `embed`: M = JᵀJ."""
+
+    @abc.abstractmethod
+    def embed(self, x: Point) -> Float[Array, " D"]:
+        """The map to Euclidean space."""
 
     @property
     def embeds(self) -> bool:

@@ -1,0 +1,253 @@
+"""The promises of the code base: floors, lazy imports, final classes, documented names."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+import landform as lf
+
+PACKAGE = Path(lf.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A file imports only from its own line and from those above it.
+FLOORS = [
+    {"_typing"},
+    {"_numerics", "_results"},
+    {"_metric", "_curve", "metrics"},
+    {"solvers"},
+    {"_geodesic", "_exp", "_distances", "_transport"},
+    {"stats", "models"},
+    {"io", "datasets", "interop", "scale"},
+    {"sklearn"},
+    {"plotting"},
+    {"report", "explorer"},
+    {"cli"},
+]
+RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}
+HEAVY = ("sklearn", "torch", "dask", "panel", "bokeh", "matplotlib", "pandas")
+OPTIONAL = {"torch", "dask", "panel", "bokeh", "distributed"}
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def unit(path: Path) -> str:
+    """The entry of the package's folder that a file belongs to: `metrics`, `_metric`, ..."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_units(path: Path) -> set[str]:
+    """The entries of the package that a file imports, inside functions too."""
+    found = set()
+    package = ("landform", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{module}.{a.name}" for a in node.names] if module == "landform" else [module]
+        else:
+            continue
+        found |= {
+            n.split(".")[1] if "." in n else "" for n in names if n.split(".")[0] == "landform"
+        }
+    return found
+
+
+def modules():
+    """Every module of the package that can be imported with what is installed here."""
+    for info in pkgutil.walk_packages(lf.__path__, "landform.", onerror=lambda name: None):
+        if info.name.endswith("__main__"):
+            continue
+        try:
+            yield importlib.import_module(info.name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] not in OPTIONAL:
+                raise
+
+
+def public(module) -> dict[str, object]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+
+
+PUBLIC = public(lf)
+if (PACKAGE / "sklearn" / "__init__.py").exists():
+    PUBLIC |= {
+        f"sklearn.{k}": v for k, v in public(importlib.import_module("landform.sklearn")).items()
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_file_imports_only_from_lower_floors(path):
+    own = unit(path)
+    if own == "__init__":
+        pytest.skip("the public namespace may import every floor")
+    assert own in RANK, f"{own} has no floor: give it one in FLOORS"
+    for other in imported_units(path):
+        assert other in RANK, f"{own} imports {other or 'landform itself'}, which has no floor"
+        assert RANK[other] <= RANK[own], f"{own} must not import {other}, which stands above it"
+
+
+def test_the_check_of_floors_sees_every_form_of_import(tmp_path, monkeypatch):
+    lines = [
+        "import landform._metric",
+        "from landform.stats.land import LAND",
+        "from landform import io",
+        "def f():",
+        "    from ..solvers import driver",
+        "    from . import local",
+        "    import landform as lf",
+    ]
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    (tmp_path / "metrics").mkdir()
+    path = tmp_path / "metrics" / "new.py"
+    path.write_text("\n".join(lines))
+    assert imported_units(path) == {"_metric", "stats", "io", "solvers", "metrics", ""}
+
+
+def test_importing_landform_loads_no_heavy_package(tmp_path):
+    code = f"import sys, landform; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
+def test_importing_landform_leaves_the_configuration_of_jax_alone(tmp_path):
+    code = (
+        "import jax; before = dict(jax.config.values); import landform; "
+        "after = dict(jax.config.values); print(*[k for k in before if before[k] != after[k]])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_the_library_never_sets_a_global_flag_of_jax(path):
+    assert not re.search(r"jax\.config\.update|config\.jax_\w+ *=", path.read_text())
+
+
+def test_a_module_class_is_abstract_or_final():
+    seen = set()
+    for module in modules():
+        for cls in vars(module).values():
+            if not (inspect.isclass(cls) and issubclass(cls, eqx.Module)):
+                continue
+            if not cls.__module__.startswith("landform"):
+                continue
+            seen.add(cls)
+            for base in cls.__mro__[1:]:
+                if base.__module__.startswith("landform"):
+                    assert inspect.isabstract(base) or base.__name__.startswith("Abstract"), (
+                        f"{cls.__name__} derives from {base.__name__}, which is concrete"
+                    )
+    assert lf.LocalVariance in seen
+
+
+def test_a_class_named_abstract_cannot_be_made():
+    for module in modules():
+        for name, cls in vars(module).items():
+            if (
+                name.startswith("Abstract")
+                and inspect.isclass(cls)
+                and cls.__module__.startswith("landform")
+            ):
+                assert inspect.isabstract(cls), f"{name} has no abstract member"
+
+
+def has_section(text: str, name: str) -> bool:
+    return re.search(rf"^{name}\n-{{{len(name)}}}$", text, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_name_is_documented_with_a_running_example(name):
+    value = PUBLIC[name]
+    text = inspect.getdoc(value) or ""
+    assert text, f"{name} has no docstring"
+    assert text.splitlines()[0].rstrip().endswith((".", "?", ")")), "the first line is a sentence"
+    if inspect.isclass(value) and issubclass(value, BaseException):
+        return
+    assert has_section(text, "Examples"), f"{name} has no Examples"
+    assert ">>>" in text, f"{name} has no example that runs"
+    signature = inspect.signature(value)
+    takes = [p for p in signature.parameters if p not in ("args", "kwargs")]
+    if inspect.isroutine(value) or not inspect.isclass(value):
+        assert has_section(text, "Parameters") or not takes, f"{name} has no Parameters"
+        assert has_section(text, "Returns") or has_section(text, "Yields"), f"{name} has no Returns"
+        for parameter in takes:
+            assert re.search(rf"\b{parameter}\b", text), f"{name} does not mention {parameter}"
+
+
+@pytest.mark.parametrize("name", sorted(n for n, v in PUBLIC.items() if inspect.isclass(v)))
+def test_the_public_methods_of_a_class_are_documented(name):
+    for member, value in vars(PUBLIC[name]).items():
+        if not member.startswith("_") and (
+            inspect.isfunction(value) or isinstance(value, property)
+        ):
+            assert inspect.getdoc(value), f"{name}.{member} has no docstring"
+
+
+def test_public_names_are_re_exported_under_their_own_name():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                assert alias.asname == alias.name, f"write `{alias.name} as {alias.name}`"
+        else:
+            assert isinstance(node, ast.Assign | ast.Expr), "the namespace only re-exports"
+
+
+@pytest.mark.parametrize("path", FILES + sorted(Path(__file__).parent.rglob("*.py")), ids=str)
+def test_a_file_is_short_enough_to_be_read(path):
+    assert len(path.read_text().splitlines()) <= 420, f"{path.name} should be split"
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_nothing_is_suppressed_in_silence(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            names = (
+                {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+                if node.type
+                else {""}
+            )
+            silent = len(node.body) == 1 and isinstance(node.body[0], ast.Pass)
+            assert not (names & {"", "Exception", "BaseException", "ImportError"} and silent), (
+                f"line {node.lineno} hides errors"
+            )
+
+
+def test_new_data_of_one_shape_does_not_trace_the_metric_again():
+    traces = []
+
+    class Counting(lf.AbstractMetric):
+        scale: jax.Array
+
+        def __call__(self, x):
+            traces.append(x)
+            return self.scale * jax.numpy.eye(2)
+
+    x = np.zeros((3, 2))
+    lf.metric_tensor(Counting(jax.numpy.asarray(1.0)), x)
+    first = len(traces)
+    lf.metric_tensor(Counting(jax.numpy.asarray(2.0)), x + 1)
+    assert 0 < first == len(traces)
