@@ -8,6 +8,20 @@ Everything else (exp, log, means, distributions, walks, clustering) calls those 
 __version__ = "0.1.0"
 
 from landform import datasets as datasets
+from landform._curve import (
+    AbstractCurve as AbstractCurve,
+    PolynomialCurve as PolynomialCurve,
+    curve_energy as curve_energy,
+    curve_length as curve_length,
+)
+from landform._distances import pairwise_distances as pairwise_distances
+from landform._exp import exp as exp, shoot as shoot
+from landform._geodesic import (
+    Geodesic as Geodesic,
+    distance as distance,
+    geodesic as geodesic,
+    log as log,
+)
 from landform._metric import (
     AbstractMetric as AbstractMetric,
     christoffel as christoffel,
@@ -16,6 +30,7 @@ from landform._metric import (
     volume as volume,
 )
 from landform._results import ConvergenceError as ConvergenceError, Status as Status
+from landform.interop import from_callable as from_callable, from_torch as from_torch
 from landform.metrics.analytic import (
     Euclidean as Euclidean,
     PoincareHalfPlane as PoincareHalfPlane,
@@ -33,4 +48,5 @@ from landform.models import (
     log_marginal_likelihood as log_marginal_likelihood,
     train_vae as train_vae,
 )
-from landform.interop import from_callable as from_callable, from_torch as from_torch
+from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
+from landform.solvers.policy import EnergySolver as EnergySolver

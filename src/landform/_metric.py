@@ -72,8 +72,11 @@ class AbstractMetric(eqx.Module):
     def acceleration(self, x: Point, v: Point) -> Point:
         """The geodesic equation: ``M a = ½ ∇_x(vᵀ M v) − (∂_v M) v``."""
         _, along = jax.jvp(lambda y: self(y) @ v, (x,), (v,))
-        gradient = jax.grad(lambda y: self.inner(y, v, v))(x)
-        return solve_spd(self(x), 0.5 * gradient - along)
+        return solve_spd(self(x), 0.5 * self.energy_gradient(x, v) - along)
+
+    def energy_gradient(self, x: Point, v: Point) -> Point:
+        """The gradient ``∇_x (vᵀ M(x) v)``, twice the force along a curve."""
+        return jax.grad(lambda y: self.inner(y, v, v))(x)
 
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """M and the first and second derivatives of ``vᵀ M(x) v``; by forward over reverse mode."""

@@ -172,7 +172,15 @@ def lagrange_matrix(nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
     exact = np.isclose(difference, 0.0, atol=1e-15)
     safe = np.where(exact, 1.0, difference)
     terms = weights / safe
-    rows = terms / terms.sum(axis=1, keepdims=True)
     hit = exact.any(axis=1)
-    rows[hit] = exact[hit]
-    return rows
+    total = np.where(hit, 1.0, terms.sum(axis=1))
+    return np.where(hit[:, None], exact, terms / total[:, None])
+
+
+@functools.cache
+def lobatto_integral(degree: int) -> np.ndarray:
+    """Matrix ``Q`` with ``(Q @ f)_i = ∫_0^{nodes_i} f`` for the interpolating polynomial on [0, 1]."""
+    nodes = lobatto(degree)[0]
+    coefficients = np.linalg.inv(np.vander(nodes, increasing=True))
+    powers = np.arange(1, degree + 2)
+    return (nodes[:, None] ** powers / powers) @ coefficients

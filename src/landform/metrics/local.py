@@ -99,6 +99,11 @@ class LocalVariance(AbstractMetric):
         variance, slope = moments.variance, moments.slope
         return v * (v @ slope) / variance - 0.5 * variance * (slope @ (v / variance) ** 2)
 
+    def energy_gradient(self, x: Point, v: Point) -> Point:
+        """``−Σ_j (v_j / S_j)² ∇S_j``."""
+        moments = self._moments(*self._weights(x))
+        return -moments.slope @ (v / moments.variance) ** 2
+
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """Analytic first and second derivatives, from moments of w and of w times a quadratic."""
         data, y, weights = self._weights(x)

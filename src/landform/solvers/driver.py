@@ -84,7 +84,9 @@ def _run(method, args, problems, count, lanes):
     return jax.lax.while_loop(active, body, carry)[3]
 
 
-def run(method: AbstractMethod, args, problems, *, lanes: int = 16, chunk: int = 256, progress=None):
+def run(
+    method: AbstractMethod, args, problems, *, lanes: int = 16, chunk: int = 256, progress=None
+):
     """Solve every problem of a batch; results come with a leading batch axis, in order.
 
     Parameters

@@ -153,7 +153,11 @@ def _eliminate(inner, coupling, outer, load_inner, load_outer):
     half = jax.lax.linalg.triangular_solve(factor, right, left_side=True, lower=True)
     z, load = half[..., :-1], half[..., -1]
     reduced = outer - jnp.einsum("...iq,...ir->...qr", z, z)
-    return _Eliminated(factor, z, load), reduced, load_outer - jnp.einsum("...iq,...i->...q", z, load)
+    return (
+        _Eliminated(factor, z, load),
+        reduced,
+        load_outer - jnp.einsum("...iq,...i->...q", z, load),
+    )
 
 
 def _recover(kept: _Eliminated, u_outer):
@@ -175,7 +179,9 @@ class Newton(NamedTuple):
     momentum: Float[Array, " 2d"]  # its first derivative
 
 
-def solve_newton(rule: Rule, hessian: Float[Array, "m n n"], gradient: Float[Array, "m n"]) -> Newton:
+def solve_newton(
+    rule: Rule, hessian: Float[Array, "m n n"], gradient: Float[Array, "m n"]
+) -> Newton:
     """Solve ``H u = −g`` over the inner nodes by nested elimination."""
     m, p = rule
     d = gradient.shape[1] // (p + 1)

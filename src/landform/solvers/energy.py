@@ -72,8 +72,15 @@ class EnergyMethod(AbstractMethod):
         )
         zero = jnp.zeros((), dtype)
         return _State(
-            x, x, blank, zero, zero, jnp.asarray(jnp.inf, dtype),
-            jnp.asarray(0), jnp.asarray(int(Status.MAX_STEPS)), jnp.asarray(True),
+            x,
+            x,
+            blank,
+            zero,
+            zero,
+            jnp.asarray(jnp.inf, dtype),
+            jnp.asarray(0),
+            jnp.asarray(int(Status.MAX_STEPS)),
+            jnp.asarray(True),
         )
 
     def step(self, args, state):

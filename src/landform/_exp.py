@@ -1,0 +1,122 @@
+"""The exponential map: geodesics from a point and a velocity."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from landform._geodesic import check_pair, chunked
+from landform._metric import AbstractMetric, check_metric
+from landform._numerics import is_traced, precise
+from landform._results import Status, raise_if_failed
+from landform._typing import Array, Float
+from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_one
+
+_CHUNK = 4096  # geodesics integrated together; bounds the memory of kernel metrics
+
+
+def exp(
+    metric: AbstractMetric,
+    x,
+    v,
+    *,
+    solver: AdaptiveIVP | FixedStepIVP | None = None,
+    throw: bool = True,
+) -> Float[Array, "*batch d"]:
+    """The exponential map Exp_x(v): where the geodesic from x with velocity v is at t = 1.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    x, v
+        Points and velocities in chart coordinates, shape ``(d,)`` or ``(n, d)``; one of either kind
+        is paired with all of the other.
+    solver
+        `AdaptiveIVP` (the default, tolerance 1e-9) or `FixedStepIVP`.
+    throw
+        Raise if any geodesic fails; with False the failed ones are NaN.
+
+    Returns
+    -------
+    Points, shape ``(d,)`` or ``(n, d)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a wrong metric, shapes that do not fit, or values that are not finite.
+    ConvergenceError
+        With ``throw=True``, where the integration stops, leaves the domain of the metric, or does
+        not conserve speed to 1e-3, as happens when the metric jumps (ReLU decoders).
+
+    Notes
+    -----
+    Integrates ``M a = ½ ∇_x(vᵀ M v) − (∂_v M) v``. The equation as printed in arXiv:1606.02518
+    lacks the last term for d ≥ 2. Differentiable; forward mode for the adaptive solver.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> lf.exp(lf.PoincareHalfPlane(), [0.0, 1.0], [1.0, 0.0]).round(8).tolist()
+    [0.76159416, 0.64805427]
+    """
+    shot = shoot(metric, x, v, solver=solver, throw=throw)
+    return jnp.where((shot.status == int(Status.CONVERGED))[..., None], shot.point, jnp.nan)
+
+
+def shoot(
+    metric: AbstractMetric,
+    x,
+    v,
+    *,
+    solver: AdaptiveIVP | FixedStepIVP | None = None,
+    throw: bool = True,
+) -> Shot:
+    """The end of a geodesic with its velocity, status, speed drift and number of steps.
+
+    Parameters
+    ----------
+    metric, x, v, solver, throw
+        As for `exp`.
+
+    Returns
+    -------
+    A named tuple ``point, velocity, status, speed_drift, steps``, with a leading axis for a batch.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `exp`.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> shot = lf.shoot(lf.PoincareHalfPlane(), [0.0, 1.0], [0.0, 1.0])
+    >>> shot.velocity.round(6).tolist()
+    [0.0, 2.718282]
+    """
+    check_metric(metric)
+    solver = AdaptiveIVP() if solver is None else solver
+    if not isinstance(solver, AdaptiveIVP | FixedStepIVP):
+        raise TypeError(
+            f"solver must be an AdaptiveIVP or FixedStepIVP, got {type(solver).__name__}"
+        )
+    return _shoot(metric, x, v, solver, throw)
+
+
+@precise
+def _shoot(metric, x, v, solver, throw):
+    x, v, single = check_pair(metric, x, v, "v")
+    if is_traced(metric, x, v):
+        shot = _shoot_jit(metric, x, v, solver)
+    else:
+        shot = chunked(lambda a, b: _shoot_jit(metric, a, b, solver), _CHUNK, x, v)
+    if single:
+        shot = jax.tree.map(lambda leaf: leaf[0], shot)
+    if throw and not is_traced(shot.status):
+        raise_if_failed("exp", shot.status, shot)
+    return shot
+
+
+@eqx.filter_jit
+def _shoot_jit(metric, x, v, solver):
+    return jax.vmap(lambda a, b: shoot_one(metric, a, b, solver))(x, v)

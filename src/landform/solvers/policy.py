@@ -1,0 +1,234 @@
+"""The default way to a geodesic: good starts, Newton, a certificate, and refinement where it asks."""
+
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._results import Status
+from landform._typing import Array
+from landform.solvers.certificate import Certificate, certify, certify_one, subdivide
+from landform.solvers.driver import run
+from landform.solvers.elements import Rule
+from landform.solvers.energy import EnergyMethod, EnergyOutcome
+from landform.solvers.graph import find_routes, graph_of, resample, segment_lengths
+
+Starts = Literal["auto", "straight", "graph"]
+Model = Literal["newton", "gauss-newton", "georce"]
+
+_SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
+
+
+class EnergySolver(eqx.Module):
+    """Geodesics by minimising the energy of spectral elements with damped Newton steps.
+
+    Parameters
+    ----------
+    model
+        Second-derivative model of the step. ``"newton"`` is exact and takes fewest iterations on
+        metrics with cheap derivatives; ``"gauss-newton"`` is for pull-backs and needs Jacobians
+        only; ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
+        implicit form). None takes ``"gauss-newton"`` for embedded metrics and ``"newton"`` otherwise.
+    degree
+        Polynomial degree p of the elements; errors in length fall as T^(−2p) on smooth metrics.
+        1 gives the classical discrete energy.
+    starts
+        ``"straight"``: the chart's straight line. ``"graph"``: routes through the graph over the
+        metric's landmarks. ``"auto"``: the graph's routes where there is a graph and the straight
+        line where it is not much longer, the best result kept.
+    max_steps
+        Iterations for each start and refinement, one evaluation each.
+    max_refinements
+        How often the number of elements may double where the accuracy asks for it.
+    lanes
+        Curves in flight at once.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> solver = lf.EnergySolver(model="georce", degree=1)
+    >>> path = lf.geodesic(lf.Euclidean(2), [0.0, 0.0], [3.0, 4.0], solver=solver)
+    >>> round(float(path.length), 12)
+    5.0
+    """
+
+    model: Model | None = eqx.field(static=True, default=None)
+    degree: int = eqx.field(static=True, default=4)
+    starts: Starts = eqx.field(static=True, default="auto")
+    max_steps: int = eqx.field(static=True, default=200)
+    max_refinements: int = eqx.field(static=True, default=3)
+    lanes: int = eqx.field(static=True, default=16)
+
+    def __check_init__(self):
+        if self.model not in (None, "newton", "gauss-newton", "georce"):
+            raise ValueError(
+                f"model must be 'newton', 'gauss-newton', 'georce' or None, got {self.model!r}"
+            )
+        if self.starts not in ("auto", "straight", "graph"):
+            raise ValueError(f"starts must be 'auto', 'straight' or 'graph', got {self.starts!r}")
+        for name in ("degree", "max_steps", "lanes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_refinements < 0:
+            raise ValueError(f"max_refinements must not be negative, got {self.max_refinements}")
+
+    def rule(self, num_points: int) -> Rule:
+        """Elements for about `num_points` points on a curve."""
+        return Rule(max(1, -(-(num_points - 1) // self.degree)), self.degree)
+
+    def method(self, metric, rule: Rule) -> EnergyMethod:
+        """The lane method for one discretisation."""
+        model = self.model or ("gauss-newton" if metric.embeds else "newton")
+        if model == "gauss-newton" and not metric.embeds:
+            raise ValueError(
+                "model 'gauss-newton' needs a metric that is the pull-back of a known embedding; "
+                f"{type(metric).__name__} is not: use 'newton' or 'georce'"
+            )
+        # Newton's last step squares the error; the others' only shrinks it.
+        tolerance = 1e-10 if model == "newton" else 1e-13
+        return EnergyMethod(
+            rule, model == "gauss-newton", model == "newton", self.max_steps, tolerance
+        )
+
+
+class Solved(NamedTuple):
+    """Curves, their measurements and how they ended, for n pairs."""
+
+    rule: Rule
+    nodes: Array  # (n, T + 1, d)
+    certificate: Certificate
+    status: Array
+    iterations: Array
+    decrement: Array
+    bound: Array  # length of the best known path, infinite without one
+
+
+def solve(
+    metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float, progress
+) -> Solved:
+    """Solve n concrete pairs on the host's schedule."""
+    starts, owner, bound = _starts(metric, np.asarray(x), np.asarray(y), solver, rule, init)
+    method = solver.method(metric, rule)
+    outcome = run(
+        method, metric, jnp.asarray(starts, x.dtype), lanes=solver.lanes, progress=progress
+    )
+    outcome, total = _best(outcome, owner, x.shape[0])
+    nodes = np.asarray(outcome.curve)
+    certificate = certify(metric, rule, outcome.curve)
+    status = _judge(outcome.status, certificate, bound, accuracy)
+    result = Solved(
+        rule, nodes, certificate, np.asarray(status), total, np.asarray(outcome.decrement), bound
+    )
+    for _ in range(solver.max_refinements):
+        again = np.flatnonzero(
+            np.isin(result.status, (Status.UNRESOLVED, Status.LONGER_THAN_BOUND))
+        )
+        if again.size == 0:
+            break
+        result = _refine(metric, solver, result, again, accuracy)
+    return result
+
+
+def _starts(metric, x, y, solver, rule, init):
+    """Start curves, the pair each belongs to, and the length of the best known path of each pair."""
+    n = x.shape[0]
+    times = rule.times
+    if init is not None:
+        return init, np.arange(n), np.full(n, np.inf)
+    straight = x[:, None] + (y - x)[:, None] * times[:, None]
+    everyone = np.arange(n)
+    if solver.starts == "straight":
+        return straight, everyone, np.full(n, np.inf)
+    graph = graph_of(metric)
+    if graph is None:
+        if solver.starts == "graph":
+            raise ValueError(
+                f"starts='graph' needs landmarks, and {type(metric).__name__} has none: give the "
+                "metric landmarks=, or use starts='straight'"
+            )
+        return straight, everyone, np.full(n, np.inf)
+    routes = find_routes(metric, graph, x, y)
+    curves = [resample(metric, path, times) for path in routes.vertices]
+    direct = segment_lengths(metric, x, y, order=16)
+    # A straight line much longer than the graph's path descends from far to where the path leads.
+    fair = ~(direct > 1.5 * routes.shortest)
+    if solver.starts == "graph":
+        fair = ~np.isfinite(routes.shortest)
+    starts = np.concatenate([np.reshape(curves, (-1, *straight.shape[1:])), straight[fair]])
+    owner = np.concatenate([routes.owner, everyone[fair]])
+    bound = np.fmin(routes.shortest, np.where(np.isfinite(direct), direct, np.inf))
+    return starts, owner, bound
+
+
+def _best(outcome: EnergyOutcome, owner, n):
+    """For every pair the best of its starts: converged first, then the lowest energy."""
+    energy, status = np.asarray(outcome.energy), np.asarray(outcome.status)
+    failed = (status != Status.CONVERGED) | ~np.isfinite(energy)
+    order = np.lexsort((energy, failed, owner))
+    first = order[np.searchsorted(owner[order], np.arange(n))]
+    total = np.zeros(n, dtype=int)
+    np.add.at(total, owner, np.asarray(outcome.iterations))
+    return jax.tree.map(lambda a: a[jnp.asarray(first)], outcome), total
+
+
+def _judge(status, certificate: Certificate, bound, accuracy):
+    """The status that the curve deserves, whatever the method says."""
+    tolerance = residual_tolerance(accuracy)
+    sharp = (certificate.residual <= tolerance) & (certificate.speed_drift <= 30.0 * tolerance)
+    still = certificate.length == 0.0
+    status = jnp.where(
+        (status == Status.CONVERGED) & ~sharp & ~still, int(Status.UNRESOLVED), status
+    )
+    longer = certificate.length > (1.0 + _SLACK + accuracy) * jnp.asarray(bound)
+    status = jnp.where((status == Status.CONVERGED) & longer, int(Status.LONGER_THAN_BOUND), status)
+    return jnp.where(certificate.finite | still, status, int(Status.BAD_METRIC))
+
+
+def residual_tolerance(accuracy: float) -> float:
+    """The geodesic residual that a relative error `accuracy` of the length allows."""
+    return float(np.sqrt(2.0 * accuracy))
+
+
+def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
+    """Double the elements of some pairs; the others' curves are rewritten exactly."""
+    rule, nodes = subdivide(result.rule, result.nodes)
+    method = solver.method(metric, rule)
+    dtype = result.nodes.dtype
+    outcome = run(
+        method, metric, jnp.asarray(nodes[again], dtype), lanes=min(solver.lanes, 8), chunk=32
+    )
+    fresh = certify(metric, rule, outcome.curve)
+    status = _judge(outcome.status, fresh, result.bound[again], accuracy)
+
+    def put(old, new):
+        out = np.array(old)
+        out[again] = np.asarray(new)
+        return out
+
+    return Solved(
+        rule,
+        put(nodes, outcome.curve).astype(dtype),
+        jax.tree.map(put, result.certificate, fresh),
+        put(result.status, status),
+        put(result.iterations, result.iterations[again] + np.asarray(outcome.iterations)),
+        put(result.decrement, outcome.decrement),
+        result.bound,
+    )
+
+
+def solve_traced(
+    metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float
+) -> Solved:
+    """Solve n pairs inside a user's transformation: one start, one discretisation."""
+    times = jnp.asarray(rule.times, x.dtype)
+    starts = x[:, None] + (y - x)[:, None] * times[:, None] if init is None else init
+    method = solver.method(metric, rule)
+    outcome = run(method, metric, starts, lanes=solver.lanes, chunk=max(1, x.shape[0]))
+    certificate = jax.lax.map(lambda c: certify_one(metric, rule, c), outcome.curve, batch_size=16)
+    bound = jnp.full(x.shape[0], jnp.inf, x.dtype)
+    status = _judge(outcome.status, certificate, bound, accuracy)
+    return Solved(
+        rule, outcome.curve, certificate, status, outcome.iterations, outcome.decrement, bound
+    )
