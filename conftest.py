@@ -7,7 +7,11 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-_NEEDS = {"panel": "src/landform/explorer/*.py", "dask": "src/landform/scale.py"}
+_NEEDS = {
+    "panel": "src/landform/explorer/*.py",
+    "dask": "src/landform/scale.py",
+    "torch": "src/landform/interop/_from_torch/*.py",
+}
 collect_ignore_glob = [
     path for package, path in _NEEDS.items() if importlib.util.find_spec(package) is None
 ]

@@ -42,7 +42,9 @@ def parse(text: str) -> Plan:
     nodes = tuple(Node(*node) for node in raw["nodes"])
     missing = sorted({node.operation for node in nodes} - OPERATIONS.keys())
     if missing:
-        raise ValueError(f"this program needs operations unknown to this version: {', '.join(missing)}")
+        raise ValueError(
+            f"this program needs operations unknown to this version: {', '.join(missing)}"
+        )
     return Plan(
         dtype=raw["dtype"],
         shape=tuple(raw["shape"]),
@@ -101,7 +103,9 @@ def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | 
         args = _resolve(node.args, values, parameters, buffers)
         kwargs = {k: _resolve(v, values, parameters, buffers) for k, v in node.kwargs.items()}
         values.append(_settle(OPERATIONS[node.operation](*args, **kwargs), node.dtypes, cast))
-    heads = tuple(_resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs)
+    heads = tuple(
+        _resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs
+    )
     return heads if len(heads) > 1 else heads[0]
 
 
@@ -172,8 +176,14 @@ class TorchDecoder(eqx.Module):
         """
         z = jnp.asarray(z)
         if z.shape != (self.latent_dim,):
-            hint = "; use jax.vmap for a batch" if z.ndim == 2 and z.shape[1] == self.latent_dim else ""
-            raise ValueError(f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}")
+            hint = (
+                "; use jax.vmap for a batch"
+                if z.ndim == 2 and z.shape[1] == self.latent_dim
+                else ""
+            )
+            raise ValueError(
+                f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}"
+            )
         if is_traced(self, z):
             return _run(self, z)
         return _run_compiled(self, z)

@@ -1,0 +1,228 @@
+"""Sums, means, norms, extrema, sorting and cumulative operations."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from landform.interop._aten._registry import register
+
+
+def _axes(dim):
+    """ATen's `dim`: None and the empty list mean all axes."""
+    if dim is None or dim == []:
+        return None
+    return tuple(dim) if isinstance(dim, list) else dim
+
+
+def _reduction(function):
+    def reduce(x, dim=None, keepdim=False, dtype=None):
+        return function(x, axis=_axes(dim), keepdims=keepdim)
+
+    return reduce
+
+
+def _whole(function):
+    def reduce(x, dtype=None):
+        return function(x)
+
+    return reduce
+
+
+register("sum.dim_IntList", "nansum.default")(_reduction(jnp.sum))
+register("mean.dim")(_reduction(jnp.mean))
+register("prod.dim_int")(_reduction(jnp.prod))
+register("any.dim", "any.dims")(_reduction(jnp.any))
+register("all.dim", "all.dims")(_reduction(jnp.all))
+register("logsumexp.default", "special_logsumexp.default")(_reduction(jax.nn.logsumexp))
+register("sum.default")(_whole(jnp.sum))
+register("mean.default")(_whole(jnp.mean))
+register("prod.default")(_whole(jnp.prod))
+register("any.default")(_whole(jnp.any))
+register("all.default")(_whole(jnp.all))
+register("max.default", bends=True)(_whole(jnp.max))
+register("min.default", bends=True)(_whole(jnp.min))
+register("amax.default", bends=True)(_reduction(jnp.max))
+register("amin.default", bends=True)(_reduction(jnp.min))
+
+
+@register("argmax.default", bends=True)
+def argmax(x, dim=None, keepdim=False):
+    return jnp.argmax(x, axis=dim, keepdims=keepdim)
+
+
+@register("argmin.default", bends=True)
+def argmin(x, dim=None, keepdim=False):
+    return jnp.argmin(x, axis=dim, keepdims=keepdim)
+
+
+def _extreme(arg):
+    def extreme(x, dim, keepdim=False):
+        index = arg(x, axis=dim, keepdims=True)
+        values = jnp.take_along_axis(x, index, axis=dim)
+        return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+    return extreme
+
+
+register("max.dim", bends=True)(_extreme(jnp.argmax))
+register("min.dim", bends=True)(_extreme(jnp.argmin))
+
+
+@register("aminmax.default", bends=True)
+def aminmax(x, dim=None, keepdim=False):
+    return jnp.min(x, axis=dim, keepdims=keepdim), jnp.max(x, axis=dim, keepdims=keepdim)
+
+
+def _ddof(correction, unbiased=True):
+    return float(correction) if correction is not None else float(unbiased)
+
+
+@register("var.correction")
+def var(x, dim=None, correction=None, keepdim=False):
+    return jnp.var(x, axis=_axes(dim), ddof=_ddof(correction), keepdims=keepdim)
+
+
+@register("std.correction")
+def std(x, dim=None, correction=None, keepdim=False):
+    return jnp.sqrt(var(x, dim, correction, keepdim))
+
+
+@register("var.dim")
+def var_dim(x, dim, unbiased=True, keepdim=False):
+    return var(x, dim, int(unbiased), keepdim)
+
+
+@register("std.dim")
+def std_dim(x, dim, unbiased=True, keepdim=False):
+    return jnp.sqrt(var(x, dim, int(unbiased), keepdim))
+
+
+@register("var.default")
+def var_all(x, unbiased=True):
+    return var(x, None, int(unbiased))
+
+
+@register("std.default")
+def std_all(x, unbiased=True):
+    return jnp.sqrt(var(x, None, int(unbiased)))
+
+
+@register("var_mean.correction")
+def var_mean(x, dim=None, correction=None, keepdim=False):
+    return var(x, dim, correction, keepdim), jnp.mean(x, axis=_axes(dim), keepdims=keepdim)
+
+
+@register("std_mean.correction")
+def std_mean(x, dim=None, correction=None, keepdim=False):
+    return std(x, dim, correction, keepdim), jnp.mean(x, axis=_axes(dim), keepdims=keepdim)
+
+
+@register("linalg_vector_norm.default")
+def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None):
+    axis = _axes(dim)
+    if ord == 2:
+        # zero, not NaN, is what torch returns for the derivative at the origin
+        squares = jnp.sum(jnp.square(x), axis=axis, keepdims=keepdim)
+        positive = squares > 0
+        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+    x = jnp.abs(x)
+    if ord == math.inf:
+        return jnp.max(x, axis=axis, keepdims=keepdim)
+    if ord == -math.inf:
+        return jnp.min(x, axis=axis, keepdims=keepdim)
+    if ord == 0:
+        return jnp.sum(x != 0, axis=axis, keepdims=keepdim)
+    return jnp.sum(x**ord, axis=axis, keepdims=keepdim) ** (1.0 / ord)
+
+
+@register("norm.Scalar")
+def norm_all(x, p=2):
+    return vector_norm(x, p)
+
+
+@register("norm.ScalarOpt_dim", "norm.ScalarOpt_dim_dtype")
+def norm_dim(x, p, dim, keepdim=False, dtype=None):
+    return vector_norm(x, 2 if p is None else p, dim, keepdim)
+
+
+@register("frobenius_norm.dim")
+def frobenius_norm(x, dim, keepdim=False):
+    return vector_norm(x, 2, dim, keepdim)
+
+
+@register("cosine_similarity.default")
+def cosine_similarity(x, y, dim=1, eps=1e-8):
+    nx, ny = (jnp.maximum(vector_norm(v, 2, dim, True), eps) for v in (x, y))
+    return jnp.sum((x / nx) * (y / ny), axis=dim)
+
+
+@register("pairwise_distance.default")
+def pairwise_distance(x, y, p=2.0, eps=1e-6, keepdim=False):
+    return vector_norm(x - y + eps, p, [-1], keepdim)
+
+
+@register("cdist.default", "_cdist_forward.default")
+def cdist(x, y, p=2.0, compute_mode=None):
+    return vector_norm(x[..., :, None, :] - y[..., None, :, :], p, [-1])
+
+
+@register("dist.default")
+def dist(x, y, p=2):
+    return vector_norm(x - y, p)
+
+
+@register("cumsum.default")
+def cumsum(x, dim, dtype=None):
+    return jnp.cumsum(x, axis=dim)
+
+
+@register("cumprod.default")
+def cumprod(x, dim, dtype=None):
+    return jnp.cumprod(x, axis=dim)
+
+
+@register("logcumsumexp.default")
+def logcumsumexp(x, dim):
+    return jax.lax.cumlogsumexp(x, axis=dim % x.ndim)
+
+
+@register("diff.default")
+def diff(x, n=1, dim=-1, prepend=None, append=None):
+    return jnp.diff(x, n, dim, prepend, append)
+
+
+@register("sort.default", bends=True)
+def sort(x, dim=-1, descending=False):
+    return sort_stable(x, stable=True, dim=dim, descending=descending)
+
+
+@register("sort.stable", bends=True)
+def sort_stable(x, stable=None, dim=-1, descending=False):
+    order = jnp.argsort(x, axis=dim, stable=True, descending=descending)
+    return jnp.take_along_axis(x, order, axis=dim), order
+
+
+@register("argsort.default", bends=True)
+def argsort(x, dim=-1, descending=False):
+    return jnp.argsort(x, axis=dim, descending=descending)
+
+
+@register("topk.default", bends=True)
+def topk(x, k, dim=-1, largest=True, sorted=True):
+    order = jnp.argsort(x, axis=dim, stable=True, descending=largest)
+    order = jnp.take(order, jnp.arange(k), axis=dim)
+    return jnp.take_along_axis(x, order, axis=dim), order
+
+
+@register("median.dim", bends=True)
+def median_dim(x, dim, keepdim=False):
+    order = jnp.argsort(x, axis=dim)
+    index = jnp.take(order, jnp.array([(x.shape[dim] - 1) // 2]), axis=dim)
+    values = jnp.take_along_axis(x, index, axis=dim)
+    return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+
+@register("median.default", bends=True)
+def median(x):
+    return jnp.sort(x.ravel())[(x.size - 1) // 2]

@@ -1,0 +1,1 @@
+"""The steps of `from_torch` that need torch; nothing imports this folder before it is called."""

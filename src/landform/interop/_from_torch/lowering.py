@@ -1,0 +1,314 @@
+"""From a `torch.export` program to the text and arrays of a `TorchDecoder`; needs torch."""
+
+import json
+import math
+import operator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from landform.interop._aten import BENDS, OPERATIONS
+
+# Results of these depend on the shape and dtype of their first argument only.
+_SHAPE_ONLY = {
+    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
+}  # fmt: skip
+_SMALLEST_BEND = 1e-5
+
+
+class Unsupported(NotImplementedError):
+    """The module uses operations that have no JAX form here; `operations` maps their names to reasons."""
+
+    def __init__(self, operations: dict[str, str]):
+        self.operations = operations
+        lines = "\n".join(
+            f"  - {name}{': ' if why else ''}{why}" for name, why in operations.items()
+        )
+        super().__init__(
+            f"module uses {len(operations)} operation(s) that landform cannot convert:\n{lines}\n"
+            "Replace these layers in the module, convert a part of it that does not use them, or write the "
+            "decoder in JAX and bring it in with landform.from_callable."
+        )
+
+
+def name_of(target: Any) -> str:
+    """The table's name of an operation: ``aten.add.Tensor`` is ``"add.Tensor"``."""
+    if target is operator.getitem:
+        return "getitem"
+    return str(target).removeprefix("aten.")
+
+
+def _is_random(target: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+
+
+def _reason(target: Any) -> str:
+    if _is_random(target):
+        return "it draws random numbers; export the deterministic part (the decoder's mean), without sampling"
+    if isinstance(target, torch._ops.HigherOrderOperator):
+        return "control flow inside the module"
+    return ""
+
+
+def decompose(exported):
+    """Functional form of an exported program, with operations unknown to the table broken up where torch can."""
+    program = exported.run_decompositions({})
+    tried: set = set()
+    while True:
+        unknown = {
+            node.target
+            for node in program.graph.nodes
+            if node.op == "call_function" and name_of(node.target) not in OPERATIONS
+        } - tried
+        table = {op: rule for op, rule in _decompositions().items() if op in unknown}
+        if not table:
+            return program
+        tried |= unknown
+        program = program.run_decompositions(table)
+
+
+def _decompositions() -> dict:
+    rules: dict = dict(torch._decomp.decomposition_table)
+    rules.update(torch.export.default_decompositions())
+    return rules
+
+
+def to_array(tensor) -> Any:
+    """A torch tensor as a JAX array of the same dtype."""
+    tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return jnp.asarray(tensor.float().numpy(), dtype=jnp.bfloat16)
+    return jnp.array(tensor.numpy())  # a copy: the module may go on training
+
+
+class Lowering:
+    """One pass over an exported graph.
+
+    Nodes that do not depend on the latent point nor on a parameter are computed by torch now and kept
+    as constants, so that masks, grids and encodings are torch's own to the last bit.
+    """
+
+    def __init__(self, program):
+        self.program = program
+        self.signature = program.graph_signature
+        self.values: dict = {}  # node -> concrete torch value, for whatever does not depend on z
+        self.trainable: set = set()  # nodes of `values` that depend on a parameter
+        self.references: dict = {}  # node -> reference in the program's text
+        self.parameters: dict[str, Any] = {}
+        self.buffers: dict[str, Any] = {}
+        self.nodes: list = []
+        self.kinks: list[str] = []
+        self.latent = None
+
+    def run(self, names: list[str]) -> tuple[str, dict, dict]:
+        graph = self.program.graph
+        self._read_inputs(graph)
+        needed = self._needed(graph)
+        calls = [n for n in graph.nodes if n.op == "call_function" and n in needed]
+        self._refuse_unknown(calls)
+        self._fold(calls)
+        for node in calls:
+            if node not in self.values or self._stays(node):
+                self._emit(node)
+        outputs = [self._encode(node) for node in self._outputs(graph)]
+        text = {
+            "dtype": _dtype_name(self.latent.meta["val"].dtype),
+            "shape": list(self.latent.meta["val"].shape[1:]),
+            "nodes": self.nodes,
+            "outputs": outputs,
+            "names": names,
+            "kinks": sorted(set(self.kinks)),
+        }
+        return json.dumps(text, separators=(",", ":")), self.parameters, self.buffers
+
+    def _read_inputs(self, graph) -> None:
+        specs = {s.arg.name: s for s in self.signature.input_specs}
+        kinds = torch.export.graph_signature.InputKind
+        for node in graph.nodes:
+            if node.op != "placeholder":
+                continue
+            spec = specs[node.name]
+            if spec.kind == kinds.USER_INPUT:
+                self.latent = node
+                self.references[node] = {"value": 0}
+                continue
+            if spec.kind not in (kinds.PARAMETER, kinds.BUFFER, kinds.CONSTANT_TENSOR):
+                raise Unsupported(
+                    {f"input {spec.target}": f"a {spec.kind.name.lower()} is not a tensor"}
+                )
+            store = self.program.state_dict
+            if spec.target not in store:
+                store = self.program.constants
+            self.values[node] = store[spec.target]
+            if spec.kind == kinds.PARAMETER:
+                self.trainable.add(node)
+
+    def _outputs(self, graph) -> list:
+        kinds = torch.export.graph_signature.OutputKind
+        (last,) = (n for n in graph.nodes if n.op == "output")
+        specs = self.signature.output_specs
+        return [n for n, s in zip(last.args[0], specs, strict=True) if s.kind == kinds.USER_OUTPUT]
+
+    def _needed(self, graph) -> set:
+        needed, stack = set(), list(self._outputs(graph))
+        while stack:
+            node = stack.pop()
+            if node not in needed:
+                needed.add(node)
+                stack.extend(node.all_input_nodes)
+        return needed
+
+    def _depends_on_latent(self, calls) -> set:
+        moving = {self.latent}
+        for node in calls:
+            shape_only = name_of(node.target).split(".")[0] in _SHAPE_ONLY
+            if not shape_only and any(n in moving for n in node.all_input_nodes):
+                moving.add(node)
+        return moving
+
+    def _refuse_unknown(self, calls) -> None:
+        self.moving = self._depends_on_latent(calls)
+        bad: dict[str, str] = {}
+        for node in calls:
+            name = name_of(node.target)
+            unknown = node in self.moving and name not in OPERATIONS
+            if unknown or (name not in OPERATIONS and _is_random(node.target)):
+                bad[name] = _reason(node.target)
+            elif (train := _training_flag(node)) is not None:
+                bad[name] = train
+        if bad:
+            raise Unsupported(bad)
+
+    def _fold(self, calls) -> None:
+        """Compute with torch whatever does not depend on the latent point."""
+
+        def concrete(arg):
+            if isinstance(arg, torch.fx.Node):
+                if arg in self.values:
+                    return self.values[arg]
+                return torch.zeros(arg.meta["val"].shape, dtype=arg.meta["val"].dtype)
+            return arg
+
+        with torch.no_grad():
+            for node in calls:
+                if node not in self.moving:
+                    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), concrete)
+                    self.values[node] = node.target(*args, **kwargs)
+                    if any(n in self.trainable for n in node.all_input_nodes):
+                        self.trainable.add(node)
+
+    def _stays(self, node) -> bool:
+        """Whether a computation on parameters alone is kept in the program, so that they can be trained."""
+        return node in self.trainable and name_of(node.target) in OPERATIONS
+
+    def _emit(self, node) -> None:
+        name = name_of(node.target)
+        if node in self.moving and name in BENDS and not _is_guard(name, node):
+            self.kinks.append(name.split(".")[0].strip("_").removesuffix("_with_indices"))
+        args, kwargs = (
+            self._encode(list(node.args)),
+            {k: self._encode(v) for k, v in node.kwargs.items()},
+        )
+        if name.startswith(("index.", "index_put.", "_unsafe_index.", "_unsafe_index_put.")):
+            args[1] = self._encode(self._integer_indices(node.args[1]))
+        self.nodes.append([name, args, kwargs, _dtypes(node.meta["val"])])
+        self.references[node] = {"value": len(self.nodes)}
+
+    def _integer_indices(self, indices) -> list:
+        """Boolean masks would have shapes known only at run time, so they become their positions."""
+        out: list = []
+        for item in indices:
+            value = self.values.get(item)
+            if isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.uint8):
+                out.extend(value.nonzero(as_tuple=True))
+            else:
+                out.append(item)
+        return out
+
+    def _encode(self, item: Any) -> Any:
+        if isinstance(item, torch.fx.Node):
+            if item not in self.references:
+                self.references[item] = self._store(
+                    item.name, self.values[item], item in self.trainable, item
+                )
+            return self.references[item]
+        if isinstance(item, torch.Tensor):
+            return self._store("index", item, False, None)
+        if isinstance(item, list | tuple):
+            return [self._encode(x) for x in item]
+        if isinstance(item, bool | int | str) or item is None:
+            return item
+        if isinstance(item, float):
+            return item if math.isfinite(item) else {"float": str(item)}
+        if isinstance(item, torch.dtype | torch.device | torch.layout | torch.memory_format):
+            return None
+        raise Unsupported({f"argument {item!r}": "only numbers, strings and tensors can be stored"})
+
+    def _store(self, name: str, value: Any, trainable: bool, node) -> dict:
+        target = None
+        if node is not None and node.op == "placeholder":
+            spec = next(s for s in self.signature.input_specs if s.arg.name == node.name)
+            target = spec.target.removeprefix("module.")
+        table, kind = (self.parameters, "parameter") if trainable else (self.buffers, "buffer")
+        key = target or f"constant.{name}"
+        while key in table:
+            key += "_"
+        table[key] = to_array(value)
+        return {kind: key}
+
+
+def _dtype_name(dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtypes(value: Any) -> list:
+    if isinstance(value, list | tuple):
+        return [_dtypes(v)[0] if v is not None else None for v in value]
+    return [_dtype_name(value.dtype) if isinstance(value, torch.Tensor) else None]
+
+
+def _is_guard(name: str, node) -> bool:
+    """Clamping at a tiny positive number protects a division or logarithm and is no kink in practice."""
+    if not name.startswith(("clamp", "clip", "maximum")) or name.startswith("clamp_max"):
+        return False
+    bounds = list(node.args[1:3]) + list(node.kwargs.values())
+    bounds = [b for b in bounds if b is not None]
+    return (
+        len(bounds) == 1 and isinstance(bounds[0], float | int) and 0 < bounds[0] <= _SMALLEST_BEND
+    )
+
+
+def _training_flag(node) -> str | None:
+    """Why an operation that has a training form cannot be taken, if it is used in that form."""
+    name = name_of(node.target).split(".")[0]
+    if "dropout" in name and len(node.args) > 2 and node.args[2] and node.args[1] > 0:
+        return "dropout is active although the module is in evaluation mode"
+    if name == "scaled_dot_product_attention":
+        rate = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
+        return (
+            "its dropout is active although the module is in evaluation mode" if rate > 0 else None
+        )
+    if name == "rrelu" and len(node.args) > 3 and node.args[3]:
+        return "it is random in training mode"
+    if name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(node.args) > 6:
+        return "its dropout is active" if node.args[5] > 0 and node.args[6] else None
+    return None
+
+
+def dtype_of_module(module) -> Any:
+    """The floating dtype of a module's weights, by size; None for a module without any."""
+    counts: dict = {}
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
+    return max(counts, key=counts.get) if counts else None
+
+
+def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """Whether two arrays agree relative to the larger of 1 and their size, NaN equal to NaN."""
+    if a.shape != b.shape:
+        return False
+    scale = max(1.0, float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)))
+    return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True))

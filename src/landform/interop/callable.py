@@ -1,0 +1,204 @@
+"""`from_callable`: bring in any decoder written in JAX, with its parameters as leaves."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._numerics import is_traced, precise
+from landform._typing import Array, Float
+
+
+class CallableDecoder(eqx.Module):
+    """A JAX function as a decoder of one latent point, made by `landform.from_callable`.
+
+    Attributes
+    ----------
+    parameters : pytree
+        Every array: those handed over as `params` and those inside the function itself.
+    latent_shape : tuple of int
+        What the function receives for one point.
+    batched : bool
+        Whether the function is given a batch of one and its batch axis removed again.
+    """
+
+    parameters: Any
+    _static: tuple = eqx.field(static=True)
+    _structure: Any = eqx.field(static=True)
+    latent_shape: tuple[int, ...] = eqx.field(static=True)
+    batched: bool = eqx.field(static=True)
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent coordinates d."""
+        return int(np.prod(self.latent_shape, dtype=int))
+
+    @property
+    def function(self) -> Callable:
+        """The function that was brought in, with its present arrays."""
+        return self._combined()[0]
+
+    def _combined(self):
+        static = jax.tree.unflatten(self._structure, self._static)
+        return eqx.combine(self.parameters, static)
+
+    def _raw(self, z: Array) -> Any:
+        function, params = self._combined()
+        x = z.reshape((1, *self.latent_shape) if self.batched else self.latent_shape)
+        return function(x) if params is None else function(params, x)
+
+    @precise
+    def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
+        """Decode one latent point, shape (d,), to (D,) or to a tuple of such.
+
+        Raises
+        ------
+        ValueError
+            If `z` is not one point of the right dimension.
+        """
+        z = jnp.asarray(z)
+        if z.shape != (self.latent_dim,):
+            hint = (
+                "; use jax.vmap for a batch"
+                if z.ndim == 2 and z.shape[1] == self.latent_dim
+                else ""
+            )
+            raise ValueError(
+                f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}"
+            )
+        if is_traced(self, z):
+            return _run(self, z)
+        return _run_compiled(self, z)
+
+
+def _run(decoder: CallableDecoder, z: Array) -> Array | tuple[Array, ...]:
+    if not jnp.issubdtype(z.dtype, jnp.floating):
+        z = z.astype(jnp.result_type(float))
+    heads = tuple(head.ravel() for head in _heads(decoder._raw(z)))
+    return heads if len(heads) > 1 else heads[0]
+
+
+_run_compiled = jax.jit(_run)
+
+
+def _heads(output: Any) -> list:
+    """The arrays of an output in order; a dictionary keeps the order in which it was filled."""
+    if output is None:
+        return []
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    if isinstance(output, tuple | list):
+        return [head for item in output for head in _heads(item)]
+    return jax.tree.leaves(output)
+
+
+def from_callable(
+    function: Callable,
+    example: Any,
+    *,
+    params: Any = None,
+    batched: bool = False,
+) -> CallableDecoder:
+    """A decoder written in JAX, Flax, Equinox, Haiku or Keras (on JAX), checked and ready for a metric.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(z)``, or ``function(params, z)`` if `params` is given; traceable by JAX. An Equinox
+        module is a pytree: its arrays become leaves of the result. Arrays that a plain Python function
+        closes over stay constants; hand them over as `params` to train them.
+    example : array, shape (n, d) or (n, ...)
+        A batch of latent points. What follows the first axis is one point and is flattened.
+    params : pytree, optional
+        First argument of `function`, such as the variables of a Flax or Haiku model.
+    batched : bool, default False
+        True if the function expects a batch (n, ...) and returns batches: most Flax, Haiku and Keras models.
+
+    Returns
+    -------
+    CallableDecoder
+        A pytree that maps (d,) to (D,), or to a tuple of such if the function returns a tuple, list or
+        dictionary of arrays. Every head is flattened.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not callable or its outputs are not real floating arrays.
+    ValueError
+        If `example` is not a batch, or `function` does not accept one point of it.
+
+    Notes
+    -----
+    Only shapes are computed: nothing is compiled or run.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import landform as lf
+    >>> decoder = lf.from_callable(lambda z: jnp.array([z[0], z[1], z[0] * z[1]]), [[1.0, 2.0]])
+    >>> print(decoder([3.0, 4.0]))
+    [ 3.  4. 12.]
+    """
+    if not callable(function):
+        raise TypeError(f"function must be callable, got {type(function).__name__}")
+    shape = _latent_shape(example)
+    arrays, static = eqx.partition((function, params), eqx.is_array)
+    leaves, structure = jax.tree.flatten(static)
+    try:
+        hash((tuple(leaves), structure))
+    except TypeError as error:
+        raise TypeError(
+            f"function and params may hold arrays and hashable values only: {error}; convert lists or NumPy "
+            "objects inside them to arrays"
+        ) from None
+    decoder = CallableDecoder(arrays, tuple(leaves), structure, shape, batched)
+    _check(decoder)
+    return decoder
+
+
+@precise
+def _latent_shape(example: Any) -> tuple[int, ...]:
+    try:
+        shape = jnp.asarray(example).shape
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"example must be a batch of latent points, an array of numbers: {error}"
+        ) from None
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(
+            f"example must be a batch of latent points of shape (n, d), got shape {shape}; "
+            "for one point use example[None]"
+        )
+    return tuple(shape[1:])
+
+
+def _check(decoder: CallableDecoder) -> None:
+    point = jax.ShapeDtypeStruct((decoder.latent_dim,), jnp.result_type(float))
+    given = ("a batch of one, " if decoder.batched else "") + str(
+        (1, *decoder.latent_shape) if decoder.batched else decoder.latent_shape
+    )
+    try:
+        output = jax.eval_shape(lambda d, z: d._raw(z), decoder, point)
+    except Exception as error:
+        other = "batched=False" if decoder.batched else "batched=True"
+        raise ValueError(
+            f"function does not accept {given}: {type(error).__name__}: {str(error).splitlines()[0]}. "
+            f"If it expects {'one point' if decoder.batched else 'a batch'}, pass {other}; "
+            "if it takes parameters first, pass params=."
+        ) from error
+    heads = _heads(output)
+    if not heads:
+        raise TypeError("function returns no array")
+    for i, head in enumerate(heads):
+        if not hasattr(head, "dtype") or not jnp.issubdtype(head.dtype, jnp.floating):
+            raise TypeError(
+                f"output {i} of function has type {getattr(head, 'dtype', type(head))}; it must be real floats"
+            )
+        if decoder.batched and (head.ndim == 0 or head.shape[0] != 1):
+            raise ValueError(
+                f"output {i} of function has shape {head.shape} for {given}: it has no batch axis. "
+                "Pass batched=False if the function maps one point, or return one row for each point."
+            )
