@@ -31,6 +31,12 @@ class MarginalLikelihood(NamedTuple):
         Their standard errors, shape ``(n,)``.
     effective_samples
         Effective number of samples behind each estimate, shape ``(n,)``.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> lf.MarginalLikelihood._fields
+    ('mean', 'stderr', 'values', 'stderrs', 'effective_samples')
     """
 
     mean: float

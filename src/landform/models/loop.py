@@ -85,7 +85,7 @@ def progress_bar(label: str, total: int, show: bool):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TextColumn("{task.fields[note]}"), transient=True) as bar:
+    with Progress(*columns, TextColumn("{task.fields[note]}")) as bar:
         task = bar.add_task(label, total=total, note="")
         yield lambda value: bar.update(task, advance=1, note=f"held-out bound {value:.2f}")
 

@@ -1,5 +1,6 @@
 """Radial basis function precision: a generator's uncertainty that grows away from its data."""
 
+import abc
 import warnings
 
 import equinox as eqx
@@ -20,13 +21,17 @@ class AbstractPrecision(eqx.Module):
     bandwidths: eqx.AbstractVar[Float[Array, " k"]]
     max_std: eqx.AbstractVar[Float[Array, "..."]]
 
+    @abc.abstractmethod
+    def __call__(self, z: Point) -> Float[Array, " D"]:
+        """The precision β(z) at one point ``(d,)``."""
+
     def features(self, z: Point) -> Float[Array, " k"]:
         """The basis functions ``v_k(z) = exp(−λ_k |z − c_k|²)``."""
         return jnp.exp(-self.bandwidths * jnp.sum((z - self.centers) ** 2, axis=-1))
 
     def std(self, z: Point) -> Float[Array, " D"]:
         """The standard deviation ``σ(z) = β(z)^(−½)``, at most `max_std`."""
-        return 1.0 / jnp.sqrt(self(z))  # type: ignore[operator]
+        return 1.0 / jnp.sqrt(self(z))
 
 
 class RBFPrecision(AbstractPrecision):

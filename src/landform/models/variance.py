@@ -23,7 +23,7 @@ from landform.models.vae import (
 )
 
 VARIANCES = ("rbf", "network", "constant")
-_MIN_SHARE = 0.1
+_MIN_SHARE = 0.05
 
 
 @precise
@@ -52,7 +52,7 @@ def fit_variance(
         Largest standard deviation (ζ = max_std^(−2)); None for ten times the largest residual (root
         mean square of an output).
     min_std
-        Smallest deviation that an output may be credited with; None for a tenth of the data's.
+        Smallest deviation that an output may be credited with; None for a twentieth of the data's.
     held_out
         Share of the data used to stop early.
     max_iter
