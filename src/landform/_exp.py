@@ -2,12 +2,11 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
-from landform._geodesic import check_pair, chunked
+from landform._geodesic import check_pair, chunked, where_converged
 from landform._metric import AbstractMetric, check_metric
 from landform._numerics import is_traced, precise
-from landform._results import Status, raise_if_failed
+from landform._results import raise_if_failed
 from landform._typing import Array, Float
 from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_one
 
@@ -60,7 +59,7 @@ def exp(
     [0.76159416, 0.64805427]
     """
     shot = shoot(metric, x, v, solver=solver, throw=throw)
-    return jnp.where((shot.status == int(Status.CONVERGED))[..., None], shot.point, jnp.nan)
+    return where_converged(shot.status, shot.point)
 
 
 def shoot(

@@ -93,7 +93,7 @@ def geodesic(
     metric
         The metric.
     x, y
-        End points, shape ``(d,)`` or ``(n, d)``; one ``(d,)`` point is paired with all of the other.
+        End points, shape ``(d,)`` or ``(n, d)``; a single point is paired with all of the other.
     solver
         An `EnergySolver`; the default chooses by the metric.
     init
@@ -167,13 +167,12 @@ def _geodesic(metric, x, y, solver, init, num_points, accuracy, max_steps, throw
     rule = solver.rule(num_points)
     start = None if init is None else _initial(init, rule, x, y)
     accuracy = max(float(accuracy), float(np.sqrt(jnp.finfo(x.dtype).eps)) * 1e-2)
-    frozen, a, b = jax.lax.stop_gradient((_arrays(metric), x, y))
-    frozen = eqx.combine(frozen, metric)
-    kwargs = dict(solver=solver, rule=rule, init=start, accuracy=accuracy)
+    options = {"solver": solver, "rule": rule, "init": start, "accuracy": accuracy}
+    frozen, a, b = (metric, x, y) if not is_traced(metric, x, y) else _constant(metric, x, y)
     if is_traced(frozen, a, b, start):
-        solved = solve_traced(frozen, a, b, **kwargs)
+        solved = solve_traced(frozen, a, b, **options)
     else:
-        solved = solve(frozen, a, b, progress=progress, **kwargs)
+        solved = solve(frozen, a, b, progress=progress, **options)
     result = _package(metric, x, y, solved, solver, num_points)
     if single:
         result = jax.tree.map(lambda leaf: leaf[0], result)
@@ -182,8 +181,10 @@ def _geodesic(metric, x, y, solver, init, num_points, accuracy, max_steps, throw
     return result
 
 
-def _arrays(metric):
-    return eqx.filter(metric, eqx.is_inexact_array)
+def _constant(*trees):
+    """The same without derivatives; concrete values where only derivatives were traced."""
+    arrays, rest = eqx.partition(trees, eqx.is_inexact_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
 def check_pair(metric, x, y, name):
@@ -205,7 +206,7 @@ def check_pair(metric, x, y, name):
 
 
 def chunked(function, size, *arrays):
-    """Apply a batched function in chunks of at most `size`; short ones are padded to a power of two.
+    """Apply a batched function in chunks of at most `size`; short ones padded to a power of two.
 
     Few distinct shapes mean few compilations, and a bounded chunk means bounded memory.
     """
@@ -278,6 +279,13 @@ def _package(metric, x, y, solved: Solved, solver, num_points) -> Geodesic:
     )
 
 
+@precise
+def where_converged(status, value):
+    """`value`, with NaN where its computation failed."""
+    good = status == int(Status.CONVERGED)
+    return jnp.where(jnp.expand_dims(good, range(good.ndim, value.ndim)), value, jnp.nan)
+
+
 def log(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch d"]:
     """The logarithm Log_x(y): the velocity at x of the geodesic that is at y at t = 1.
 
@@ -313,7 +321,7 @@ def log(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch d"]:
     [0.0, 1.0]
     """
     result = geodesic(metric, x, y, **kwargs)
-    return jnp.where(result.converged[..., None], result.velocity, jnp.nan)
+    return where_converged(result.status, result.velocity)
 
 
 def distance(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch"]:
@@ -348,4 +356,4 @@ def distance(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch"]:
     5.0
     """
     result = geodesic(metric, x, y, **kwargs)
-    return jnp.where(result.converged, result.length, jnp.nan)
+    return where_converged(result.status, result.length)

@@ -130,4 +130,4 @@ def shoot_one(metric, x, v, solver) -> Shot:
         ),
         int(Status.BAD_METRIC),
     )
-    return Shot(point, velocity, status, drift, steps)
+    return Shot(point, velocity, status.astype(jnp.int32), drift, steps)
