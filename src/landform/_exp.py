@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax
 
-from landform._geodesic import check_pair, chunked, where_converged
+from landform._geodesic import check_pair, where_converged
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import is_traced, precise
+from landform._numerics import chunked, is_traced, precise
 from landform._results import raise_if_failed
 from landform._typing import Array, Float
 from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_one

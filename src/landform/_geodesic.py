@@ -205,22 +205,6 @@ def check_pair(metric, x, y, name):
     return x.astype(dtype), y.astype(dtype), single
 
 
-def chunked(function, size, *arrays):
-    """Apply a batched function in chunks of at most `size`; short ones padded to a power of two.
-
-    Few distinct shapes mean few compilations, and a bounded chunk means bounded memory.
-    """
-    n = arrays[0].shape[0]
-    size = min(size, 1 << (n - 1).bit_length())
-    parts = []
-    for start in range(0, n, size):
-        block = [a[start : start + size] for a in arrays]
-        count = block[0].shape[0]
-        block = [jnp.concatenate([a, jnp.repeat(a[:1], size - count, axis=0)]) for a in block]
-        parts.append(jax.tree.map(lambda leaf, c=count: leaf[:c], function(*block)))
-    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: jnp.concatenate(p), *parts)
-
-
 def _check_count(name, value, least):
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}")

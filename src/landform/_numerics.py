@@ -184,3 +184,19 @@ def lobatto_integral(degree: int) -> np.ndarray:
     coefficients = np.linalg.inv(np.vander(nodes, increasing=True))
     powers = np.arange(1, degree + 2)
     return (nodes[:, None] ** powers / powers) @ coefficients
+
+
+def chunked(function, size, *arrays):
+    """Apply a batched function in chunks of at most `size`; short ones padded to a power of two.
+
+    Few distinct shapes mean few compilations, and a bounded chunk means bounded memory.
+    """
+    n = arrays[0].shape[0]
+    size = min(size, 1 << (n - 1).bit_length())
+    parts = []
+    for start in range(0, n, size):
+        block = [a[start : start + size] for a in arrays]
+        count = block[0].shape[0]
+        block = [jnp.concatenate([a, jnp.repeat(a[:1], size - count, axis=0)]) for a in block]
+        parts.append(jax.tree.map(lambda leaf, c=count: leaf[:c], function(*block)))
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: jnp.concatenate(p), *parts)

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import lagrange_matrix, lobatto, lobatto_integral, solve_spd
+from landform._numerics import chunked, lagrange_matrix, lobatto, lobatto_integral, solve_spd
 from landform._typing import Array, Float
 from landform.solvers.elements import Rule, split
 
+_CHUNK = 32  # curves measured together
 _FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
 
 
@@ -52,7 +53,7 @@ def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
     ends = inside[:, -1]
     before = jnp.cumsum(ends, axis=0) - ends
     gap = momentum - (before[:, None] + inside)
-    inverse = jnp.linalg.inv(matrix)
+    inverse = solve_spd(matrix, jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=dtype), matrix.shape))
     total = jnp.einsum("q,mqab->ab", w, inverse)
     constant = solve_spd(total, jnp.einsum("q,mqab,mqb->a", w, inverse, gap))
     off = gap - constant
@@ -73,10 +74,14 @@ def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
     )
 
 
-@eqx.filter_jit
 def certify(metric, rule: Rule, nodes: Float[Array, "n T1 d"]) -> Certificate:
     """`certify_one` for many curves, a bounded number at a time."""
-    return jax.lax.map(lambda c: certify_one(metric, rule, c), nodes, batch_size=16)
+    return chunked(lambda block: _certify_jit(metric, rule, block), _CHUNK, nodes)
+
+
+@eqx.filter_jit
+def _certify_jit(metric, rule, nodes):
+    return jax.vmap(lambda c: certify_one(metric, rule, c))(nodes)
 
 
 def subdivide(rule: Rule, nodes: np.ndarray) -> tuple[Rule, np.ndarray]:

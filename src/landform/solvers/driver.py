@@ -17,6 +17,8 @@ from landform._typing import Array
 
 PyTree = Any
 
+_FEW = 4  # problems that get a small program of their own, so that one pair does not pay for many
+
 
 class AbstractMethod(eqx.Module):
     """An iterative method for one problem: `init`, `step` until `done`, then `finish`."""
@@ -106,8 +108,8 @@ def run(
         Called with the number of problems finished after each chunk.
     """
     n = jax.tree.leaves(problems)[0].shape[0]
-    if n == 1:
-        lanes = chunk = 1
+    if n <= _FEW:
+        lanes = chunk = 1 if n == 1 else _FEW
     parts = []
     for start in range(0, n, chunk):
         part = jax.tree.map(lambda a, s=start: _pad(a[s : s + chunk], chunk), problems)

@@ -1,5 +1,6 @@
 """Shortest paths on a neighbourhood graph: starts for the local solvers, and distances at scale."""
 
+import itertools
 import weakref
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from scipy.spatial import cKDTree
 from landform._numerics import gauss
 
 _CHUNK = 4096  # edges measured per compiled call
+STRETCH = 1.1  # how much longer than the graph's shortest path a start may be
 
 
 class Graph(NamedTuple):
@@ -159,7 +161,7 @@ def find_routes(
     y: np.ndarray,
     *,
     alternatives: int = 2,
-    stretch: float = 1.15,
+    stretch: float = STRETCH,
 ) -> Routes:
     """The shortest path of every pair, and the shortest ones that keep clear of those found before.
 
@@ -202,7 +204,7 @@ def find_routes(
 def _densify(path: np.ndarray, spacing: float) -> np.ndarray:
     """Points on a polyline no further than `spacing` apart."""
     parts = [path[:1]]
-    for a, b in zip(path[:-1], path[1:], strict=True):
+    for a, b in itertools.pairwise(path):
         count = int(np.linalg.norm(b - a) / max(spacing, 1e-300)) + 1
         parts.append(a + (b - a) * (np.arange(1, count + 1) / count)[:, None])
     return np.concatenate(parts)
@@ -215,14 +217,19 @@ def _trace(previous: np.ndarray, start: int, end: int) -> np.ndarray:
     return np.array(path[::-1])
 
 
-def resample(metric, path: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Points on a polyline at given shares of its Riemannian length."""
-    lengths = segment_lengths(metric, path[:-1], path[1:], order=2)
-    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
-    if not travelled[-1] > 0:
-        return np.repeat(path[:1], times.size, axis=0)
-    share = travelled / travelled[-1]
-    return np.stack([np.interp(times, share, column) for column in path.T], axis=1)
+def resample(metric, paths: list[np.ndarray], times: np.ndarray) -> np.ndarray:
+    """Points on polylines at given shares of their Riemannian lengths, ``(r, T + 1, d)``."""
+    starts = np.concatenate([path[:-1] for path in paths])
+    ends = np.concatenate([path[1:] for path in paths])
+    lengths = segment_lengths(metric, starts, ends, order=2)
+    breaks = np.cumsum([len(path) - 1 for path in paths])[:-1]
+    out = np.empty((len(paths), times.size, starts.shape[1]))
+    for curve, path, steps in zip(out, paths, np.split(lengths, breaks), strict=True):
+        travelled = np.concatenate([[0.0], np.cumsum(steps)])
+        share = travelled / travelled[-1] if travelled[-1] > 0 else np.linspace(0, 1, len(path))
+        for k in range(path.shape[1]):
+            curve[:, k] = np.interp(times, share, path[:, k])
+    return out
 
 
 def distances_between(matrix, start: np.ndarray, end: np.ndarray) -> np.ndarray:

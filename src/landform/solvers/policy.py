@@ -13,7 +13,7 @@ from landform.solvers.certificate import Certificate, certify, certify_one, subd
 from landform.solvers.driver import run
 from landform.solvers.elements import Rule
 from landform.solvers.energy import EnergyMethod, EnergyOutcome
-from landform.solvers.graph import find_routes, graph_of, resample, segment_lengths
+from landform.solvers.graph import STRETCH, find_routes, graph_of, resample, segment_lengths
 
 Starts = Literal["auto", "straight", "graph"]
 Model = Literal["newton", "gauss-newton", "georce"]
@@ -150,13 +150,13 @@ def _starts(metric, x, y, solver, rule, init):
             )
         return straight, everyone, np.full(n, np.inf)
     routes = find_routes(metric, graph, x, y)
-    curves = [resample(metric, path, times) for path in routes.vertices]
+    curves = resample(metric, routes.vertices, times) if routes.vertices else straight[:0]
     direct = segment_lengths(metric, x, y, order=16)
-    # A straight line much longer than the graph's path descends from far to where the path leads.
-    fair = ~(direct > 1.5 * routes.shortest)
+    # A straight line much longer than the graph's path descends from far to where a path leads.
+    fair = ~(direct > STRETCH * routes.shortest)
     if solver.starts == "graph":
         fair = ~np.isfinite(routes.shortest)
-    starts = np.concatenate([np.reshape(curves, (-1, *straight.shape[1:])), straight[fair]])
+    starts = np.concatenate([curves, straight[fair]])
     owner = np.concatenate([routes.owner, everyone[fair]])
     bound = np.fmin(routes.shortest, np.where(np.isfinite(direct), direct, np.inf))
     return starts, owner, bound
