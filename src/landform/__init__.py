@@ -31,6 +31,12 @@ from landform._metric import (
 )
 from landform._results import ConvergenceError as ConvergenceError, Status as Status
 from landform.interop import from_callable as from_callable, from_torch as from_torch
+from landform.io import (
+    describe_file as describe_file,
+    load as load,
+    register_class as register_class,
+    save as save,
+)
 from landform.metrics.analytic import (
     Euclidean as Euclidean,
     PoincareHalfPlane as PoincareHalfPlane,
