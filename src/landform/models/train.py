@@ -137,7 +137,7 @@ def train_vae(
     )  # fmt: skip
     return fit_variance_split(
         vae, train, held, key=variance_key, variance=variance, num_centers=num_centers, a=a,
-        rule=rule, max_std=max_std, min_std=min_std, max_iter=300, learning_rate=learning_rate,
+        rule=rule, max_std=max_std, min_std=min_std, max_iter=epochs, learning_rate=learning_rate,
         batch_size=batch_size, progress=progress,
     )  # fmt: skip
 
