@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 pytestmark = pytest.mark.float32
@@ -63,7 +64,11 @@ def report(request, tmp_path_factory):
         capture_output=True,
         text=True,
         cwd=tmp_path_factory.mktemp("precision"),
-        env={**os.environ, "JAX_ENABLE_X64": request.param},
+        env={
+            **os.environ,
+            "JAX_ENABLE_X64": request.param,
+            "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        },
     )
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
