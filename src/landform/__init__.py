@@ -22,6 +22,11 @@ from landform._geodesic import (
     geodesic as geodesic,
     log as log,
 )
+from landform._means import (
+    Barycenter as Barycenter,
+    barycenter as barycenter,
+    frechet_mean as frechet_mean,
+)
 from landform._metric import (
     AbstractMetric as AbstractMetric,
     christoffel as christoffel,
@@ -56,3 +61,6 @@ from landform.models import (
 )
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
 from landform.solvers.policy import EnergySolver as EnergySolver
+from landform.stats.bandwidth import auto_rho as auto_rho, auto_sigma as auto_sigma
+from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
+from landform.stats.scores import f_measure as f_measure

@@ -1,0 +1,52 @@
+"""What the estimators share: from parameters to a metric, and from `random_state` to a key."""
+
+from collections.abc import Callable
+from numbers import Real
+
+import jax
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from landform._metric import AbstractMetric
+from landform.metrics.analytic import Euclidean
+from landform.metrics.local import LocalVariance
+from landform.stats.bandwidth import auto_rho, auto_sigma
+
+METRIC_CONSTRAINTS = {
+    "metric": [StrOptions({"local-variance", "euclidean"}), AbstractMetric, callable],
+    "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+    "rho": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+}
+
+
+def resolve_metric(
+    metric: str | AbstractMetric | Callable, X, *, sigma="auto", rho="auto"
+) -> AbstractMetric:
+    """The metric that an estimator's parameters ask for.
+
+    ``"local-variance"`` learns one from X, with `auto_sigma` and `auto_rho` for ``"auto"``;
+    ``"euclidean"`` is flat; a landform metric is taken as it is; any other callable is given X.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a callable does not return a metric, or the dimension does not match.
+    """
+    if isinstance(metric, str):
+        if metric == "euclidean":
+            return Euclidean(X.shape[1])
+        width = auto_sigma(X) if sigma == "auto" else float(sigma)
+        return LocalVariance(X, width, auto_rho(X, width) if rho == "auto" else float(rho))
+    found = metric if isinstance(metric, AbstractMetric) else metric(X)
+    if not isinstance(found, AbstractMetric):
+        raise TypeError(f"metric must give a landform metric, got {type(found).__name__}")
+    if found.dim not in (None, X.shape[1]):
+        raise ValueError(f"metric has {found.dim} coordinate(s) and X has {X.shape[1]} features")
+    return found
+
+
+def key_from(random_state) -> jax.Array:
+    """A JAX key from a seed, a NumPy RandomState or None."""
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return jax.random.key(int(seed))
