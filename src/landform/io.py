@@ -304,7 +304,7 @@ class _Writer:
                 "landform generator such as lf.VAE or lf.from_torch(...)"
             )
         raise TypeError(
-            f"{where} is a {cls.__module__}.{cls.__qualname__}, which cannot be saved; "
+            f"{where} is a {type(value).__module__}.{type(value).__name__}, which cannot be saved; "
             "lf.register_class makes modules and named tuples of your own known"
         )
 
