@@ -16,6 +16,7 @@ from landform.models.vae import VAE, posterior_at
 _CHUNK = 1024
 _MIN_ROWS = 4096  # latent draws to fit W to, so that few data points are seen several times
 _CHECK_EVERY = 10
+_WORTHWHILE = 1e-2  # nats on the held-out data, for one more round of steps
 
 
 class Draws(NamedTuple):
@@ -145,7 +146,9 @@ def climb_rbf(
                 "fitting the RBF precision failed: its likelihood is not finite; raise min_std",
                 best,
             )
-        if bounds[-1][1] <= best_value:
+        gain = bounds[-1][1] - best_value
+        if gain > 0.0:
+            best, best_value = RBFPrecision(centers, bandwidths, weights, max_std), bounds[-1][1]
+        if gain < _WORTHWHILE:
             break
-        best, best_value = RBFPrecision(centers, bandwidths, weights, max_std), bounds[-1][1]
     return best, np.asarray(bounds)

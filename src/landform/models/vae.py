@@ -22,6 +22,7 @@ class Encoder(eqx.Module):
     shift: Float[Array, " D"]
     scale: Float[Array, ""]
 
+    @precise
     def __call__(self, x: Float[Array, " D"]) -> tuple[Point, Point]:
         mean, log_std = jnp.split(self.net((x - self.shift) / self.scale), 2)
         return mean, jnp.exp(log_std)
@@ -35,10 +36,12 @@ class MeanDecoder(eqx.Module):
     scale: Float[Array, ""]
     output: str = eqx.field(static=True)
 
+    @precise
     def logits(self, z: Point) -> Float[Array, " D"]:
         """The output before its last activation."""
         return self.shift + self.scale * self.net(z)
 
+    @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         logits = self.logits(z)
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
@@ -49,6 +52,7 @@ class PrecisionStd(eqx.Module):
 
     precision: AbstractPrecision
 
+    @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.precision.std(z)
 
@@ -61,6 +65,7 @@ class NetworkStd(eqx.Module):
     scale: Float[Array, ""]
     min_std: Float[Array, ""]
 
+    @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.min_std + self.scale * jax.nn.softplus(self.shift + self.net(z))
 
@@ -70,6 +75,7 @@ class ConstantStd(eqx.Module):
 
     value: Float[Array, " D"]
 
+    @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.value + 0.0 * jnp.sum(z)
 

@@ -23,7 +23,7 @@ from landform.models.vae import (
 )
 
 VARIANCES = ("rbf", "network", "constant")
-_MIN_SHARE = 0.05
+_MIN_SHARE = 0.03
 
 
 @precise
@@ -52,7 +52,7 @@ def fit_variance(
         Largest standard deviation (ζ = max_std^(−2)); None for ten times the largest residual (root
         mean square of an output).
     min_std
-        Smallest deviation that an output may be credited with; None for a twentieth of the data's.
+        Smallest deviation that an output may be credited with; None for 3 % of the data's.
     held_out
         Share of the data used to stop early.
     max_iter
@@ -90,7 +90,7 @@ def fit_variance(
     >>> rbf = lf.fit_variance(vae, X, key=jax.random.key(2), num_centers=5, max_std=3.0)
     >>> bool((rbf.mean(rbf.codes[0]) == vae.mean(vae.codes[0])).all())
     True
-    >>> float(rbf.std(100.0 + rbf.codes[0])[0])
+    >>> float(rbf.std([100.0, 100.0])[0])
     3.0
     """
     if not isinstance(vae, VAE):
