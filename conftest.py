@@ -8,12 +8,15 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 _NEEDS = {
-    "panel": "src/landform/explorer/*.py",
-    "dask": "src/landform/scale.py",
-    "torch": "src/landform/interop/_from_torch/*.py",
+    "panel": ["src/landform/explorer/*.py"],
+    "dask": ["src/landform/scale.py"],
+    "torch": ["src/landform/interop/_from_torch/*.py", "tests/torch_*.py"],
 }
 collect_ignore_glob = [
-    path for package, path in _NEEDS.items() if importlib.util.find_spec(package) is None
+    path
+    for package, paths in _NEEDS.items()
+    if importlib.util.find_spec(package) is None
+    for path in paths
 ]
 
 

@@ -42,7 +42,17 @@ THEMES = {
     "metrics": ("Metrics", ("_metric", "metrics")),
     "geodesics": (
         "Curves and geodesics",
-        ("_curve", "_geodesic", "_exp", "_distances", "_transport", "solvers", "_results"),
+        (
+            "_curve",
+            "_geodesic",
+            "_exp",
+            "_distances",
+            "_means",
+            "_curvature",
+            "_transport",
+            "solvers",
+            "_results",
+        ),
     ),
     "generators": ("Generators", ("models", "interop")),
     "statistics": ("Distributions, walks and clusters", ("stats",)),
