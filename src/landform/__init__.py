@@ -14,6 +14,12 @@ from landform._curve import (
     curve_energy as curve_energy,
     curve_length as curve_length,
 )
+from landform._curvature import (
+    gaussian_curvature as gaussian_curvature,
+    riemann_curvature as riemann_curvature,
+    scalar_curvature as scalar_curvature,
+    sectional_curvature as sectional_curvature,
+)
 from landform._distances import pairwise_distances as pairwise_distances
 from landform._exp import exp as exp, shoot as shoot
 from landform._geodesic import (
@@ -59,6 +65,7 @@ from landform.models import (
     log_marginal_likelihood as log_marginal_likelihood,
     train_vae as train_vae,
 )
+from landform._transport import parallel_transport as parallel_transport
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
 from landform.solvers.policy import EnergySolver as EnergySolver
 from landform.stats.bandwidth import auto_rho as auto_rho, auto_sigma as auto_sigma

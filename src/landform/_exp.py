@@ -13,6 +13,7 @@ from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_one
 _CHUNK = 4096  # geodesics integrated together; bounds the memory of kernel metrics
 
 
+@precise
 def exp(
     metric: AbstractMetric,
     x,

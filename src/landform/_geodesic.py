@@ -10,14 +10,14 @@ import numpy as np
 from landform._curve import PolynomialCurve
 from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import as_points, is_traced, precise
-from landform._results import Status, describe, raise_if_failed
+from landform._results import AbstractResult, Status, describe, raise_if_failed
 from landform._typing import Array, Bool, Float, Int
 from landform.solvers.certificate import certify_one
 from landform.solvers.implicit import differentiable_nodes
 from landform.solvers.policy import EnergySolver, Solved, solve, solve_traced
 
 
-class Geodesic(eqx.Module):
+class Geodesic(AbstractResult):
     """A geodesic, or a batch of n of them with a leading axis everywhere.
 
     Attributes
@@ -270,6 +270,22 @@ def where_converged(status, value):
     return jnp.where(jnp.expand_dims(good, range(good.ndim, value.ndim)), value, jnp.nan)
 
 
+@eqx.filter_jit
+def _with_derivatives(metric, rule, chord, x, y, nodes):
+    def one(a, b, c):
+        moving = differentiable_nodes(metric, rule, chord, a, b, c)
+        return moving, certify_one(metric, rule, moving)
+
+    return jax.vmap(one)(x, y, nodes)
+
+
+@eqx.filter_jit
+def _points(path, x, y, num_points):
+    points = path(jnp.linspace(0.0, 1.0, num_points, dtype=path.nodes.dtype))
+    return points.at[:, 0].set(x).at[:, -1].set(y)
+
+
+@precise
 def log(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch d"]:
     """The logarithm Log_x(y): the velocity at x of the geodesic that is at y at t = 1.
 
@@ -308,6 +324,7 @@ def log(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch d"]:
     return where_converged(result.status, result.velocity)
 
 
+@precise
 def distance(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch"]:
     """The geodesic distance between points: the length of the shortest curve found.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._results import AbstractResult
 from landform._typing import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,17 +24,34 @@ def precise(function: F) -> F:
     """Run `function` in a scoped 64-bit mode unless it is called inside a user's transformation.
 
     A NumPy user has float64 data and must not lose half of the digits because a global flag of JAX
-    is off; a JAX user who is already tracing has chosen a precision, which then rules.
+    is off; a JAX user who is already tracing has chosen a precision, which then rules. With the
+    flag off, 64-bit results are handed out as NumPy arrays: JAX would cut them to 32 bits in the
+    next operation.
     """
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
         if is_traced(args, kwargs):
             return function(*args, **kwargs)
+        wide = jax.config.jax_enable_x64
         with jax.enable_x64(True):
-            return function(*args, **kwargs)
+            out = function(*args, **kwargs)
+        return out if wide else _safe_outside(out)
 
     return wrapped  # type: ignore[return-value]
+
+
+def _safe_outside(out):
+    """64-bit arrays as NumPy's, in containers and results, but not inside models and metrics."""
+
+    def convert(leaf):
+        wide = isinstance(leaf, jax.Array) and not is_traced(leaf)
+        return np.asarray(leaf) if wide and leaf.dtype in (np.float64, np.int64) else leaf
+
+    def stays(node):
+        return isinstance(node, eqx.Module) and not isinstance(node, AbstractResult)
+
+    return jax.tree.map(convert, out, is_leaf=stays)
 
 
 def as_floats(name: str, value) -> Array:

@@ -2,6 +2,7 @@
 
 import enum
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -68,6 +69,10 @@ def describe(status) -> str | list[str]:
     if codes.ndim == 0:
         return Status(int(codes)).message
     return [Status(int(code)).message for code in codes.ravel()]
+
+
+class AbstractResult(eqx.Module):
+    """Numbers for the user, as opposed to a model: see `landform._numerics.precise`."""
 
 
 class ConvergenceError(RuntimeError):

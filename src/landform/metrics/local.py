@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, EnergyTerms
@@ -9,6 +10,7 @@ from landform._numerics import as_points, as_positive, precise
 from landform._typing import Array, Float, Matrix, Point, Scalar
 
 _MAX_LANDMARKS = 1000
+_BLOCK = 8192  # data points whose weights are held at once for every point evaluated
 _MAX_UNROLLED = 8  # coordinates summed one by one rather than through an (n, d) temporary
 
 
@@ -87,49 +89,75 @@ class LocalVariance(AbstractMetric):
 
     def local_variance(self, x: Point) -> Point:
         """The inverse of the diagonal, ``S_j(x) = Σ_n w_n(x) (x_nj − x_j)² + ρ``."""
-        data, y, weights = self._weights(x)
-        total = weights @ jnp.concatenate([jnp.ones_like(data[:, :1]), data, data**2], axis=1)
+
+        def sums(data, y, weights):
+            return weights @ jnp.concatenate([jnp.ones_like(data[:, :1]), data, data**2], axis=1)
+
+        total, y = self._sum(x, sums)
         d = y.shape[0]
         return total[1 + d :] - 2.0 * y * total[1 : 1 + d] + y**2 * total[0] + self.rho
 
     def acceleration(self, x: Point, v: Point) -> Point:
         """The geodesic equation with the analytic derivative of the metric."""
-        data, y, weights = self._weights(x)
-        moments = self._moments(data, y, weights)
+        moments = self._moments(x)
         variance, slope = moments.variance, moments.slope
         return v * (v @ slope) / variance - 0.5 * variance * (slope @ (v / variance) ** 2)
 
     def energy_gradient(self, x: Point, v: Point) -> Point:
         """``−Σ_j (v_j / S_j)² ∇S_j``."""
-        moments = self._moments(*self._weights(x))
+        moments = self._moments(x)
         return -moments.slope @ (v / moments.variance) ** 2
 
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """Analytic first and second derivatives, from moments of w and of w times a quadratic."""
-        data, y, weights = self._weights(x)
-        moments = self._moments(data, y, weights)
+        moments = self._moments(x)
         variance, slope = moments.variance, moments.slope
         a = (v / variance) ** 2  # −∂q/∂S_j
-        bend = (2.0 * slope * (a / variance)) @ slope.T - self._second(data, y, weights, a, moments)
         return EnergyTerms(
             matrix=jnp.diag(1.0 / variance),
             gradient=-slope @ a,
             cross=-(v / variance**2)[:, None] * slope.T,
-            hessian=bend,
+            hessian=(2.0 * slope * (a / variance)) @ slope.T - self._bend(x, a, moments),
         )
 
-    def _weights(self, x):
-        """Centred data and point, and the weights; centring keeps the digits of the raw moments."""
+    def _sum(self, x, sums):
+        """Σ_n of what `sums` makes of data, point and weights, and the point, both centred.
+
+        Centring keeps the digits of the raw moments; blocks bound the memory when many points are
+        evaluated at once.
+        """
         centre = jnp.mean(self.data, axis=0)
         data, y = self.data - centre, x - centre
-        return data, y, jnp.exp(_squares(data, y, jnp.ones_like(y)) / (-2.0 * self.sigma**2))
 
-    def _moments(self, data, y, weights):
-        d = y.shape[0]
-        products = (data[:, :, None] * data[:, None, :]).reshape(-1, d * d)
-        cubes = (data[:, :, None] * data[:, None, :] ** 2).reshape(-1, d * d)
-        features = jnp.concatenate([jnp.ones_like(data[:, :1]), data, products, cubes], axis=1)
-        zeroth, first, second, third = jnp.split(weights @ features, [1, 1 + d, 1 + d + d * d])
+        def weigh(part):
+            return jnp.exp(_squares(part, y, jnp.ones_like(y)) / (-2.0 * self.sigma**2))
+
+        n, d = data.shape
+        if n <= _BLOCK:
+            return sums(data, y, weigh(data)), y
+        count = -(-n // _BLOCK)
+        padded = jnp.zeros((count * _BLOCK, d), data.dtype).at[:n].set(data)
+        real = (jnp.arange(count * _BLOCK) < n).astype(data.dtype)
+
+        def add(total, block):
+            part, mask = block
+            return total + sums(part, y, mask * weigh(part)), None
+
+        blocks = padded.reshape(count, _BLOCK, d), real.reshape(count, _BLOCK)
+        shape = jax.eval_shape(lambda b: sums(b, y, weigh(b)), blocks[0][0])
+        return jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), blocks)[0], y
+
+    def _moments(self, x):
+        d = x.shape[0]
+
+        def sums(data, y, weights):
+            products = (data[:, :, None] * data[:, None, :]).reshape(-1, d * d)
+            cubes = (data[:, :, None] * data[:, None, :] ** 2).reshape(-1, d * d)
+            ones = jnp.ones_like(data[:, :1])
+            return weights @ jnp.concatenate([ones, data, products, cubes], axis=1)
+
+        total, y = self._sum(x, sums)
+        zeroth, first, second, third = jnp.split(total, [1, 1 + d, 1 + d + d * d])
         second, third = second.reshape(d, d), third.reshape(d, d)
         mixed = second - jnp.outer(y, first) - jnp.outer(first, y) + zeroth * jnp.outer(y, y)
         spread = jnp.diagonal(second) - 2.0 * y * first + y**2 * zeroth
@@ -137,13 +165,17 @@ class LocalVariance(AbstractMetric):
         slope = skew / self.sigma**2 - 2.0 * jnp.diag(first - y * zeroth)  # [i, j] = ∂_i S_j
         return _Moments(zeroth[0], mixed, spread + self.rho, slope)
 
-    def _second(self, data, y, weights, a, moments):
+    def _bend(self, x, a, moments):
         """``Σ_j a_j ∂_i ∂_k S_j``."""
-        d = y.shape[0]
-        heavy = weights * _squares(data, y, a)
-        products = (data[:, :, None] * data[:, None, :]).reshape(-1, d * d)
-        features = jnp.concatenate([jnp.ones_like(data[:, :1]), data, products], axis=1)
-        zeroth, first, second = jnp.split(heavy @ features, [1, 1 + d])
+        d = x.shape[0]
+
+        def sums(data, y, weights):
+            products = (data[:, :, None] * data[:, None, :]).reshape(-1, d * d)
+            features = jnp.concatenate([jnp.ones_like(data[:, :1]), data, products], axis=1)
+            return (weights * _squares(data, y, a)) @ features
+
+        total, y = self._sum(x, sums)
+        zeroth, first, second = jnp.split(total, [1, 1 + d])
         outer = second.reshape(d, d) - jnp.outer(y, first) - jnp.outer(first, y)
         outer = outer + zeroth * jnp.outer(y, y)
         square = self.sigma**2
@@ -162,7 +194,7 @@ class _Moments(NamedTuple):
 
 
 def _squares(data, y, scale):
-    """``Σ_j scale_j (x_nj − x_j)²``, coordinate by coordinate: it fuses, and no difference is squared away."""
+    """``Σ_j scale_j (x_nj − x_j)²``, coordinate by coordinate: it fuses and keeps the digits."""
     if y.shape[0] > _MAX_UNROLLED:
         return ((data - y) ** 2) @ scale
     return sum(scale[j] * (data[:, j] - y[j]) ** 2 for j in range(y.shape[0]))

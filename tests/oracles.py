@@ -1,0 +1,65 @@
+"""Manifolds with known distance, exp and log, and the draws the tests share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import landform as lf
+
+
+class FlatInDisguise(lf.AbstractMetric):
+    """Flat space in the chart x = φ(u), φ(u) = (u₁, u₂ + a sin u₁): every distance is known."""
+
+    bend: float = 0.7
+
+    def flatten(self, x):
+        """The flat coordinates of a point of the chart."""
+        return jnp.array([x[0], x[1] + self.bend * jnp.sin(x[0])])
+
+    def __call__(self, x):
+        """JᵀJ of the flattening map."""
+        jacobian = jax.jacfwd(self.flatten)(x)
+        return jacobian.T @ jacobian
+
+
+class Wrong(lf.AbstractMetric):
+    """The half-plane with the geodesic equation as misprinted, without its last term."""
+
+    def __call__(self, x):
+        """I / x₂²."""
+        return lf.PoincareHalfPlane()(x)
+
+    def acceleration(self, x, v):
+        """Only the gradient of the kinetic form, with the wrong sign that printing it alone needs."""
+        gradient = jax.grad(lambda y: self.inner(y, v, v))(x)
+        return -0.5 * jnp.linalg.solve(self(x), gradient)
+
+
+def half_plane_points(rng, n):
+    """Points of the half-plane with log-normal heights."""
+    x = rng.normal(size=(n, 2))
+    return np.stack([x[:, 0], np.exp(x[:, 1])], axis=1)
+
+
+def sphere_pairs(rng, n, dim=2, longest=2.0):
+    """Pairs on the sphere at distances up to `longest`, with the exact logarithm."""
+    sphere = lf.StereographicSphere(dim)
+    x = rng.normal(size=(n, dim)) * 0.5
+    v = rng.normal(size=(n, dim))
+    v *= (
+        rng.uniform(0.1, longest, size=n) * (1 + np.sum(x**2, 1)) / 2 / np.linalg.norm(v, axis=1)
+    )[:, None]
+    return x, np.asarray(sphere.exact_exp(x, v)), v
+
+
+def relative(value, exact):
+    """Largest relative error."""
+    value, exact = np.asarray(value), np.asarray(exact)
+    return float(np.max(np.abs(value - exact) / np.abs(exact)))
+
+
+def two_moons(n=200, noise=0.1, seed=0):
+    """The benchmark's data."""
+    from sklearn.datasets import make_moons
+
+    return make_moons(n, noise=noise, random_state=seed)[0]

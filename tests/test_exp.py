@@ -1,0 +1,106 @@
+"""The exponential map and parallel transport against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landform as lf
+from oracles import Wrong, half_plane_points, sphere_pairs
+
+PLANE = lf.PoincareHalfPlane()
+
+
+@pytest.fixture(scope="module")
+def shots():
+    rng = np.random.default_rng(4)
+    return half_plane_points(rng, 64), rng.normal(size=(64, 2))
+
+
+def test_exp_is_the_closed_form(shots):
+    x, v = shots
+    v = v * x[:, 1:]
+    np.testing.assert_allclose(lf.exp(PLANE, x, v), PLANE.exact_exp(x, v), rtol=1e-7, atol=1e-7)
+
+
+def test_exp_of_the_textbook_example_and_not_of_the_misprint():
+    right = np.array([np.tanh(1.0), 1.0 / np.cosh(1.0)])
+    np.testing.assert_allclose(lf.exp(PLANE, [0.0, 1.0], [1.0, 0.0]), right, atol=1e-8)
+    wrong = lf.exp(Wrong(), [0.0, 1.0], [1.0, 0.0], throw=False)
+    assert not np.allclose(wrong, right, atol=1e-2)
+
+
+def test_fixed_steps_converge_with_order_four():
+    x, y, v = sphere_pairs(np.random.default_rng(7), 8, longest=1.0)
+    sphere = lf.StereographicSphere(2)
+    steps = np.array([8, 16, 32])
+    errors = [
+        np.max(np.abs(lf.exp(sphere, x, v, solver=lf.FixedStepIVP(int(k))) - y)) for k in steps
+    ]
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert -4.6 < slope < -3.6
+
+
+def test_speed_is_conserved(shots):
+    x, v = shots
+    shot = lf.shoot(PLANE, x, v * x[:, 1:])
+    assert np.max(shot.speed_drift) < 1e-6
+    assert np.all(np.asarray(shot.status) == lf.Status.CONVERGED)
+
+
+def test_leaving_the_domain_fails_alone():
+    class Strip(lf.AbstractMetric):
+        def __call__(self, x):
+            return jnp.eye(2) * jnp.where(x[0] < 1.0, 1.0, jnp.nan)
+
+    v = np.array([[0.5, 0.0], [2.0, 0.0]])
+    arrived = np.asarray(lf.exp(Strip(), np.zeros((2, 2)), v, throw=False))
+    np.testing.assert_allclose(arrived[0], [0.5, 0.0], atol=1e-9)
+    assert np.isnan(arrived[1]).all()
+    with pytest.raises(lf.ConvergenceError, match="1 of 2 exp computations failed"):
+        lf.exp(Strip(), np.zeros((2, 2)), v)
+
+
+def test_a_zero_velocity_stays():
+    np.testing.assert_array_equal(lf.exp(PLANE, [0.3, 2.0], [0.0, 0.0]), [0.3, 2.0])
+
+
+def test_exp_is_differentiable():
+    def end(v):
+        return lf.exp(PLANE, jnp.array([0.0, 1.0]), v)
+
+    v = jnp.array([0.7, -0.2])
+    exact = jax.jacfwd(lambda w: PLANE._exp(jnp.array([0.0, 1.0]), w))(v)
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(end))(v), exact, rtol=1e-6)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(TypeError, match="solver must be an AdaptiveIVP"):
+        lf.exp(PLANE, [0.0, 1.0], [1.0, 0.0], solver="rk4")
+    with pytest.raises(ValueError, match="v has 1 NaN"):
+        lf.exp(PLANE, [0.0, 1.0], [np.nan, 0.0])
+
+
+def test_transport_keeps_lengths_and_angles_and_takes_velocity_to_velocity():
+    rng = np.random.default_rng(8)
+    x, y = half_plane_points(rng, 8), half_plane_points(rng, 8)
+    paths = lf.geodesic(PLANE, x, y)
+    v = rng.normal(size=(8, 2))
+    w = lf.parallel_transport(PLANE, paths, v)
+    before, after = lf.metric_tensor(PLANE, x), lf.metric_tensor(PLANE, y)
+    first, last = np.asarray(paths.velocity), np.asarray(paths.final_velocity)
+
+    def inner(tensor, a, b):
+        return np.einsum("na,nab,nb->n", a, tensor, b)
+
+    np.testing.assert_allclose(inner(after, w, w), inner(before, v, v), rtol=1e-6)
+    np.testing.assert_allclose(inner(after, w, last), inner(before, v, first), atol=1e-5)
+    np.testing.assert_allclose(lf.parallel_transport(PLANE, paths, first), last, atol=1e-5)
+
+
+def test_transport_of_several_vectors_along_one_curve():
+    path = lf.geodesic(PLANE, [0.0, 1.0], [0.0, 3.0])
+    moved = lf.parallel_transport(PLANE, path, np.eye(2))
+    np.testing.assert_allclose(moved, 3.0 * np.eye(2), atol=1e-6)
+    with pytest.raises(TypeError, match="geodesic must be a Geodesic"):
+        lf.parallel_transport(PLANE, [0.0, 1.0], [1.0, 0.0])
