@@ -1,4 +1,4 @@
-"""Reference values and derivatives of torch modules, and how far a converted decoder is from them."""
+"""Values and derivatives of torch modules, and how far a converted decoder is from them."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from landform.interop import KinkWarning, from_torch
 
 
 class Heads(nn.Module):
-    """Several functions of one input as the heads of one module, so that they share one conversion."""
+    """Several functions of one input as heads of one module, to share a conversion."""
 
     def __init__(self, functions: dict, shape=None):
         super().__init__()
@@ -66,7 +66,9 @@ def errors(module, decoder, point):
     jacobians = torch_jacobian(module, point)
     ours, our_jacobians = value_and_jacobian(decoder, jnp.asarray(point.reshape(-1).numpy()))
     report = {}
-    for name, a, b, j, k in zip(decoder.output_names, heads, ours, jacobians, our_jacobians, strict=True):
+    for name, a, b, j, k in zip(
+        decoder.output_names, heads, ours, jacobians, our_jacobians, strict=True
+    ):
         assert b.shape == a.shape, name
         assert str(b.dtype) == str(a.dtype), name
         report[name] = (_gap(a, b), _gap(j, k))
@@ -82,7 +84,7 @@ def _gap(expected, found):
 
 
 def check(module, example, *, value=1e-12, jacobian=1e-12, **settings):
-    """Convert a module and assert that values and Jacobians agree at the first point of the example."""
+    """Convert a module and assert that values and Jacobians agree at the first point."""
     decoder = convert(module, example, **settings)
     bad = {
         name: gaps
@@ -95,7 +97,9 @@ def check(module, example, *, value=1e-12, jacobian=1e-12, **settings):
 
 def rough(shape, *, dtype=torch.float64, seed=0):
     """Random points without ties or special values."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).to(dtype)
 
 
 def second_difference(module, point, v, w, weights, step=1e-5):

@@ -1,4 +1,4 @@
-"""Every operation agrees with torch in value and Jacobian; they are grouped, one conversion a group."""
+"""Every operation agrees with torch in value and Jacobian; one conversion a group."""
 
 import math
 
@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
+
 from torch_oracle import Heads, check, rough  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -17,7 +18,8 @@ T = torch
 UNARY = {
     name: getattr(torch, name)
     for name in (
-        "neg exp exp2 expm1 sin cos tan sinh cosh tanh asinh atan erf erfc sigmoid square reciprocal sinc "
+        "neg exp exp2 expm1 sin cos tan sinh cosh tanh asinh atan erf erfc sigmoid square "
+        "reciprocal sinc "
         "abs sign floor ceil round trunc frac deg2rad"
     ).split()
 } | {
@@ -207,8 +209,12 @@ SHAPES = {
     "mask": lambda x: x[:, T.tensor([True, False, True])],
     "index_select": lambda x: x.index_select(1, T.tensor([2, 1])),
     "take_along": lambda x: T.take_along_dim(x, x.argsort(-1), -1),
-    "scatter": lambda x: T.zeros_like(x).scatter(1, T.tensor([2, 0, 1])[None, :, None, None].expand(1, 3, 4, 4), x),
-    "scatter_add": lambda x: x.scatter_add(1, T.tensor([2, 0, 2])[None, :, None, None].expand(1, 3, 4, 4), x.square()),
+    "scatter": lambda x: T.zeros_like(x).scatter(
+        1, T.tensor([2, 0, 1])[None, :, None, None].expand(1, 3, 4, 4), x
+    ),
+    "scatter_add": lambda x: x.scatter_add(
+        1, T.tensor([2, 0, 2])[None, :, None, None].expand(1, 3, 4, 4), x.square()
+    ),
     "index_add": lambda x: x.index_add(1, T.tensor([0, 0, 2]), x.square()),
     "assign": lambda x: _assigned(x),
     "as_constant": lambda x: x.new_ones(1, 3) * T.linspace(0, 1, 3).to(x) + x[:, :, 0, 0],
@@ -240,7 +246,9 @@ PRODUCTS = {
     "einsum_trace": lambda x: T.einsum("b c i i -> b c", x),
     "einsum_ellipsis": lambda x: T.einsum("...ij,...kj->...ik", x, x),
     "tensordot": lambda x: T.tensordot(x, x[0], dims=([3], [2]))[:, :, :, 0],
-    "bilinear": lambda x: F.bilinear(x[..., 0, :], x[..., 1, :], T.arange(48.0).reshape(3, 4, 4).to(x)),
+    "bilinear": lambda x: F.bilinear(
+        x[..., 0, :], x[..., 1, :], T.arange(48.0).reshape(3, 4, 4).to(x)
+    ),
     "linear": nn.Linear(4, 3),
     "linear_plain": nn.Linear(4, 3, bias=False),
     "cross": lambda x: T.linalg.cross(x, x.flip(-1) + 0.5, dim=1),
@@ -256,7 +264,9 @@ PRODUCTS = {
     "kron": lambda x: T.kron(x[0, 0], x[0, 1])[None],
     "fft": lambda x: T.fft.fft2(x).abs().square(),
     "irfft": lambda x: T.fft.irfft(T.complex(x, x.flip(-1)), n=6),
-    "rfft_filter": lambda x: T.fft.irfft2(T.fft.rfft2(x) * T.tensor([1.0, 0.5, 0.2], dtype=x.dtype), s=(4, 4)),
+    "rfft_filter": lambda x: T.fft.irfft2(
+        T.fft.rfft2(x) * T.tensor([1.0, 0.5, 0.2], dtype=x.dtype), s=(4, 4)
+    ),
     "fft_ortho": lambda x: T.view_as_real(T.fft.fft(x, norm="ortho")),
 }
 

@@ -1,4 +1,4 @@
-"""Tensor programs: a decoder's graph as JSON text, its weights as leaves, and the interpreter that runs it."""
+"""A decoder's graph as JSON text, its weights as leaves, and the interpreter of both."""
 
 import functools
 import json
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse(text: str) -> Plan:
-    """Parse the text of a program once; JSON keeps it hashable, comparable and safe to store in a file."""
+    """Parse the text of a program once; as JSON it is hashable, comparable and safe to store."""
     raw = json.loads(text)
     nodes = tuple(Node(*node) for node in raw["nodes"])
     missing = sorted({node.operation for node in nodes} - OPERATIONS.keys())
@@ -79,9 +79,9 @@ def _settle(value: Any, dtypes: list, cast) -> Any:
 def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | tuple[Array, ...]:
     """Run a program at one point.
 
-    Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants come
-    out bit for bit, except that the module's own floating dtype stands for the wider of that and the
-    dtype of `z`: a float32 decoder evaluated at float64 points works in float64 throughout.
+    Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants
+    come out bit for bit, except that the module's own floating dtype stands for the wider of that
+    and the dtype of `z`: a float32 decoder evaluated at float64 points works in float64 throughout.
     """
     main = jnp.dtype(plan.dtype)
     run = jax.dtypes.canonicalize_dtype(jnp.promote_types(z.dtype, main))
@@ -112,8 +112,8 @@ def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | 
 class TorchDecoder(eqx.Module):
     """A PyTorch module as a pure JAX function of one latent point, made by `landform.from_torch`.
 
-    The weights are leaves of the pytree, so they can be trained, vmapped over (ensembles) or swapped;
-    the graph is one static JSON string. Torch is not needed to call, save or load it.
+    The weights are leaves of the pytree, so they can be trained, vmapped over (ensembles) or
+    swapped; the graph is one static JSON string. Torch is not needed to call, save or load it.
 
     Attributes
     ----------
@@ -122,7 +122,8 @@ class TorchDecoder(eqx.Module):
     buffers : dict of str to array
         Running statistics and constants, not meant to be trained.
     program : str
-        The graph: ``{"dtype", "shape", "nodes", "outputs", "names", "kinks"}`` as JSON. The only static field.
+        The graph: ``{"dtype", "shape", "nodes", "outputs", "names", "kinks"}`` as JSON. The only
+        static field.
     """
 
     parameters: dict[str, Array]
@@ -139,12 +140,12 @@ class TorchDecoder(eqx.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """One name for each head: dictionary keys, fields or distribution parameters, else ``"0"``, ``"1"``, …"""
+        """Names of the heads: keys, fields, parameters of distributions, or positions."""
         return parse(self.program).names
 
     @property
     def kinks(self) -> tuple[str, ...]:
-        """The operations of the graph that are not twice differentiable everywhere, such as ``"relu"``."""
+        """The operations that are not twice differentiable everywhere, such as ``"relu"``."""
         return parse(self.program).kinks
 
     def __repr__(self) -> str:
@@ -155,6 +156,13 @@ class TorchDecoder(eqx.Module):
             f"TorchDecoder(latent_dim={self.latent_dim}, heads=({heads}), dtype={plan.dtype}, "
             f"parameters={count}, operations={len(plan.nodes)})"
         )
+
+    # `jax.jit(decoder)` needs a hash; as a function a decoder is only equal to itself
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
     @precise
     def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:

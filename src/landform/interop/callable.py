@@ -50,6 +50,13 @@ class CallableDecoder(eqx.Module):
         x = z.reshape((1, *self.latent_shape) if self.batched else self.latent_shape)
         return function(x) if params is None else function(params, x)
 
+    # `jax.jit(decoder)` needs a hash; as a function a decoder is only equal to itself
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
     @precise
     def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
         """Decode one latent point, shape (d,), to (D,) or to a tuple of such.
@@ -102,26 +109,27 @@ def from_callable(
     params: Any = None,
     batched: bool = False,
 ) -> CallableDecoder:
-    """A decoder written in JAX, Flax, Equinox, Haiku or Keras (on JAX), checked and ready for a metric.
+    """A decoder written in JAX, Flax, Equinox, Haiku or Keras (on JAX), with its shapes checked.
 
     Parameters
     ----------
     function : callable
-        ``function(z)``, or ``function(params, z)`` if `params` is given; traceable by JAX. An Equinox
-        module is a pytree: its arrays become leaves of the result. Arrays that a plain Python function
-        closes over stay constants; hand them over as `params` to train them.
+        ``function(z)``, or ``function(params, z)`` if `params` is given; traceable by JAX. An
+        Equinox module is a pytree: its arrays become leaves of the result. Arrays that a plain
+        Python function closes over stay constants; hand them over as `params` to train them.
     example : array, shape (n, d) or (n, ...)
         A batch of latent points. What follows the first axis is one point and is flattened.
     params : pytree, optional
         First argument of `function`, such as the variables of a Flax or Haiku model.
     batched : bool, default False
-        True if the function expects a batch (n, ...) and returns batches: most Flax, Haiku and Keras models.
+        True if the function expects a batch (n, ...) and returns batches: most Flax, Haiku and
+        Keras models.
 
     Returns
     -------
     CallableDecoder
-        A pytree that maps (d,) to (D,), or to a tuple of such if the function returns a tuple, list or
-        dictionary of arrays. Every head is flattened.
+        A pytree that maps (d,) to (D,), or to a tuple of such if the function returns a tuple, list
+        or dictionary of arrays. Every head is flattened.
 
     Raises
     ------
@@ -151,7 +159,8 @@ def from_callable(
         hash((tuple(leaves), structure))
     except TypeError as error:
         raise TypeError(
-            f"function and params may hold arrays and hashable values only: {error}; convert lists or NumPy "
+            f"function and params may hold arrays and hashable values only: {error}; convert "
+            "lists or NumPy "
             "objects inside them to arrays"
         ) from None
     decoder = CallableDecoder(arrays, tuple(leaves), structure, shape, batched)
@@ -185,7 +194,8 @@ def _check(decoder: CallableDecoder) -> None:
     except Exception as error:
         other = "batched=False" if decoder.batched else "batched=True"
         raise ValueError(
-            f"function does not accept {given}: {type(error).__name__}: {str(error).splitlines()[0]}. "
+            f"function does not accept {given}: {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}. "
             f"If it expects {'one point' if decoder.batched else 'a batch'}, pass {other}; "
             "if it takes parameters first, pass params=."
         ) from error
@@ -195,10 +205,12 @@ def _check(decoder: CallableDecoder) -> None:
     for i, head in enumerate(heads):
         if not hasattr(head, "dtype") or not jnp.issubdtype(head.dtype, jnp.floating):
             raise TypeError(
-                f"output {i} of function has type {getattr(head, 'dtype', type(head))}; it must be real floats"
+                f"output {i} of function has type {getattr(head, 'dtype', type(head))}; it must "
+                "be real floats"
             )
         if decoder.batched and (head.ndim == 0 or head.shape[0] != 1):
             raise ValueError(
                 f"output {i} of function has shape {head.shape} for {given}: it has no batch axis. "
-                "Pass batched=False if the function maps one point, or return one row for each point."
+                "Pass batched=False if the function maps one point, or return one row for each "
+                "point."
             )

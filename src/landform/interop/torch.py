@@ -4,14 +4,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
 from landform.interop._program import TorchDecoder
 
 
 class KinkWarning(UserWarning):
-    """A decoder is not twice differentiable, so the geodesic equation of its pull-back is not to be trusted."""
+    """A decoder is not twice differentiable, so geodesic equations on it may be wrong."""
 
 
 def from_torch(
@@ -24,20 +21,20 @@ def from_torch(
 ) -> TorchDecoder:
     r"""A PyTorch decoder as a pure JAX function of one latent point.
 
-    The module is traced once by `torch.export` on a batch of one, its graph is stored as text and run
-    by JAX from then on: torch is not needed to call, differentiate, save or load the result. Weights
-    keep their dtype and become leaves of the pytree. Evaluated at a wider dtype than its own, the
-    decoder computes in that one throughout.
+    The module is traced once by `torch.export` on a batch of one, its graph is stored as text and
+    run by JAX from then on: torch is not needed to call, differentiate, save or load the result.
+    Weights keep their dtype and become leaves of the pytree. Evaluated at a wider dtype than its
+    own, the decoder computes in that one throughout.
 
     Parameters
     ----------
     module : torch.nn.Module, or a method of one
-        The decoder. A method (``vae.decode``) is called instead of ``forward``. It is used in evaluation
-        mode and left as it was; a module on another device is copied to the CPU first.
+        The decoder. A method (``vae.decode``) is called instead of ``forward``. It is used in
+        evaluation mode and left as it was; a module on another device is copied to the CPU first.
     example : tensor or array, shape (n, d) or (n, ...)
-        A batch of latent points, used to trace the module and to check the result. Anything after the
-        first axis is one latent point and is flattened: a generator of ``(n, 100, 1, 1)`` has d = 100.
-        Converted to the dtype of the module.
+        A batch of latent points, used to trace the module and to check the result. Anything after
+        the first axis is one latent point and is flattened: a generator of ``(n, 100, 1, 1)`` has d
+        = 100. Converted to the dtype of the module.
     args, kwargs : optional
         Further fixed arguments of the module for a batch of one, such as a class label.
     check : bool, default True
@@ -46,9 +43,9 @@ def from_torch(
     Returns
     -------
     TorchDecoder
-        A callable ``(d,) -> (D,)``, or ``(d,) -> tuple`` of such if the module returns several tensors:
-        tuples, dicts, dataclasses and distributions (a `Normal` gives its mean and standard deviation).
-        Each head is flattened.
+        A callable ``(d,) -> (D,)``, or ``(d,) -> tuple`` of such if the module returns several
+        tensors: tuples, dicts, dataclasses and distributions (a `Normal` gives its mean and
+        standard deviation). Each head is flattened.
 
     Raises
     ------
@@ -67,19 +64,18 @@ def from_torch(
     Warns
     -----
     KinkWarning
-        If operations such as ReLU act on the latent point. The pull-back metric then jumps and solvers of
-        the geodesic equation succeed with a wrong curve; energy and graph methods do not need derivatives
-        of the metric.
+        If operations such as ReLU act on the latent point. The pull-back metric then jumps and
+        solvers of the geodesic equation succeed with a wrong curve; energy and graph methods do not
+        need derivatives of the metric.
 
-    Notes
-    -----
-    Conversion takes a few seconds, most of it in torch and in compiling the check. Means over the batch
-    (batch norm in training mode) are refused since they are no function of one point.
+    Notes ----- Conversion takes a few seconds, most of it in torch and in compiling the check.
+    Means over the batch (batch norm in training mode) are refused since they are no function of one
+    point.
 
     Examples
     --------
     >>> import torch, landform as lf  # doctest: +SKIP
-    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))  # doctest: +SKIP
+    >>> net = torch.nn.Linear(2, 3)  # doctest: +SKIP
     >>> decoder = lf.from_torch(net, torch.zeros(1, 2))  # doctest: +SKIP
     >>> decoder(jax.numpy.zeros(2)).shape  # doctest: +SKIP
     (3,)
@@ -103,7 +99,10 @@ def from_torch(
 def kink_message(kinks: Sequence[str]) -> str:
     """What a user should know of a decoder with these operations."""
     return (
-        f"the decoder is not twice differentiable everywhere ({', '.join(kinks)}): its pull-back metric is not "
-        "smooth, and a solver of the geodesic equation (shooting, exp) can report success with a wrong curve. "
-        "Use the energy solver or method='graph', or smooth activations such as GELU, SiLU, softplus or tanh."
+        f"the decoder is not twice differentiable everywhere ({', '.join(kinks)}): its "
+        "pull-back metric is not "
+        "smooth, and a solver of the geodesic equation (shooting, exp) can report success with "
+        "a wrong curve. "
+        "Use the energy solver or method='graph', or smooth activations such as GELU, SiLU, "
+        "softplus or tanh."
     )

@@ -1,4 +1,4 @@
-"""The table from an ATen operation's name to its JAX form, and the list of those that are not smooth."""
+"""From an ATen operation's name to its JAX form, and which of them are not smooth."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {}
 """Name with overload (``"add.Tensor"``) to function; arguments are in ATen's order and names."""
 
 BENDS: set[str] = set()
-"""Operations with a jump in their value, first or second derivative when they act on the latent point."""
+"""Operations with a jump in their value or its first or second derivative."""
 
 
 def register(*names: str, bends: bool = False):

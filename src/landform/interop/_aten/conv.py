@@ -75,9 +75,9 @@ def convolve_transposed(
 def _by_phases(x, weight, stride, padding, extra):
     """A transposed convolution of stride s as one dense convolution with s^n times the channels.
 
-    The output at position s q + r only meets the kernel's entries r, r + s, r + 2 s, …, so each phase r
-    is an ordinary convolution and the phases are interleaved afterwards. In single precision this
-    avoids XLA's slow path for dilated inputs (about five times slower at stride 2).
+    The output at position s q + r only meets the kernel's entries r, r + s, r + 2 s, …, so each
+    phase r is an ordinary convolution and the phases are interleaved afterwards. In single
+    precision this avoids XLA's slow path for dilated inputs (about five times slower at stride 2).
     """
     n = len(stride)
     kernel, (inner, outer) = weight.shape[2:], weight.shape[:2]

@@ -275,7 +275,7 @@ def gelu(x, approximate="none"):
 
 @register("softplus.default")
 def softplus(x, beta=1.0, threshold=20.0):
-    # torch returns x itself above the threshold; the jump is e^-threshold / beta, kept to agree with it.
+    # torch returns x itself above the threshold; the jump is kept to agree with it
     linear = x * beta > threshold
     safe = jnp.where(linear, 0.0, x * beta)
     return jnp.where(linear, x, jnp.log1p(jnp.exp(safe)) / beta)

@@ -28,7 +28,7 @@ def _window_sums(x, kernel, stride, right):
     lead = x.ndim - len(kernel)
     return lax.reduce_window(
         x,
-        jnp.zeros((), x.dtype),
+        np.zeros((), x.dtype),  # concrete, so that JAX sees a plain sum and can differentiate it
         lax.add,
         (1,) * lead + kernel,
         (1,) * lead + stride,

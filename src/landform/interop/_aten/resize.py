@@ -1,13 +1,13 @@
 """Up- and down-sampling: nearest, linear and cubic interpolation, axis by axis."""
 
-import numpy as np
 import jax.numpy as jnp
+import numpy as np
 
 from landform.interop._aten._registry import register
 
 
 def _positions(size, out, scale, align_corners):
-    """The input coordinate of each output sample; `scale` is the factor asked for, if it was one."""
+    """The input coordinate of each output sample; `scale` is the factor asked for, if any."""
     i = np.arange(out)
     if align_corners:
         return i * ((size - 1) / (out - 1)) if out > 1 else np.zeros(1)

@@ -29,7 +29,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     if x.ndim == 0:
         return x.reshape(1)
     start, end = start_dim % x.ndim, end_dim % x.ndim
-    return x.reshape(x.shape[:start] + (-1,) + x.shape[end + 1 :])
+    return x.reshape((*x.shape[:start], -1, *x.shape[end + 1 :]))
 
 
 @register("ravel.default")

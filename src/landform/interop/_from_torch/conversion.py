@@ -1,10 +1,9 @@
-"""The steps of `from_torch`: prepare the module, export it, lower it, compare with torch; needs torch."""
+"""The steps of `from_torch`: prepare a module, export it, lower it, compare; needs torch."""
 
 import contextlib
 import copy
 import inspect
 import warnings
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,10 @@ from landform.interop._from_torch.lowering import Unsupported, same_numbers
 from landform.interop._program import TorchDecoder, interpret, parse
 
 _ROWS = 3
-_TOLERANCE = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-6)}  # torch itself rounds some constants of its derivatives
+_TOLERANCE = {
+    "float32": (1e-4, 1e-3),
+    "float64": (1e-10, 1e-6),
+}  # torch itself rounds some constants of its derivatives
 _DIFFERS_IN_TRAINING = (
     torch.nn.modules.dropout._DropoutNd,
     torch.nn.modules.batchnorm._NormBase,
@@ -49,7 +51,8 @@ def convert(module, example, args, kwargs, *, check) -> tuple[TorchDecoder, list
     problems = []
     if any(m.training and _differs(m) for m in owner.modules()):
         problems.append(
-            "module is in training mode; it was converted as in evaluation mode (call module.eval() first)"
+            "module is in training mode; it was converted as in evaluation mode (call "
+            "module.eval() first)"
         )
     flat = Flat(owner, method, args, kwargs)
     with _evaluation(owner), _quiet_torch():
@@ -105,7 +108,8 @@ def _prepare(owner) -> tuple[torch.nn.Module, torch.dtype | None]:
     if dtype is not None and dtype not in (torch.float32, torch.float64):
         name = str(dtype).removeprefix("torch.")
         raise ValueError(
-            f"module has weights of dtype {name}, too coarse for derivatives; convert it with module.float() "
+            f"module has weights of dtype {name}, too coarse for derivatives; convert it with "
+            "module.float() "
             "or module.double() first"
         )
     if any(t.device.type != "cpu" for t in tensors):
@@ -126,7 +130,8 @@ def _as_batch(example, dtype: torch.dtype | None) -> torch.Tensor:
         raise TypeError("example must be real")
     if example.ndim < 2 or example.numel() == 0:
         raise ValueError(
-            f"example must be a batch of latent points of shape (n, d), got shape {tuple(example.shape)}; "
+            "example must be a batch of latent points of shape (n, d), got shape "
+            f"{tuple(example.shape)}; "
             "for one point use example[None]"
         )
     if dtype is None:  # a module without weights takes what it is given
@@ -147,7 +152,7 @@ def _differs(module) -> bool:
 
 @contextlib.contextmanager
 def _evaluation(owner):
-    """Put every submodule in evaluation mode, and back afterwards; the same for two global switches."""
+    """Put submodules in evaluation mode and set two global switches, and undo it after."""
     modes = [(m, m.training) for m in owner.modules()]
     law = torch.distributions.Distribution
     validate, fast = law._validate_args, torch.backends.mha.get_fastpath_enabled()
@@ -189,13 +194,15 @@ def _try_out(flat, rows) -> None:
     for name, head in zip(flat.names, heads, strict=True):
         if not head.is_floating_point():
             raise TypeError(
-                f"output {name!r} of module has dtype {head.dtype}; a decoder's heads must be real floats"
+                f"output {name!r} of module has dtype {head.dtype}; a decoder's heads must be "
+                "real floats"
             )
 
 
 def _call_failed(rows, error) -> str:
     return (
-        f"module does not accept a batch of one latent point, a {str(rows.dtype).removeprefix('torch.')} tensor "
+        "module does not accept a batch of one latent point, a "
+        f"{str(rows.dtype).removeprefix('torch.')} tensor "
         f"of shape {tuple(rows[:1].shape)}: {type(error).__name__}: {error}"
     )
 
@@ -210,8 +217,10 @@ def _lower(flat, row) -> tuple[str, dict, dict]:
     except Exception as error:
         raise NotImplementedError(
             f"torch.export cannot trace the module: {type(error).__name__}: {_first_lines(error)}\n"
-            "Usual causes: a Python `if` or loop that depends on the values of a tensor, `.item()`, numpy inside "
-            "forward, or a distribution built with validate_args=True. Move these out of the decoder, or write it "
+            "Usual causes: a Python `if` or loop that depends on the values of a tensor, "
+            "`.item()`, numpy inside "
+            "forward, or a distribution built with validate_args=True. Move these out of the "
+            "decoder, or write it "
             "in JAX and use landform.from_callable."
         ) from error
     with jax.enable_x64(True):  # otherwise float64 weights would be rounded
@@ -224,20 +233,26 @@ def _first_lines(error) -> str:
 
 
 def _reference(flat, row, weights):
-    """Heads at one row and the gradient of their weighted sum, by torch; no gradient if torch stops it."""
+    """Heads at one row, the gradient of their weighted sum, and whether torch has one.
+
+    The gradient is None where torch stops it, and where torch has no derivative of some operation.
+    """
     row = row[None].clone().requires_grad_(True)
     with torch.enable_grad():
         heads = [h.reshape(-1) for h in flat(row)]
         flat_heads = torch.cat(heads)
         total = (flat_heads * torch.from_numpy(weights).to(flat_heads.dtype)).sum()
-        gradient = None
+        gradient, defined = None, True
         if total.requires_grad:
-            with contextlib.suppress(RuntimeError):  # torch has no derivative of some operation
+            try:
                 (gradient,) = torch.autograd.grad(total, row, allow_unused=True)
+            except RuntimeError:
+                defined = False
     values = flat_heads.detach().numpy()
-    return values, None if gradient is None else gradient.reshape(-1).numpy()
+    return values, None if gradient is None else gradient.reshape(-1).numpy(), defined
 
 
+@jax.jit
 def _evaluate(decoder, points, weights):
     """Values and gradients of the weighted sum of the heads at a batch of points, by JAX."""
     plan = parse(decoder.program)
@@ -245,45 +260,47 @@ def _evaluate(decoder, points, weights):
     def weighted(z):
         out = interpret(plan, decoder.parameters, decoder.buffers, z)
         values = jnp.concatenate(out) if isinstance(out, tuple) else out
-        return values @ jnp.asarray(weights, values.dtype), values
+        return values @ weights.astype(values.dtype), values
 
-    with jax.enable_x64(True):
-        z = jnp.asarray(points.reshape(len(points), -1).numpy())
-        gradients, values = jax.jit(jax.vmap(jax.grad(weighted, has_aux=True)))(z)
-        return np.asarray(values), np.asarray(gradients)
+    return jax.vmap(jax.grad(weighted, has_aux=True))(points)
 
 
 def _compare(flat, decoder, rows, *, alone) -> list[str]:
-    """Values and gradients against torch at rows of the example and beside them; returns warnings."""
+    """Compare values and gradients with torch at rows of the example and beside them."""
     rows = rows[:_ROWS]
     rng = np.random.default_rng(0)
     beside = rows[:2] + torch.from_numpy(0.3 * rng.standard_normal(rows[:2].shape)).to(rows.dtype)
     points = torch.cat([rows, beside])
     with torch.no_grad():
-        size = sum(h.numel() for h in flat(rows[:1]))
+        sizes = [h.numel() for h in flat(rows[:1])]
         batch = flat(rows) if alone and len(rows) > 1 else None
-    weights = rng.standard_normal(size) / np.sqrt(size)
-    values, gradients = _evaluate(decoder, points, weights)
+    weights = rng.standard_normal(sum(sizes)) / np.sqrt(sum(sizes))
+    with jax.enable_x64(True):
+        ours = _evaluate(
+            decoder, jnp.asarray(points.reshape(len(points), -1).numpy()), jnp.asarray(weights)
+        )
+    gradients, values = (np.asarray(v) for v in ours)
     close, close_gradient = _TOLERANCE[parse(decoder.program).dtype]
     stopped = False
     for i, row in enumerate(points):
-        expected, slope = _reference(flat, row, weights)
+        expected, slope, defined = _reference(flat, row, weights)
         if not same_numbers(values[i], expected, close):
             _fail("values", values[i], expected)
-        # beside the example only: at a special point (zero) one-sided derivatives may differ by convention
+        # beside the example only: one-sided derivatives at a point like zero are convention
         if i < len(rows) or (
             slope is not None and same_numbers(gradients[i], slope, close_gradient)
         ):
             continue
-        stopped = True
+        stopped |= defined
         if not _agrees_forwards(flat, row, weights, gradients[i]):
             _fail("derivatives", gradients[i], np.nan if slope is None else slope)
     if batch is not None:
-        _check_batch(batch, values[: len(rows)], close)
+        _check_batch(batch, sizes, values[: len(rows)], close)
     if not stopped:
         return []
     return [
-        "torch stops gradients inside this module (torch.no_grad or a custom backward); the converted decoder "
+        "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
+        "converted decoder "
         "has the derivatives of the function itself"
     ]
 
@@ -317,28 +334,28 @@ def _agrees_forwards(flat, row, weights, gradient) -> bool:
 def _fail(what, ours, torchs) -> None:
     gap = np.nanmax(np.abs(ours - torchs)) if np.shape(ours) == np.shape(torchs) else "in shape"
     raise RuntimeError(
-        f"the converted decoder disagrees with torch in its {what} (largest difference {gap}). The module may "
-        "depend on hidden state or have a custom backward, or this is a defect of landform; convert with "
+        f"the converted decoder disagrees with torch in its {what} (largest difference {gap}). "
+        "The module may "
+        "depend on hidden state or have a custom backward, or this is a defect of landform; "
+        "convert with "
         "check=False to look at the difference."
     )
 
 
-def _check_batch(batch, values, tolerance) -> None:
+def _check_batch(batch, sizes, values, tolerance) -> None:
+    """Refuse a module whose rows depend on each other; heads without a batch axis are let be."""
     start = 0
-    for head in batch:
-        rows = (
-            head.detach().numpy().reshape(len(values), -1)
-            if head.ndim and len(head) == len(values)
-            else None
-        )
-        if rows is None:
-            start += head.numel()
+    for head, size in zip(batch, sizes, strict=True):
+        part = values[:, start : start + size]
+        start += size
+        if head.numel() != part.size:
             continue
-        part = values[:, start : start + rows.shape[1]]
-        start += rows.shape[1]
+        rows = head.detach().numpy().reshape(part.shape)
         if not same_numbers(part, rows, tolerance):
             raise ValueError(
-                "module mixes the points of a batch: its output for one point depends on the others (statistics "
-                "over the batch, attention with the batch axis in the wrong place), so it is no function of one "
+                "module mixes the points of a batch: its output for one point depends on the "
+                "others (statistics "
+                "over the batch, attention with the batch axis in the wrong place), so it is "
+                "no function of one "
                 "latent point"
             )

@@ -13,13 +13,14 @@ from landform.interop._aten import BENDS, OPERATIONS
 
 # Results of these depend on the shape and dtype of their first argument only.
 _SHAPE_ONLY = {
-    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
-}  # fmt: skip
+    *("zeros_like", "ones_like", "full_like", "empty_like"),
+    *("new_zeros", "new_ones", "new_full", "new_empty"),
+}
 _SMALLEST_BEND = 1e-5
 
 
 class Unsupported(NotImplementedError):
-    """The module uses operations that have no JAX form here; `operations` maps their names to reasons."""
+    """Operations without a JAX form here; `operations` maps their names to reasons."""
 
     def __init__(self, operations: dict[str, str]):
         self.operations = operations
@@ -28,7 +29,8 @@ class Unsupported(NotImplementedError):
         )
         super().__init__(
             f"module uses {len(operations)} operation(s) that landform cannot convert:\n{lines}\n"
-            "Replace these layers in the module, convert a part of it that does not use them, or write the "
+            "Replace these layers in the module, convert a part of it that does not use them, "
+            "or write the "
             "decoder in JAX and bring it in with landform.from_callable."
         )
 
@@ -46,27 +48,46 @@ def _is_random(target: Any) -> bool:
 
 def _reason(target: Any) -> str:
     if _is_random(target):
-        return "it draws random numbers; export the deterministic part (the decoder's mean), without sampling"
+        return "it draws random numbers; convert the deterministic part, without sampling"
     if isinstance(target, torch._ops.HigherOrderOperator):
         return "control flow inside the module"
     return ""
 
 
 def decompose(exported):
-    """Functional form of an exported program, with operations unknown to the table broken up where torch can."""
+    """Functional form of a program; unknown operations are broken up where torch can.
+
+    Only those that act on the latent point: constants are left to torch, whose own kernels round
+    differently from its decompositions.
+    """
     program = exported.run_decompositions({})
     tried: set = set()
     while True:
-        unknown = {
-            node.target
-            for node in program.graph.nodes
-            if node.op == "call_function" and name_of(node.target) not in OPERATIONS
-        } - tried
+        calls = [n for n in program.graph.nodes if n.op == "call_function"]
+        moving = _depending_on(_latent_of(program), calls)
+        unknown = {n.target for n in moving if n.op == "call_function"} - tried
+        unknown = {op for op in unknown if name_of(op) not in OPERATIONS}
         table = {op: rule for op, rule in _decompositions().items() if op in unknown}
         if not table:
             return program
         tried |= unknown
         program = program.run_decompositions(table)
+
+
+def _latent_of(program):
+    """The placeholder of the latent point, the only input that is not a weight or a constant."""
+    (name,) = program.graph_signature.user_inputs
+    return next(n for n in program.graph.nodes if n.name == name)
+
+
+def _depending_on(latent, calls) -> set:
+    """The nodes whose values change with the latent point."""
+    moving = {latent}
+    for node in calls:
+        shape_only = name_of(node.target).split(".")[0] in _SHAPE_ONLY
+        if not shape_only and any(n in moving for n in node.all_input_nodes):
+            moving.add(node)
+    return moving
 
 
 def _decompositions() -> dict:
@@ -86,8 +107,8 @@ def to_array(tensor) -> Any:
 class Lowering:
     """One pass over an exported graph.
 
-    Nodes that do not depend on the latent point nor on a parameter are computed by torch now and kept
-    as constants, so that masks, grids and encodings are torch's own to the last bit.
+    Nodes that do not depend on the latent point nor on a parameter are computed by torch now and
+    kept as constants, so that masks, grids and encodings are torch's own to the last bit.
     """
 
     def __init__(self, program):
@@ -160,16 +181,8 @@ class Lowering:
                 stack.extend(node.all_input_nodes)
         return needed
 
-    def _depends_on_latent(self, calls) -> set:
-        moving = {self.latent}
-        for node in calls:
-            shape_only = name_of(node.target).split(".")[0] in _SHAPE_ONLY
-            if not shape_only and any(n in moving for n in node.all_input_nodes):
-                moving.add(node)
-        return moving
-
     def _refuse_unknown(self, calls) -> None:
-        self.moving = self._depends_on_latent(calls)
+        self.moving = _depending_on(self.latent, calls)
         bad: dict[str, str] = {}
         for node in calls:
             name = name_of(node.target)
@@ -200,7 +213,7 @@ class Lowering:
                         self.trainable.add(node)
 
     def _stays(self, node) -> bool:
-        """Whether a computation on parameters alone is kept in the program, so that they can be trained."""
+        """Whether a computation on parameters alone is kept, so that they can be trained."""
         return node in self.trainable and name_of(node.target) in OPERATIONS
 
     def _emit(self, node) -> None:
@@ -217,7 +230,7 @@ class Lowering:
         self.references[node] = {"value": len(self.nodes)}
 
     def _integer_indices(self, indices) -> list:
-        """Boolean masks would have shapes known only at run time, so they become their positions."""
+        """Boolean masks select shapes known only at run time; their positions do not."""
         out: list = []
         for item in indices:
             value = self.values.get(item)
@@ -270,7 +283,7 @@ def _dtypes(value: Any) -> list:
 
 
 def _is_guard(name: str, node) -> bool:
-    """Clamping at a tiny positive number protects a division or logarithm and is no kink in practice."""
+    """Clamping at a tiny positive number guards a division or logarithm and is no kink."""
     if not name.startswith(("clamp", "clip", "maximum")) or name.startswith("clamp_max"):
         return False
     bounds = list(node.args[1:3]) + list(node.kwargs.values())

@@ -1,4 +1,4 @@
-"""What a PyTorch decoder may return — tensors, tuples, dicts, distributions — as a flat list of named tensors."""
+"""Tensors, tuples, dicts and distributions as a flat list of named tensors."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import distributions
 
-# In the order that landform's metrics expect; where a family has two parametrisations, one is chosen.
+# In the order that landform's metrics expect; of two parametrisations, one is chosen.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "Normal": ("mean", "stddev"),
     "Bernoulli": ("probs",),
@@ -68,7 +68,8 @@ def flatten(output: Any, name: str = "") -> list[tuple[str, Any]]:
         keys = getattr(output, "_fields", range(len(output)))
         return [leaf for key, value in zip(keys, output, strict=True) for leaf in child(key, value)]
     raise TypeError(
-        f"module returns a {type(output).__name__}; a decoder must return a tensor, a tuple, a dict or a "
+        f"module returns a {type(output).__name__}; a decoder must return a tensor, a tuple, a "
+        "dict or a "
         "torch distribution. Wrap it in a module that returns the tensors you need."
     )
 
