@@ -89,7 +89,7 @@ def _touches(rays, finite, radii):
 
 
 def _root(radii, values, first, usable):
-    """The zero of the determinant next before or after node `first`, by a cubic through its neighbours."""
+    """The zero of the determinant around node `first`, by a cubic through its neighbours."""
     if usable.size < 4:
         return np.inf
     last = min(first, usable[-1])
@@ -108,23 +108,44 @@ def _overtaken(metric, rays, length, inside):
     ray, node = np.nonzero(inside)
     if ray.size < 2:
         return
-    points, matrix, far = rays.points[ray, node], rays.matrix[ray, node], length[ray, node]
-    spread = np.ptp(points, axis=0)
-    k = min(_NEIGHBOURS + 1, ray.size)
-    near = cKDTree(points / np.where(spread > 0, spread, 1.0)).query(
-        points / np.where(spread > 0, spread, 1.0), k=k
-    )[1][:, 1:]
-    start = np.repeat(np.arange(ray.size), k - 1)
-    end = near.ravel()
-    shorter = (ray[start] != ray[end]) & (far[end] < far[start] * (1.0 - _SLACK))
-    start, end = start[shorter], end[shorter]
-    gap = points[end] - points[start]
-    here = np.sqrt(np.einsum("ni,nij,nj->n", gap, matrix[start], gap))
-    there = np.sqrt(np.einsum("ni,nij,nj->n", gap, matrix[end], gap))
-    maybe = far[end] + np.minimum(here, there) < far[start] * (1.0 - _SLACK)
-    start, end = start[maybe], end[maybe]
-    if start.size == 0:
-        return
-    joined = far[end] + segment_lengths(metric, points[end], points[start])
-    for i in np.unique(start[joined < far[start] * (1.0 - _SLACK)]):
+    cloud = Cloud(metric, rays, length, inside)
+    bound = cloud.bound(rays.points[ray, node], length[ray, node], ray)
+    for i in np.flatnonzero(bound < length[ray, node] * (1.0 - _SLACK)):
         yield ray[i], node[i]
+
+
+class Cloud:
+    """The nodes of rays as end points of known paths from their mean."""
+
+    def __init__(self, metric, rays, length, inside):
+        self.metric = metric
+        self.ray, node = np.nonzero(inside)
+        self.points, self.matrix = rays.points[self.ray, node], rays.matrix[self.ray, node]
+        self.length = length[self.ray, node]
+        spread = np.ptp(self.points, axis=0)
+        self.scale = np.where(spread > 0, spread, 1.0)
+        self.tree = cKDTree(self.points / self.scale)
+
+    def bound(self, points, length, ray=None):
+        """Lengths of shorter paths from the mean to `points`, infinite where none is found.
+
+        A path runs along a ray to a node and from there straight to the point; only nodes of other
+        rays than `ray` count, and only those that can lead to less than `length`.
+        """
+        k = min(_NEIGHBOURS, self.length.size)
+        near = self.tree.query(points / self.scale, k=k)[1].reshape(len(points), k)
+        which = np.repeat(np.arange(len(points)), k)
+        end = near.ravel()
+        goal = length[which] * (1.0 - _SLACK)
+        usable = self.length[end] < goal
+        if ray is not None:
+            usable &= self.ray[end] != ray[which]
+        which, end, goal = which[usable], end[usable], goal[usable]
+        gap = self.points[end] - points[which]
+        rough = np.sqrt(np.einsum("ni,nij,nj->n", gap, self.matrix[end], gap))
+        usable = self.length[end] + 0.5 * rough < goal
+        which, end = which[usable], end[usable]
+        out = np.full(len(points), np.inf)
+        joined = segment_lengths(self.metric, self.points[end], points[which])
+        np.minimum.at(out, which, self.length[end] + joined)
+        return out

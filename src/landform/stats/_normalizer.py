@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import chi2, norm, qmc
 
+from landform._metric import metric_tensor
 from landform.stats._cut import cut_radii
 from landform.stats._rays import Rays, trace_rays
 
@@ -80,33 +81,37 @@ class Table:
         Matrix A, shape ``(d, d)``; directions are A θ, so that a covariance near A Aᵀ is resolved.
     grid
         From `make_grid`.
-    convention
-        ``"exact"``, or ``"paper"`` for logarithms of Euclidean norm equal to the length and no
-        Jacobian of Exp.
+    euclidean
+        Whether v has the authors' convention, in which the Euclidean norm of a logarithm is the
+        length, in place of Exp's own.
+    jacobian
+        Whether the volume is transported by det D Exp, as it must be, or left as √det M.
     rtol
         Tolerance of the integration.
     """
 
-    def __init__(self, metric, mean, scale, grid: Grid, convention: str, rtol: float = 1e-5):
+    def __init__(
+        self, metric, mean, scale, grid: Grid, *, euclidean=False, jacobian=True, rtol=1e-5
+    ):
         self.metric, self.mean, self.scale = metric, np.asarray(mean), np.asarray(scale)
-        self.grid, self.convention, self.rtol = grid, convention, rtol
+        self.grid, self.rtol = grid, rtol
+        self.euclidean, d = euclidean, self.mean.size
         start = grid.directions @ self.scale.T
-        paper = convention == "paper"
-        if paper:
-            gram = np.asarray(metric_at(metric, mean))
-            speed = np.sqrt(np.einsum("ki,ij,kj->k", start, gram, start))
-            stretch = np.linalg.norm(start, axis=1) / speed
-        else:
-            stretch = np.ones(len(start))
+        stretch = self._stretch(start) if euclidean else np.ones(len(start))
         self.rays: Rays = trace_rays(metric, mean, start * stretch[:, None], grid.radii, rtol=rtol)
         self.tangents = start[:, None, :] * grid.radii[None, :, None]  # (K, R, d)
         with np.errstate(invalid="ignore"):  # NaN where a ray has left the chart
             volume = np.sqrt(np.maximum(np.linalg.det(self.rays.matrix), 0.0))
-            jacobian = np.linalg.det(self.rays.by_velocity)
-        self.jacobian = np.where(np.isfinite(volume), 1.0, np.nan) if paper else jacobian
+            turning = np.linalg.det(self.rays.by_velocity)
         self.length = self.rays.speed[:, None] * grid.radii
-        self.cut = cut_radii(metric, self.rays, self.length, self.jacobian, grid.radii, paper)
-        self._set_weights(volume * self.jacobian)
+        self.cut = cut_radii(metric, self.rays, self.length, turning, grid.radii, not jacobian)
+        self.integrand = volume * turning * stretch[:, None] ** d if jacobian else volume
+        self._set_weights(self.integrand)
+
+    def _stretch(self, start):
+        """|u| / |u|_M, from the authors' logarithm to the velocity."""
+        gram = np.asarray(metric_tensor(self.metric, self.mean))
+        return np.linalg.norm(start, axis=1) / np.sqrt(np.einsum("ki,ij,kj->k", start, gram, start))
 
     def _set_weights(self, integrand):
         """Quadrature coefficients: the density of another precision is coefficient × exp(−½q)."""
@@ -122,7 +127,7 @@ class Table:
         self.beyond *= grid.radii > self.cut.radius[:, None]
 
     def moments(self, precision) -> Moments:
-        """The normaliser ∫ m(v) exp(−½ vᵀ P v) dv of a precision matrix P, and what goes with it."""
+        """The normaliser ∫ m(v) exp(−½ vᵀPv) dv of a precision matrix P, and what goes with it."""
         form = 0.5 * np.einsum("kri,ij,krj->kr", self.tangents, precision, self.tangents)
         shift = form.min()
         terms = self.coefficient * np.exp(shift - form)
@@ -149,19 +154,17 @@ class Table:
         return out | {"tail_mass": float(tail / total)}
 
     def transport(self) -> np.ndarray:
-        """−∂Log_μ(x)/∂μ at every node, shape (K, R, d, d); the identity in flat space."""
+        """−∂Log_μ(x)/∂μ at every node, shape (K, R, d, d); the identity in flat space.
+
+        Not derived for the authors' logarithms, where the identity stands for it, as in the paper.
+        """
         rays, d = self.rays, self.tangents.shape[-1]
-        usable = np.isfinite(rays.by_mean).all(axis=(2, 3)) & (np.abs(self.jacobian) > 1e-9)
         eye = np.eye(d)
+        if self.euclidean:
+            return np.broadcast_to(eye, rays.by_mean.shape)
+        usable = np.isfinite(rays.by_mean).all(axis=(2, 3)) & (np.abs(self.integrand) > 1e-12)
         left = np.where(usable[..., None, None], rays.by_velocity, eye)
         return np.linalg.solve(left, np.where(usable[..., None, None], rays.by_mean, eye))
-
-
-def metric_at(metric, x) -> np.ndarray:
-    """M(x) as a NumPy array."""
-    from landform._metric import metric_tensor
-
-    return np.asarray(metric_tensor(metric, x))
 
 
 def panel_weights(grid: Grid, cut, finite) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Rays of the exponential map: geodesics from one point with their derivatives, at many radii.
 
-One integration along a direction u gives Exp_μ(s u) and both derivatives of Exp for every s, so a
-normal density in the tangent space costs as many integrations as directions, not as many as samples.
+One integration along a direction u gives Exp_μ(s u) and both derivatives of Exp for every s, so an
+integral over the tangent space costs as many integrations as directions, not as samples.
 """
 
 from typing import NamedTuple
