@@ -70,4 +70,10 @@ from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as Fix
 from landform.solvers.policy import EnergySolver as EnergySolver
 from landform.stats.bandwidth import auto_rho as auto_rho, auto_sigma as auto_sigma
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
+from landform.stats.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
+from landform.stats.kmedoids import (
+    KMedoids as KMedoids,
+    geodesic_kmedoids as geodesic_kmedoids,
+    kmedoids as kmedoids,
+)
 from landform.stats.scores import f_measure as f_measure
