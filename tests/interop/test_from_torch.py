@@ -202,7 +202,7 @@ def test_a_decoder_runs_in_a_process_without_torch(smooth, tmp_path):
     }
     np.savez(tmp_path / "weights.npz", **arrays)
     (tmp_path / "program.json").write_text(decoder.program)
-    expected = module(torch.tensor([[0.1, 0.2]]).double())[0].tolist()
+    expected = module(torch.tensor([[0.1, 0.2]], dtype=torch.float64))[0].tolist()
     code = f"""
     import sys
 
