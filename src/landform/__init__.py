@@ -56,6 +56,7 @@ from landform.metrics.analytic import (
 from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
 from landform.metrics.local import LocalVariance as LocalVariance
 from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback
+from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
     MarginalLikelihood as MarginalLikelihood,
