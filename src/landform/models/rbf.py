@@ -11,7 +11,7 @@ from landform._numerics import as_floats, as_points, as_positive, check_finite, 
 from landform._typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, host_rng, up
 
-_RULES = ("paper", "cluster-std")
+_RULES = ("paper", "cluster-std", "pooled")
 
 
 class AbstractPrecision(eqx.Module):
@@ -278,7 +278,9 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
         Multiplier of the radius: larger is smoother.
     rule
         ``"paper"``: r_k is the mean of the distances (not of their squares). ``"cluster-std"``:
-        their root mean square.
+        their root mean square. ``"pooled"``: one radius for all clusters, the mean distance of all
+        codes to their centre; σ is then smooth enough to be narrow, where small clusters would
+        give it spikes.
 
     Returns
     -------
@@ -315,10 +317,12 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
     if labels.min() < 0 or labels.max() >= len(centers):
         raise ValueError(f"labels must be between 0 and {len(centers) - 1}")
     distance = np.linalg.norm(np.asarray(codes) - np.asarray(centers)[labels], axis=1)
-    moment = distance if rule == "paper" else distance**2
+    if rule == "pooled":
+        labels, distance = np.arange(len(centers)), np.full(len(centers), distance.mean())
+    moment = distance**2 if rule == "cluster-std" else distance
     count = np.bincount(labels, minlength=len(centers))
     radius = np.bincount(labels, moment, minlength=len(centers)) / np.maximum(count, 1)
-    radius = radius if rule == "paper" else np.sqrt(radius)
+    radius = np.sqrt(radius) if rule == "cluster-std" else radius
     return jnp.asarray(0.5 / (a * _guard_radius(radius, np.asarray(centers))) ** 2)
 
 
