@@ -8,17 +8,17 @@ Everything else (exp, log, means, distributions, walks, clustering) calls those 
 __version__ = "0.1.0"
 
 from landform import datasets as datasets
-from landform._curve import (
-    AbstractCurve as AbstractCurve,
-    PolynomialCurve as PolynomialCurve,
-    curve_energy as curve_energy,
-    curve_length as curve_length,
-)
 from landform._curvature import (
     gaussian_curvature as gaussian_curvature,
     riemann_curvature as riemann_curvature,
     scalar_curvature as scalar_curvature,
     sectional_curvature as sectional_curvature,
+)
+from landform._curve import (
+    AbstractCurve as AbstractCurve,
+    PolynomialCurve as PolynomialCurve,
+    curve_energy as curve_energy,
+    curve_length as curve_length,
 )
 from landform._distances import pairwise_distances as pairwise_distances
 from landform._exp import exp as exp, shoot as shoot
@@ -41,6 +41,7 @@ from landform._metric import (
     volume as volume,
 )
 from landform._results import ConvergenceError as ConvergenceError, Status as Status
+from landform._transport import parallel_transport as parallel_transport
 from landform.interop import from_callable as from_callable, from_torch as from_torch
 from landform.io import (
     describe_file as describe_file,
@@ -66,9 +67,9 @@ from landform.models import (
     log_marginal_likelihood as log_marginal_likelihood,
     train_vae as train_vae,
 )
-from landform._transport import parallel_transport as parallel_transport
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
 from landform.solvers.policy import EnergySolver as EnergySolver
+from landform.stats._fit import fit_land as fit_land
 from landform.stats.bandwidth import auto_rho as auto_rho, auto_sigma as auto_sigma
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
 from landform.stats.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
@@ -76,5 +77,10 @@ from landform.stats.kmedoids import (
     KMedoids as KMedoids,
     geodesic_kmedoids as geodesic_kmedoids,
     kmedoids as kmedoids,
+)
+from landform.stats.land import LAND as LAND
+from landform.stats.mixture import (
+    LANDMixtureModel as LANDMixtureModel,
+    fit_land_mixture as fit_land_mixture,
 )
 from landform.stats.scores import f_measure as f_measure

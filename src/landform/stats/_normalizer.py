@@ -60,6 +60,11 @@ def make_grid(d: int, count: int, seed: int = 0) -> Grid:
     return Grid(directions, radii, weights, edges, group)
 
 
+def default_samples(d: int) -> int:
+    """Directions that suffice for most metrics: a lattice in the plane converges fast."""
+    return 2 if d == 1 else 256 if d == 2 else 1024
+
+
 class Moments(NamedTuple):
     """Integrals against the normal density of one precision matrix."""
 
@@ -98,7 +103,8 @@ class Table:
         self.euclidean, d = euclidean, self.mean.size
         start = grid.directions @ self.scale.T
         stretch = self._stretch(start) if euclidean else np.ones(len(start))
-        self.rays: Rays = trace_rays(metric, mean, start * stretch[:, None], grid.radii, rtol=rtol)
+        self.initial = start * stretch[:, None]
+        self.rays: Rays = trace_rays(metric, mean, self.initial, grid.radii, rtol=rtol)
         self.tangents = start[:, None, :] * grid.radii[None, :, None]  # (K, R, d)
         with np.errstate(invalid="ignore"):  # NaN where a ray has left the chart
             volume = np.sqrt(np.maximum(np.linalg.det(self.rays.matrix), 0.0))
