@@ -42,14 +42,15 @@ def half_plane_points(rng, n):
 
 
 def sphere_pairs(rng, n, dim=2, longest=2.0):
-    """Pairs on the sphere at distances up to `longest`, with the exact logarithm."""
+    """Pairs on the sphere at distances up to `longest`, not near infinity, with the exact log."""
     sphere = lf.StereographicSphere(dim)
-    x = rng.normal(size=(n, dim)) * 0.5
-    v = rng.normal(size=(n, dim))
-    v *= (
-        rng.uniform(0.1, longest, size=n) * (1 + np.sum(x**2, 1)) / 2 / np.linalg.norm(v, axis=1)
-    )[:, None]
-    return x, np.asarray(sphere.exact_exp(x, v)), v
+    x = rng.normal(size=(4 * n, dim)) * 0.5
+    v = rng.normal(size=(4 * n, dim))
+    length = rng.uniform(0.1, longest, size=4 * n)
+    v *= (length * (1 + np.sum(x**2, axis=1)) / 2 / np.linalg.norm(v, axis=1))[:, None]
+    y = np.asarray(sphere.exact_exp(x, v))
+    near = np.flatnonzero(np.linalg.norm(y, axis=1) < 4.0)[:n]
+    return x[near], y[near], v[near]
 
 
 def relative(value, exact):

@@ -164,7 +164,7 @@ def _geodesic(metric, x, y, solver, init, num_points, accuracy, max_steps, throw
         solver = EnergySolver(
             solver.model, solver.degree, solver.starts, steps, solver.max_refinements, solver.lanes
         )
-    rule = solver.rule(num_points)
+    rule = solver.rule(metric, num_points)
     start = None if init is None else _initial(init, rule, x, y)
     accuracy = max(float(accuracy), float(np.sqrt(jnp.finfo(x.dtype).eps)) * 1e-2)
     options = {"solver": solver, "rule": rule, "init": start, "accuracy": accuracy}
@@ -234,7 +234,7 @@ def _package(metric, x, y, solved: Solved, solver, num_points) -> Geodesic:
     rule, nodes = solved.rule, jnp.asarray(solved.nodes)
     measured = solved.certificate
     if is_traced(metric, x, y):
-        chord = solver.method(metric, rule).chord
+        chord = solver.method(metric, rule, x.shape[-1]).chord
         nodes = jax.vmap(lambda a, b, c: differentiable_nodes(metric, rule, chord, a, b, c))(
             x, y, nodes
         )

@@ -41,8 +41,10 @@ def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
     fine, weight, derivative = lobatto(q)
     dtype = nodes.dtype
     refine = jnp.asarray(lagrange_matrix(lobatto(p)[0], fine), dtype)
-    x = jnp.einsum("qj,mjd->mqd", refine, split(rule, nodes))
-    v = jnp.einsum("rq,mqd->mrd", jnp.asarray(derivative * m, dtype), x)
+    pieces = split(rule, nodes)
+    offset = jnp.einsum("qj,mjd->mqd", refine, pieces - pieces[:, :1])
+    x = pieces[:, :1] + offset
+    v = jnp.einsum("rq,mqd->mrd", jnp.asarray(derivative * m, dtype), offset)
     matrix = jax.vmap(jax.vmap(metric))(x)
     force = 0.5 * jax.vmap(jax.vmap(metric.energy_gradient))(x, v)
     momentum = jnp.sum(matrix * v[:, :, None, :], axis=-1)

@@ -54,7 +54,9 @@ def split(rule: Rule, x: Float[Array, "T1 d"]) -> Float[Array, "m p1 d"]:
 def velocities(rule: Rule, x: Float[Array, "T1 d"]) -> Float[Array, "m p1 d"]:
     """ċ at the nodes of every element."""
     derivative = lobatto(rule.degree)[2] * rule.elements
-    return jnp.einsum("ij,mjd->mid", jnp.asarray(derivative, x.dtype), split(rule, x))
+    pieces = split(rule, x)
+    # Differences first: a constant curve then has velocity zero to the last bit.
+    return jnp.einsum("ij,mjd->mid", jnp.asarray(derivative, x.dtype), pieces - pieces[:, :1])
 
 
 def assemble_metric(metric, rule: Rule, x, second_order: bool) -> Assembly:

@@ -49,8 +49,9 @@ class EnergyMethod(AbstractMethod):
     """Damped Newton on the energy: one evaluation an iteration, accept the step or shorten it.
 
     The step solves ``((1 + λ) K + S) u = −g`` where K is the positive-definite part of the second
-    derivative and S the rest. λ = 0 is Newton's method; as λ grows the step turns into a short one
-    of the Gauss–Newton (chord energy) or GEORCE (metric) method, which always descends.
+    derivative and S the rest. λ = 0 is Newton's method. Where that matrix is not positive definite
+    the step is ``−((1 + λ) K)⁻¹ g``, the one of the Gauss–Newton (chord energy) or GEORCE (metric)
+    method, which always descends; λ grows when a step is refused.
     """
 
     rule: Rule = eqx.field(static=True)
@@ -95,20 +96,18 @@ class EnergyMethod(AbstractMethod):
         accept = finite & enough
         kept = jax.tree.map(lambda a, b: jnp.where(accept, a, b), fresh, state.accepted)
         curve = jnp.where(accept, state.candidate, state.curve)
-        well = accept & (first | (gained >= 0.5 * state.predicted))
+        well = accept & (first | ((gained >= 0.5 * state.predicted) & (state.predicted > 0.0)))
         eased = jnp.where(state.damping > 0.02, 0.25 * state.damping, 0.0)
         damping = jnp.where(well, eased, state.damping)
         damping = jnp.where(accept, damping, 4.0 * state.damping + 0.25)
 
-        newton = solve_newton(
-            self.rule, (1.0 + damping) * kept.stiffness + kept.bend, kept.gradient
-        )
+        newton, positive = self._propose(kept, damping)
         tiny = jnp.finfo(curve.dtype).tiny
         relative = newton.decrement / (2.0 * kept.energy + tiny)
-        converged = newton.positive & (relative * (1.0 + damping) <= self._tolerance(curve.dtype))
+        exact = positive & (relative * (1.0 + damping) <= self._tolerance(curve.dtype))
+        converged = exact | (kept.energy == 0.0)
         usable = newton.positive & jnp.all(jnp.isfinite(newton.step))
         move = jnp.where(usable, newton.step, 0.0)
-        # Not positive definite: evaluate nothing new of use, but damp and try again.
         damping = jnp.where(usable, damping, 4.0 * damping + 0.25)
         bad_start = first & ~finite
         stuck = damping > _GIVE_UP
@@ -136,6 +135,20 @@ class EnergyMethod(AbstractMethod):
             status=status,
             running=~over,
         )
+
+    def _propose(self, parts: Assembly, damping):
+        """The damped Newton step, or the step of the positive part where that is not a descent.
+
+        Also whether the exact second derivative is positive: only there is a minimum one.
+        """
+        plain = (1.0 + damping) * parts.stiffness
+        if not self.second_order:
+            newton = solve_newton(self.rule, plain, parts.gradient)
+            return newton, newton.positive
+        both = jnp.stack([plain + parts.bend, plain])
+        newton = jax.vmap(lambda h: solve_newton(self.rule, h, parts.gradient))(both)
+        choice = jnp.where(newton.positive[0], 0, 1)
+        return jax.tree.map(lambda a: a[choice], newton), newton.positive[0]
 
     def done(self, state):
         """Converged, failed, or out of iterations."""

@@ -18,6 +18,8 @@ from landform.solvers.graph import STRETCH, find_routes, graph_of, resample, seg
 Starts = Literal["auto", "straight", "graph"]
 Model = Literal["newton", "gauss-newton", "georce"]
 
+_TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
+_FEW_OUTPUTS = 16  # embeddings with no more outputs have second derivatives worth their cost
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
 
@@ -30,7 +32,8 @@ class EnergySolver(eqx.Module):
         Second-derivative model of the step. ``"newton"`` is exact and takes fewest iterations on
         metrics with cheap derivatives; ``"gauss-newton"`` is for pull-backs and needs Jacobians
         only; ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
-        implicit form). None takes ``"gauss-newton"`` for embedded metrics and ``"newton"`` otherwise.
+        implicit form). None takes ``"gauss-newton"`` for generators (pull-backs with more than 16
+        outputs) and ``"newton"`` otherwise.
     degree
         Polynomial degree p of the elements; errors in length fall as T^(−2p) on smooth metrics.
         1 gives the classical discrete energy.
@@ -74,23 +77,36 @@ class EnergySolver(eqx.Module):
         if self.max_refinements < 0:
             raise ValueError(f"max_refinements must not be negative, got {self.max_refinements}")
 
-    def rule(self, num_points: int) -> Rule:
-        """Elements for about `num_points` points on a curve."""
-        return Rule(max(1, -(-(num_points - 1) // self.degree)), self.degree)
+    def rule(self, metric, num_points: int) -> Rule:
+        """Elements for curves of `num_points` points; half as many for an embedded metric.
 
-    def method(self, metric, rule: Rule) -> EnergyMethod:
+        A chord interpolates the generator's output, which is smoother along a geodesic than the
+        metric is, and costs most; where half is not enough, refinement notices.
+        """
+        segments = num_points - 1
+        if metric.embeds and self.max_refinements > 0:
+            segments = -(-segments // 2)
+        return Rule(max(1, -(-segments // self.degree)), self.degree)
+
+    def method(self, metric, rule: Rule, dim: int) -> EnergyMethod:
         """The lane method for one discretisation."""
-        model = self.model or ("gauss-newton" if metric.embeds else "newton")
+        model = self.model
+        if model is None:
+            model = "gauss-newton" if _outputs(metric, dim) > _FEW_OUTPUTS else "newton"
         if model == "gauss-newton" and not metric.embeds:
             raise ValueError(
                 "model 'gauss-newton' needs a metric that is the pull-back of a known embedding; "
                 f"{type(metric).__name__} is not: use 'newton' or 'georce'"
             )
-        # Newton's last step squares the error; the others' only shrinks it.
-        tolerance = 1e-10 if model == "newton" else 1e-13
-        return EnergyMethod(
-            rule, model == "gauss-newton", model == "newton", self.max_steps, tolerance
-        )
+        chord = metric.embeds and model != "georce"
+        return EnergyMethod(rule, chord, model == "newton", self.max_steps, _TOLERANCE)
+
+
+def _outputs(metric, dim: int) -> int:
+    """Number of outputs of the embedding, 0 without one."""
+    if not metric.embeds:
+        return 0
+    return jax.eval_shape(metric.embed, jax.ShapeDtypeStruct((dim,), float)).shape[0]
 
 
 class Solved(NamedTuple):
@@ -110,7 +126,7 @@ def solve(
 ) -> Solved:
     """Solve n concrete pairs on the host's schedule."""
     starts, owner, bound = _starts(metric, np.asarray(x), np.asarray(y), solver, rule, init)
-    method = solver.method(metric, rule)
+    method = solver.method(metric, rule, x.shape[-1])
     outcome = run(
         method, metric, jnp.asarray(starts, x.dtype), lanes=solver.lanes, progress=progress
     )
@@ -194,7 +210,7 @@ def residual_tolerance(accuracy: float) -> float:
 def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
     """Double the elements of some pairs; the others' curves are rewritten exactly."""
     rule, nodes = subdivide(result.rule, result.nodes)
-    method = solver.method(metric, rule)
+    method = solver.method(metric, rule, nodes.shape[-1])
     dtype = result.nodes.dtype
     outcome = run(
         method, metric, jnp.asarray(nodes[again], dtype), lanes=min(solver.lanes, 8), chunk=32
@@ -224,7 +240,7 @@ def solve_traced(
     """Solve n pairs inside a user's transformation: one start, one discretisation."""
     times = jnp.asarray(rule.times, x.dtype)
     starts = x[:, None] + (y - x)[:, None] * times[:, None] if init is None else init
-    method = solver.method(metric, rule)
+    method = solver.method(metric, rule, x.shape[-1])
     outcome = run(method, metric, starts, lanes=solver.lanes, chunk=max(1, x.shape[0]))
     certificate = jax.lax.map(lambda c: certify_one(metric, rule, c), outcome.curve, batch_size=16)
     bound = jnp.full(x.shape[0], jnp.inf, x.dtype)
