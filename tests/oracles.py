@@ -30,7 +30,7 @@ class Wrong(lf.AbstractMetric):
         return lf.PoincareHalfPlane()(x)
 
     def acceleration(self, x, v):
-        """Only the gradient of the kinetic form, with the wrong sign that printing it alone needs."""
+        """The equation as printed for d ≥ 2: a gradient alone, with its sign."""
         gradient = jax.grad(lambda y: self.inner(y, v, v))(x)
         return -0.5 * jnp.linalg.solve(self(x), gradient)
 

@@ -31,7 +31,7 @@ class PolynomialCurve(AbstractCurve):
     ----------
     nodes
         Values at the nodes, shape ``(T + 1, d)`` or, for n curves, ``(n, T + 1, d)``, T a multiple
-        of `degree`. Pieces are equally long in t; inside a piece nodes are the Gauss–Lobatto points.
+        of `degree`. Pieces are equally long in t; the nodes of each are its Gauss–Lobatto points.
     degree
         Degree of the pieces. 1 is a polyline with equally spaced vertices.
 
@@ -154,7 +154,7 @@ def curve_length(
     metric
         The metric.
     curve
-        A `PolynomialCurve`, or points ``(T + 1, d)`` or ``(n, T + 1, d)`` joined by straight segments.
+        A `PolynomialCurve`, or the corners of polylines, ``(T + 1, d)`` or ``(n, T + 1, d)``.
     order
         Gauss–Legendre points on each piece, by default its degree plus 3.
 
@@ -181,7 +181,7 @@ def curve_energy(
     metric
         The metric.
     curve
-        A `PolynomialCurve`, or points ``(T + 1, d)`` or ``(n, T + 1, d)`` joined by straight segments.
+        A `PolynomialCurve`, or the corners of polylines, ``(T + 1, d)`` or ``(n, T + 1, d)``.
     order
         Gauss–Legendre points on each piece, by default its degree plus 3.
 

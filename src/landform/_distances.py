@@ -39,7 +39,7 @@ def pairwise_distances(
     X, Y
         Points, shapes ``(n, d)`` and ``(m, d)``; Y = None stands for X, each pair solved once.
     method
-        ``"geodesic"`` solves every pair. ``"graph"`` runs Dijkstra on a nearest-neighbour graph over
+        ``"geodesic"`` solves every pair. ``"graph"`` runs Dijkstra on a neighbourhood graph over
         X, Y and the metric's landmarks: an upper bound, typically 2 to 6 % too long, for thousands
         of points at once.
     solver, num_points, accuracy

@@ -4,20 +4,32 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from landform._curve import PolynomialCurve
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric, check_dtype, check_metric, metric_tensor
-from landform._numerics import as_floats, as_points, check_finite, is_traced, precise
+from landform._numerics import (
+    as_floats,
+    as_points,
+    check_finite,
+    chunked,
+    is_traced,
+    precise,
+)
 from landform._results import Status, describe, raise_if_failed
 from landform._typing import Array, Bool, Float, Int
+from landform.metrics.analytic import AbstractClosedForm
+from landform.solvers.elements import Rule
 from landform.solvers.policy import EnergySolver
 
 _ROUNDS = 4  # descents, each after a search for shorter curves from the mean found before
 _SHORTER = 1e-3  # relative gain in length from which another curve replaces the one followed
 _MAX_HALVINGS = 10
+_DEGREE = 4  # of the pieces that curves are kept as between solves
+_CHUNK = 4096  # closed forms evaluated together
 
 
 class Barycenter(eqx.Module):
@@ -298,7 +310,7 @@ def _start(metric, data, weights, options):
 class Spokes(NamedTuple):
     """Geodesics from one centre to n points, on the host."""
 
-    nodes: np.ndarray  # (n, T + 1, d), at the nodes of the solver's first rule
+    nodes: np.ndarray  # (n, T + 1, d), at the nodes of one rule
     velocity: np.ndarray  # (n, d)
     length: np.ndarray  # (n,)
     status: np.ndarray  # (n,)
@@ -317,9 +329,10 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
     """Geodesics from `center`, or from one centre for each point, to the rows of `data`.
 
     With `known` they start from these curves, their first ends moved to the centre. Points that
-    coincide with their centre but for rounding are joined by the segment between them.
+    coincide with their centre but for rounding are joined by the segment between them. Where
+    logarithms are known in closed form nothing is solved, and the curves stay segments.
     """
-    rule = options["solver"].rule(options["num_points"])
+    rule = Rule(max(1, -(-(options["num_points"] - 1) // _DEGREE)), _DEGREE)
     times = np.asarray(rule.times, dtype=data.dtype)
     centers = np.broadcast_to(center, data.shape)
     gap = data - centers
@@ -331,18 +344,31 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
     far = np.abs(gap).max(axis=1, initial=0.0) > 100.0 * np.finfo(data.dtype).eps * size
     if not far.any():
         return out
+    if isinstance(metric, AbstractClosedForm):
+        found = chunked(
+            lambda a, b: _exact(metric, a, b), _CHUNK, *map(jnp.asarray, (centers, data))
+        )
+        out.velocity[far], out.length[far] = (np.asarray(part)[far] for part in found)
+        finite = np.isfinite(out.length) & np.isfinite(out.velocity).all(axis=1)
+        out.status[~finite] = int(Status.BAD_METRIC)
+        return out
     init = None
     if known is not None:
         shift = centers - known.nodes[:, 0]
         init = known.nodes + (1.0 - times)[:, None] * shift[:, None, :]
         init = PolynomialCurve(jnp.asarray(init[far], data.dtype), rule.degree)
     found = geodesic(metric, centers[far], data[far], init=init, throw=False, **options)
-    same = found.path.nodes.shape[1] == times.size
+    same = (found.path.elements, found.path.degree) == tuple(rule)
     out.nodes[far] = found.path.nodes if same else found.path(jnp.asarray(times))
     out.velocity[far], out.length[far] = found.velocity, found.length
     finite = np.isfinite(out.length[far])
     out.status[far] = np.where(finite, np.asarray(found.status), int(Status.BAD_METRIC))
     return out
+
+
+@eqx.filter_jit
+def _exact(metric, centers, data):
+    return jax.vmap(metric._log)(centers, data), jax.vmap(metric._distance)(centers, data)
 
 
 def shorter(known: Spokes, fresh: Spokes) -> tuple[Spokes, bool]:

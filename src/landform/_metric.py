@@ -12,7 +12,7 @@ from landform._typing import Array, Float, Matrix, Point, Scalar
 
 
 class EnergyTerms(NamedTuple):
-    """Derivatives of the kinetic form ``q(x, v) = vᵀ M(x) v`` at one point, all that solvers need."""
+    """Derivatives of ``q(x, v) = vᵀ M(x) v`` at one point, all that solvers need."""
 
     matrix: Matrix  # M(x)
     gradient: Point  # ∇_x q
@@ -23,7 +23,7 @@ class EnergyTerms(NamedTuple):
 class AbstractMetric(eqx.Module):
     """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
 
-    A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. Everything
+    A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. All
     else here has a default by automatic differentiation, which a metric overrides only where it
     knows something faster. Arrays are pytree leaves, so new data of one shape does not recompile.
 
@@ -48,17 +48,17 @@ class AbstractMetric(eqx.Module):
 
     @property
     def embeds(self) -> bool:
-        """Whether the metric is the pull-back of Euclidean space by `embed` (enables chord energies)."""
+        """Whether the metric is the pull-back of Euclidean space by `embed`: chord energies."""
         return False
 
     def embed(self, x: Point) -> Float[Array, " D"]:
-        """The map to Euclidean space whose pull-back this metric is; only where `embeds` is true."""
+        """The map to Euclidean space whose pull-back this is; only where `embeds` is true."""
         raise NotImplementedError(
             f"{type(self).__name__} is not the pull-back of a known embedding"
         )
 
     def landmarks(self) -> Float[Array, "k d"] | None:
-        """Points of the chart where the manifold is supported, the nodes of graph starts; or None."""
+        """Points of the chart where the data live, the nodes of graph starts; or None."""
         return None
 
     def inner(self, x: Point, v: Point, w: Point) -> Scalar:

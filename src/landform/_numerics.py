@@ -1,4 +1,4 @@
-"""Numerical helpers with nothing geometric in them: precision scope, input checks, quadrature, SPD solves."""
+"""Helpers with nothing geometric in them: precision, input checks, quadrature, SPD solves."""
 
 import functools
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from landform._results import AbstractResult
 from landform._typing import Array
@@ -17,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def is_traced(*trees) -> bool:
     """Whether any leaf is a JAX tracer, that is, whether we are inside a user's transformation."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def precise(function: F) -> F:
@@ -33,7 +34,7 @@ def precise(function: F) -> F:
     def wrapped(*args, **kwargs):
         if is_traced(args, kwargs):
             return function(*args, **kwargs)
-        wide = jax.config.jax_enable_x64
+        wide = jax.config.read("jax_enable_x64")
         with jax.enable_x64(True):
             out = function(*args, **kwargs)
         return out if wide else _safe_outside(out)
@@ -55,7 +56,7 @@ def _safe_outside(out):
 
 
 def as_floats(name: str, value) -> Array:
-    """`value` as a JAX array of floating point numbers; integers and lists become the widest float."""
+    """`value` as a JAX array of floats; integers and lists become the widest float."""
     if isinstance(value, jax.Array):
         return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
     try:
@@ -190,14 +191,14 @@ def lagrange_matrix(nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
     exact = np.isclose(difference, 0.0, atol=1e-15)
     safe = np.where(exact, 1.0, difference)
     terms = weights / safe
-    hit = exact.any(axis=1)
+    hit = np.any(exact, axis=1)
     total = np.where(hit, 1.0, terms.sum(axis=1))
     return np.where(hit[:, None], exact, terms / total[:, None])
 
 
 @functools.cache
 def lobatto_integral(degree: int) -> np.ndarray:
-    """Matrix ``Q`` with ``(Q @ f)_i = ∫_0^{nodes_i} f`` for the interpolating polynomial on [0, 1]."""
+    """Matrix ``Q``: ``(Q @ f)_i = ∫_0^{nodes_i} f`` for the interpolating polynomial on [0, 1]."""
     nodes = lobatto(degree)[0]
     coefficients = np.linalg.inv(np.vander(nodes, increasing=True))
     powers = np.arange(1, degree + 2)

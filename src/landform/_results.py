@@ -41,7 +41,8 @@ class Status(enum.IntEnum):
 
 _MESSAGES = {
     Status.CONVERGED: "converged",
-    Status.MAX_STEPS: "the iteration limit was reached before the curve became a geodesic; raise max_steps",
+    Status.MAX_STEPS: "the iteration limit was reached before the curve became a geodesic; "
+    "raise max_steps",
     Status.STALLED: "no step lowers the energy further although the curve is not a geodesic "
     "(the metric is probably not smooth)",
     Status.UNRESOLVED: "the curve is not resolved to the requested accuracy; raise num_points, or "

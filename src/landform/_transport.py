@@ -40,8 +40,8 @@ def parallel_transport(metric: AbstractMetric, geodesic: Geodesic, v) -> Float[A
 
     Returns
     -------
-    Tangent vectors at the end, of the shape of `v` (``(n, d)`` for n curves); NaN where the geodesic
-    did not converge.
+    Tangent vectors at the end, of the shape of `v` (``(n, d)`` for n curves); NaN where the
+    geodesic did not converge.
 
     Raises
     ------

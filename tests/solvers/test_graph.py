@@ -1,5 +1,7 @@
 """Graphs over data: connected, symmetric, with the lengths of the metric."""
 
+import itertools
+
 import numpy as np
 
 import landform as lf
@@ -52,7 +54,7 @@ def test_routes_start_and_end_at_the_pair_and_alternatives_keep_clear():
     for i in range(8):
         mine = [routes.vertices[k] for k in np.flatnonzero(routes.owner == i)]
         assert all(np.array_equal(r[0], x[i]) and np.array_equal(r[-1], y[i]) for r in mine)
-        for a, b in zip(mine[:-1], mine[1:], strict=True):
+        for a, b in itertools.pairwise(mine):
             gap = np.linalg.norm(b[:, None] - a[None], axis=2).min(axis=1)
             assert gap.max() > clearance
     lengths = np.array([segment_lengths(metric, r[:-1], r[1:]).sum() for r in routes.vertices])

@@ -23,11 +23,11 @@ class AbstractClosedForm(AbstractMetric):
     def _log(self, x: Point, y: Point) -> Point: ...
 
     def exact_distance(self, x, y) -> Float[Array, "*batch"]:
-        """The geodesic distance in closed form; x and y of shape ``(d,)`` or ``(n, d)``, broadcast."""
+        """The geodesic distance in closed form; x, y of shape ``(d,)`` or ``(n, d)``, broadcast."""
         return _closed_form(self, type(self)._distance, "()", ("x", x), ("y", y))
 
     def exact_exp(self, x, v) -> Float[Array, "*batch d"]:
-        """The exponential map in closed form; x and v of shape ``(d,)`` or ``(n, d)``, broadcast."""
+        """The exponential map in closed form; x, v of shape ``(d,)`` or ``(n, d)``, broadcast."""
         return _closed_form(self, type(self)._exp, "(d)", ("x", x), ("v", v))
 
     def exact_log(self, x, y) -> Float[Array, "*batch d"]:
@@ -124,7 +124,7 @@ class PoincareHalfPlane(AbstractClosedForm):
         return 2.0 * jnp.arcsinh(0.5 * jnp.linalg.norm(y - x) / jnp.sqrt(_height(x) * _height(y)))
 
     def _exp(self, x, v):
-        """Through the hyperboloid-free form: rotate to the unit vertical geodesic with a Möbius map."""
+        """The unit vertical geodesic from (0, 1), rotated, scaled and shifted by isometries."""
         height = _height(x)
         speed = jnp.linalg.norm(v) / height
         safe = jnp.where(speed > 0, speed, 1.0)

@@ -68,11 +68,12 @@ class Pullback(AbstractEmbedded):
     Parameters
     ----------
     f
-        A differentiable function of one latent point, ``(d,)`` to an array (or a tuple of arrays) of
-        any shape. Pass an Equinox module, or another pytree, to keep its weights as leaves.
+        A differentiable function of one latent point, ``(d,)`` to an array (or a tuple of
+        arrays) of any shape. Pass an Equinox module, or another pytree, to keep its weights as
+        leaves.
     landmarks
-        Optional points of the latent space where the data live, shape ``(k, d)``: encoded data, say.
-        Geodesics then also start from a path through them.
+        Optional points of the latent space where the data live, shape ``(k, d)``, say encoded
+        data. Geodesics then also start from a path through them.
 
     Raises
     ------

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_points, precise
+from landform._metric import AbstractMetric, EnergyTerms, check_metric
+from landform._numerics import as_points, precise, solve_spd
 from landform._typing import Array, Float, Matrix, Point
 
 _BLOCK = 2048  # points at which the original metric is evaluated together
@@ -89,12 +89,35 @@ class Tabulated(AbstractMetric):
 
     def __call__(self, x: Point) -> Matrix:
         """M(x) = L Lᵀ with the interpolated factor L."""
-        factor = _factor(self._entries(x), self.dim)
+        factor = _factor(self._entries(x)[0], self.dim)
         return factor @ factor.T
 
     def log_volume(self, x: Point) -> Float[Array, ""]:
         """The sum of the logarithms of the diagonal of L."""
-        return jnp.sum(self._entries(x)[: self.dim])
+        return jnp.sum(self._entries(x)[0][: self.dim])
+
+    def acceleration(self, x: Point, v: Point) -> Point:
+        """The geodesic equation, by the derivatives of the splines."""
+        terms = self.energy_terms(x, v)
+        return solve_spd(terms.matrix, 0.5 * terms.gradient - terms.cross @ v)
+
+    def energy_gradient(self, x: Point, v: Point) -> Point:
+        """``∇_x (vᵀ M v)``, by the derivatives of the splines."""
+        entries, slope = self._entries(x, 1)
+        return jax.grad(lambda e: _quadratic(e, v))(entries) @ slope
+
+    def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
+        """The splines' derivatives, joined by the chain rule with those of the factor's entries."""
+        entries, slope, bend = self._entries(x, 2)
+        factor = _factor(entries, self.dim)
+        first, second = jax.grad(_quadratic)(entries, v), jax.hessian(_quadratic)(entries, v)
+        momentum = jax.jacfwd(lambda e: _factor(e, self.dim) @ (_factor(e, self.dim).T @ v))
+        return EnergyTerms(
+            matrix=factor @ factor.T,
+            gradient=first @ slope,
+            cross=momentum(entries) @ slope,
+            hessian=slope.T @ second @ slope + jnp.tensordot(first, bend, axes=1),
+        )
 
     @precise
     def error(self, metric: AbstractMetric, x) -> Float[Array, " n"]:
@@ -102,31 +125,53 @@ class Tabulated(AbstractMetric):
         x = as_points("x", x, self.dim, ndim=(2,))
         return _errors(self, metric, x)
 
-    def _entries(self, x):
-        count = self.coefficients.shape[0] - 2
-        place = (x - self.low) / (self.high - self.low) * (count - 1)
-        place = jnp.clip(place, 0.0, count - 1.0)
+    def _entries(self, x, order: int = 0):
+        """The interpolated entries ``(e,)`` with their derivatives ``(e, d)``, ``(e, d, d)``."""
+        d, count = self.dim, self.coefficients.shape[0] - 2
+        scale = (count - 1) / (self.high - self.low)
+        place = jnp.clip((x - self.low) * scale, 0.0, count - 1.0)
         cell = jnp.clip(jnp.floor(jax.lax.stop_gradient(place)), 0, count - 2).astype(int)
-        weights = [_basis(place[j] - cell[j]) for j in range(self.dim)]
-        start = (*cell, 0)
         block = jax.lax.dynamic_slice(
-            self.coefficients, start, (4,) * self.dim + self.coefficients.shape[-1:]
+            self.coefficients, (*cell, 0), (4,) * d + self.coefficients.shape[-1:]
         )
-        for weight in weights:
-            block = jnp.tensordot(weight, block, axes=1)
-        return block
+        inside = ((x >= self.low) & (x <= self.high)).astype(x.dtype)
+        powers = [
+            [_basis(place[j] - cell[j], k) * (scale[j] * inside[j]) ** k for k in range(order + 1)]
+            for j in range(d)
+        ]
+
+        def contract(*axes):
+            """The block summed against the splines, differentiated once along each of `axes`."""
+            out = block
+            for j in range(d):
+                out = jnp.tensordot(powers[j][axes.count(j)], out, axes=1)
+            return out
+
+        values = [contract()]
+        if order > 0:
+            values.append(jnp.stack([contract(j) for j in range(d)], axis=-1))
+        if order > 1:
+            rows = [jnp.stack([contract(i, j) for j in range(d)], axis=-1) for i in range(d)]
+            values.append(jnp.stack(rows, axis=-1))
+        return values
 
 
-def _basis(t):
-    """The four cubic B-splines that do not vanish on a cell, at t in [0, 1]."""
+def _basis(t, derivative: int = 0):
+    """The four cubic B-splines that do not vanish on a cell, at t in [0, 1], or their derivatives."""
+    s = 1.0 - t
     return jnp.stack(
         [
-            (1.0 - t) ** 3 / 6.0,
-            (3.0 * t**3 - 6.0 * t**2 + 4.0) / 6.0,
-            (-3.0 * t**3 + 3.0 * t**2 + 3.0 * t + 1.0) / 6.0,
-            t**3 / 6.0,
-        ]
-    )
+            [s**3, 3 * t**3 - 6 * t**2 + 4, 3 * s**3 - 6 * s**2 + 4, t**3],
+            [-3 * s**2, 9 * t**2 - 12 * t, 12 * s - 9 * s**2, 3 * t**2],
+            [6 * s, 18 * t - 12, 18 * s - 12, 6 * t],
+        ][derivative]
+    ) / 6.0  # fmt: skip
+
+
+def _quadratic(entries, v):
+    """``vᵀ L Lᵀ v``."""
+    image = _factor(entries, v.shape[0]).T @ v
+    return image @ image
 
 
 def _factor(entries, d: int):

@@ -1,7 +1,7 @@
 """Batches in lanes: many small iterative problems of uneven length on a fixed number of lanes.
 
 Under ``vmap(while_loop)`` every problem pays for the slowest one. Here a lane that finishes writes
-its result and takes the next problem from the queue, all inside one compiled loop. A method is three
+its result and takes the next problem from the queue, all inside one compiled loop. A method has
 functions of *one* problem; `init` and `finish` run in every iteration and must be cheap.
 """
 

@@ -149,7 +149,7 @@ class _Eliminated(NamedTuple):
 
 
 def _eliminate(inner, coupling, outer, load_inner, load_outer):
-    """Schur complement of the inner unknowns, for a batch of blocks; NaN where not positive definite."""
+    """Schur complement of the inner unknowns of many blocks; NaN where not positive definite."""
     factor = jnp.linalg.cholesky(inner, symmetrize_input=False)
     right = jnp.concatenate([coupling, load_inner[..., None]], axis=-1)
     half = jax.lax.linalg.triangular_solve(factor, right, left_side=True, lower=True)

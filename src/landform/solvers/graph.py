@@ -113,7 +113,7 @@ _cache: dict[int, tuple[weakref.ref, Graph]] = {}
 
 
 def graph_of(metric) -> Graph | None:
-    """The graph over the metric's landmarks, built once for each metric object; None without any."""
+    """The graph over the metric's landmarks, built once for each metric; None without any."""
     known = _cache.get(id(metric))
     if known is not None and known[0]() is metric:
         return known[1]
@@ -136,7 +136,7 @@ class Routes(NamedTuple):
 
 
 def attach(metric, graph: Graph, points: np.ndarray):
-    """The graph's matrix with `points` joined to their nearest vertices, and the indices they got."""
+    """The graph's matrix with `points` joined to their nearest vertices, and their indices."""
     base = graph.points.shape[0]
     unique, inverse = np.unique(points, axis=0, return_inverse=True)
     k = min(graph.neighbours, base)

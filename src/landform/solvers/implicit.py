@@ -1,4 +1,4 @@
-"""Derivatives of a solved curve in its end points and its metric, without passing through a solver."""
+"""Derivatives of a solved curve in its ends and its metric, without passing through a solver."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Geodesics from a point and a velocity: the initial value problem, adaptive or with fixed steps."""
+"""Geodesics from a point and a velocity: initial value problems, adaptive or with fixed steps."""
 
 from typing import NamedTuple
 
@@ -105,8 +105,9 @@ def _adaptive(metric, x, v, solver: AdaptiveIVP):
         adjoint=diffrax.ForwardMode(),
         throw=False,
     )
-    (points, velocities), steps = solution.ys, solution.stats["num_steps"]
-    return points[-1], velocities[-1], diffrax.is_successful(solution.result), steps
+    point, velocity = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    arrived = diffrax.is_successful(solution.result)
+    return point, velocity, arrived, solution.stats["num_steps"]
 
 
 def shoot_one(metric, x, v, solver) -> Shot:

@@ -1,6 +1,6 @@
-"""The default way to a geodesic: good starts, Newton, a certificate, and refinement where it asks."""
+"""The default way to a geodesic: good starts, Newton, a certificate, refinement where it asks."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,6 +17,8 @@ from landform.solvers.graph import STRETCH, find_routes, graph_of, resample, seg
 
 Starts = Literal["auto", "straight", "graph"]
 Model = Literal["newton", "gauss-newton", "georce"]
+
+Values: TypeAlias = Array | np.ndarray  # solved on the host's schedule, or traced
 
 _TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
 _FEW_OUTPUTS = 16  # embeddings with no more outputs have second derivatives worth their cost
@@ -113,12 +115,12 @@ class Solved(NamedTuple):
     """Curves, their measurements and how they ended, for n pairs."""
 
     rule: Rule
-    nodes: Array  # (n, T + 1, d)
+    nodes: Values  # (n, T + 1, d)
     certificate: Certificate
-    status: Array
-    iterations: Array
-    decrement: Array
-    bound: Array  # length of the best known path, infinite without one
+    status: Values
+    iterations: Values
+    decrement: Values
+    bound: Values  # length of the best known path, infinite without one
 
 
 def solve(
@@ -148,7 +150,7 @@ def solve(
 
 
 def _starts(metric, x, y, solver, rule, init):
-    """Start curves, the pair each belongs to, and the length of the best known path of each pair."""
+    """Start curves, the pair each belongs to, and the length of each pair's best known path."""
     n = x.shape[0]
     times = rule.times
     if init is not None:
@@ -209,7 +211,7 @@ def residual_tolerance(accuracy: float) -> float:
 
 def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
     """Double the elements of some pairs; the others' curves are rewritten exactly."""
-    rule, nodes = subdivide(result.rule, result.nodes)
+    rule, nodes = subdivide(result.rule, np.asarray(result.nodes))
     method = solver.method(metric, rule, nodes.shape[-1])
     dtype = result.nodes.dtype
     outcome = run(
