@@ -231,7 +231,8 @@ class Lloyd:
             if changed or gradient > tol:
                 checked = False
                 continue
-            if checked or not self.refresh():
-                return self.assign() == 0, [*history, self.inertia]
-            checked = True
+            if not checked and self.refresh():
+                checked = True
+            elif self.assign() == 0:
+                return True, [*history, self.inertia]
         return False, [*history, self.inertia]

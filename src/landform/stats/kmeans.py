@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._distances import pairwise_distances
-from landform._means import check_weights, solve_options
+from landform._means import check_weights, solve_options, solve_spokes
 from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import as_points, is_traced, precise
 from landform._results import Status, describe, raise_if_failed
@@ -244,8 +243,27 @@ def nearest_centers(
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     options = solve_options(num_points, accuracy, solver)
-    between = pairwise_distances(metric, centers, throw=False, **options)
+    between = distances_to(metric, centers, centers, **options)
     state = Lloyd(metric, np.asarray(X), np.ones(X.shape[0]), centers, options, None)
-    state.separate(np.nan_to_num(np.asarray(between), nan=0.0))
+    state.separate(np.nan_to_num(between, nan=0.0))
     state.assign()
     return state.labels, np.where(state.labels < 0, np.nan, state.own)
+
+
+@precise
+def distances_to(
+    metric: AbstractMetric,
+    centers,
+    X,
+    *,
+    num_points: int = 33,
+    accuracy: float = 1e-4,
+    solver: EnergySolver | None = None,
+) -> np.ndarray:
+    """Distances of the rows of X to the centres, ``(n, k)``; NaN where the geodesic failed."""
+    X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
+    centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
+    n, k = X.shape[0], len(centers)
+    starts, ends = np.tile(centers, (n, 1)), np.repeat(np.asarray(X), k, axis=0)
+    spokes = solve_spokes(metric, starts, ends, solve_options(num_points, accuracy, solver))
+    return np.where(spokes.ok, spokes.length, np.nan).reshape(n, k)

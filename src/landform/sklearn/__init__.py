@@ -1,0 +1,8 @@
+"""Estimators with scikit-learn's interface; each calls a function of landform."""
+
+from landform.sklearn._cluster import (
+    GeodesicKMeans as GeodesicKMeans,
+    GeodesicKMedoids as GeodesicKMedoids,
+)
+from landform.sklearn._land import LANDMixture as LANDMixture
+from landform.sklearn._vae import LatentVAE as LatentVAE

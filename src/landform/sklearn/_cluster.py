@@ -1,0 +1,352 @@
+"""Geodesic k-means and k-medoids as scikit-learn estimators."""
+
+import warnings
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from landform.sklearn._base import METRIC_CONSTRAINTS, key_from, resolve_metric
+from landform.stats.kmeans import distances_to, geodesic_kmeans, nearest_centers
+from landform.stats.kmedoids import geodesic_kmedoids, kmedoids
+
+_SOLVE_CONSTRAINTS = {
+    "num_points": [Interval(Integral, 2, None, closed="left")],
+    "accuracy": [Interval(Real, 0, None, closed="neither")],
+}
+
+
+class GeodesicKMeans(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """K-means with geodesic distances and Fréchet means.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    metric : {"local-variance", "euclidean"}, metric or callable, default="local-variance"
+        The geometry: learned from the data with `sigma` and `rho`; flat; a landform metric, such as
+        that of a generator's latent space; or a function from X to a metric.
+    sigma, rho : float or "auto", default="auto"
+        Parameters of the local-variance metric; see `landform.auto_sigma`, `landform.auto_rho`.
+    init : {"k-means++"} or array of shape (n_clusters, n_features), default="k-means++"
+        How to start.
+    n_init : int, default=1
+        Starts, of which the best is kept.
+    max_iter : int, default=100
+        Most iterations of a start.
+    tol : float, default=1e-3
+        Mean logarithm of a cluster, over its radius, at which its centre is settled.
+    num_points, accuracy : int, default=33; float, default=1e-4
+        Resolution of the geodesics.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the starts.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The centres.
+    labels_ : ndarray of shape (n_samples,)
+        The cluster of each point; −1 where every geodesic to a centre failed.
+    inertia_ : float
+        Sum of squared geodesic distances to the centres.
+    inertia_history_ : ndarray
+        It after each iteration.
+    n_iter_ : int
+        Iterations of the best start.
+    converged_ : bool
+        Whether labels and centres settled and no point was lost.
+    n_failed_ : int
+        Pairs of point and centre whose geodesic failed.
+    metric_ : landform metric
+        The geometry.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the iterations ran out or points were lost.
+
+    See Also
+    --------
+    GeodesicKMedoids : Centres among the data.
+    landform.geodesic_kmeans : The function behind this class.
+
+    Examples
+    --------
+    >>> from landform.sklearn import GeodesicKMeans
+    >>> X = [[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]]
+    >>> model = GeodesicKMeans(2, metric="euclidean", random_state=0).fit(X)
+    >>> round(model.inertia_, 6)
+    1.0
+    >>> bool(model.predict([[8.0, 0.0]])[0] == model.labels_[2])
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        **METRIC_CONSTRAINTS,
+        "init": [StrOptions({"k-means++"}), "array-like"],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        **_SOLVE_CONSTRAINTS,
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, n_clusters=8, *, metric="local-variance", sigma="auto", rho="auto", init="k-means++",
+        n_init=1, max_iter=100, tol=1e-3, num_points=33, accuracy=1e-4, random_state=None,
+    ):  # fmt: skip
+        self.n_clusters = n_clusters
+        self.metric = metric
+        self.sigma = sigma
+        self.rho = rho
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.num_points = num_points
+        self.accuracy = accuracy
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
+        X = _validated(self, X)
+        self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
+        found = geodesic_kmeans(
+            self.metric_, X, self.n_clusters, key=key_from(self.random_state), init=self.init,
+            n_init=self.n_init, tol=self.tol, max_iter=self.max_iter, num_points=self.num_points,
+            accuracy=self.accuracy, throw=False,
+        )  # fmt: skip
+        self.cluster_centers_ = np.asarray(found.centers)
+        self.labels_ = np.asarray(found.labels)
+        self.inertia_ = float(found.inertia)
+        self.inertia_history_ = np.asarray(found.history)
+        self.n_iter_ = len(self.inertia_history_) - 1
+        self.converged_ = bool(found.converged)
+        self.n_failed_ = int(found.n_failed)
+        self._n_features_out = len(self.cluster_centers_)
+        _warn(self, found)
+        return self
+
+    def predict(self, X):
+        """The nearest centre of each row of X; −1 where every geodesic failed."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._nearest(X)[0]
+
+    def transform(self, X):
+        """Geodesic distances to the centres, ``(n_samples, n_clusters)``; NaN for failures."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return distances_to(
+            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            accuracy=self.accuracy,
+        )  # fmt: skip
+
+    def score(self, X, y=None):
+        """Minus the sum of squared geodesic distances to the centres; `y` is ignored."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return -float(np.nansum(self._nearest(X)[1] ** 2))
+
+    def _nearest(self, X):
+        return nearest_centers(
+            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            accuracy=self.accuracy,
+        )  # fmt: skip
+
+
+class GeodesicKMedoids(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """K-medoids with geodesic distances: clusters around points of the data.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    metric : {"local-variance", "euclidean", "precomputed"}, metric or callable, \
+default="local-variance"
+        The geometry, as for `GeodesicKMeans`; ``"precomputed"``: X is a matrix of distances.
+    sigma, rho : float or "auto", default="auto"
+        Parameters of the local-variance metric; see `landform.auto_sigma`, `landform.auto_rho`.
+    distances : {"geodesic", "graph"}, default="geodesic"
+        Solve every pair, or take shortest paths on a graph: a few per cent too long, and fast for
+        thousands of points.
+    method : {"pam", "alternate"}, default="pam"
+        Best exchanges, or the best medoid of each cluster in turn.
+    init : {"build", "k-means++"}, default="build"
+        How to start: greedily, or at random.
+    n_init : int, default=1
+        Starts with ``init="k-means++"``, of which the best is kept.
+    max_iter : int, default=300
+        Most exchanges, or rounds.
+    num_points, accuracy : int, default=33; float, default=1e-4
+        Resolution of the geodesics.
+    random_state : int, RandomState instance or None, default=None
+        Seed of ``init="k-means++"``.
+
+    Attributes
+    ----------
+    medoid_indices_ : ndarray of shape (n_clusters,)
+        Which points are the medoids.
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The medoids; None with precomputed distances.
+    labels_ : ndarray of shape (n_samples,)
+        The cluster of each point.
+    inertia_ : float
+        Sum of geodesic distances to the medoids.
+    n_iter_ : int
+        Exchanges, or rounds.
+    converged_ : bool
+        Whether none was left and no geodesic failed.
+    n_failed_ : int
+        Pairs whose geodesic failed and was bridged by a chain of others.
+    metric_ : landform metric
+        The geometry; None with precomputed distances.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the exchanges ran out or a geodesic failed.
+
+    See Also
+    --------
+    GeodesicKMeans : Centres anywhere.
+    landform.geodesic_kmedoids : The function behind this class.
+
+    Examples
+    --------
+    >>> from landform.sklearn import GeodesicKMedoids
+    >>> X = [[0.0], [1.0], [2.0], [10.0], [11.0]]
+    >>> model = GeodesicKMedoids(2, metric="euclidean").fit(X)
+    >>> model.medoid_indices_.tolist(), round(model.inertia_, 6)
+    ([1, 3], 3.0)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        **METRIC_CONSTRAINTS,
+        "metric": [StrOptions({"precomputed"}), *METRIC_CONSTRAINTS["metric"]],
+        "distances": [StrOptions({"geodesic", "graph"})],
+        "method": [StrOptions({"pam", "alternate"})],
+        "init": [StrOptions({"build", "k-means++"})],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        **_SOLVE_CONSTRAINTS,
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, n_clusters=8, *, metric="local-variance", sigma="auto", rho="auto",
+        distances="geodesic", method="pam", init="build", n_init=1, max_iter=300, num_points=33,
+        accuracy=1e-4, random_state=None,
+    ):  # fmt: skip
+        self.n_clusters = n_clusters
+        self.metric = metric
+        self.sigma = sigma
+        self.rho = rho
+        self.distances = distances
+        self.method = method
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.num_points = num_points
+        self.accuracy = accuracy
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Distances are no features: cross-validation must cut both axes of them."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = isinstance(self.metric, str) and self.metric == "precomputed"
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
+        X = _validated(self, X)
+        start = {
+            "key": key_from(self.random_state), "method": self.method, "init": self.init,
+            "n_init": self.n_init, "max_iter": self.max_iter, "throw": False,
+        }  # fmt: skip
+        if self.__sklearn_tags__().input_tags.pairwise:
+            self.metric_ = self.cluster_centers_ = None
+            found = kmedoids(X, self.n_clusters, **start)
+        else:
+            self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
+            found = geodesic_kmedoids(
+                self.metric_, X, self.n_clusters, distances=self.distances,  # type: ignore
+                num_points=self.num_points, accuracy=self.accuracy, **start,
+            )  # fmt: skip
+            self.cluster_centers_ = X[np.asarray(found.medoids)]
+        self.medoid_indices_ = np.asarray(found.medoids)
+        self.labels_ = np.asarray(found.labels)
+        self.inertia_ = float(found.inertia)
+        self.n_iter_ = len(found.history)
+        self.converged_ = bool(found.converged)
+        self.n_failed_ = int(found.n_failed)
+        self._n_features_out = len(self.medoid_indices_)
+        _warn(self, found)
+        return self
+
+    def predict(self, X):
+        """The nearest medoid of each row of X; −1 where every geodesic failed.
+
+        With precomputed distances X holds those to the data of `fit`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        if self.metric_ is None:
+            return np.argmin(X[:, self.medoid_indices_], axis=1)
+        return nearest_centers(
+            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            accuracy=self.accuracy,
+        )[0]  # fmt: skip
+
+    def transform(self, X):
+        """Geodesic distances to the medoids, ``(n_samples, n_clusters)``; NaN for failures."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        if self.metric_ is None:
+            return X[:, self.medoid_indices_]
+        return distances_to(
+            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            accuracy=self.accuracy,
+        )  # fmt: skip
+
+
+def _validated(estimator, X):
+    X = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
+    if len(X) < estimator.n_clusters:
+        raise ValueError(f"n_samples={len(X)} must be at least n_clusters={estimator.n_clusters}")
+    return X
+
+
+def _warn(estimator, found) -> None:
+    if not estimator.converged_:
+        warnings.warn(
+            f"{type(estimator).__name__} did not converge: {found.reason}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

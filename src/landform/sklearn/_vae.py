@@ -1,0 +1,240 @@
+"""A variational autoencoder with the geometry of its latent space, as a transformer."""
+
+from numbers import Integral, Real
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from landform._numerics import chunked, precise
+from landform.models.train import ARCHITECTURES, train_vae
+from landform.models.vae import (
+    LIKELIHOODS,
+    OUTPUTS,
+    flatten_data,
+    gaussian_kl,
+    log_likelihood,
+)
+from landform.models.variance import VARIANCES
+from landform.sklearn._base import key_from
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_COUNT = Interval(Integral, 1, None, closed="left")
+_DRAWS = 64
+_CHUNK = 256
+
+
+class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A variational autoencoder whose latent space has a metric that knows where the data are.
+
+    `transform` encodes, `inverse_transform` decodes, and `metric_` is the expected metric
+    ``J_μᵀJ_μ + J_σᵀJ_σ``, ready for geodesics, means, clusters and densities of the codes.
+
+    Parameters
+    ----------
+    latent_dim : int, default=2
+        Dimension of the latent space.
+    architecture : {"mlp", "conv"}, default="mlp"
+        Fully connected, or convolutional for images of shape `image_shape`.
+    variance : {"rbf", "network", "constant"}, default="rbf"
+        The generator's deviation: growing off the data, an ordinary network's, or one number a
+        feature.
+    hidden : tuple of int, default=None
+        Widths or channels of the encoder's layers; (64, 32) or (16, 32) when None.
+    image_shape : tuple of int, default=None
+        Shape (H, W) or (H, W, C) of an image whose rows of X are the flattened pixels.
+    activation : str, default="tanh"
+        A smooth activation; kinked ones have no metric and are refused.
+    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
+        The likelihood of the bound.
+    output : {"auto", "identity", "sigmoid"}, default="auto"
+        Last activation of the mean; "auto" takes a sigmoid for data in [0, 1].
+    num_centers : int, default=64
+        Radial basis functions of the precision, no more than there are points.
+    a : float, default=2.0
+        Their widths, in mean distances of a cluster.
+    rule : str, default="paper"
+        How these are formed; see `landform.rbf_bandwidths`.
+    stage_one_std : float, default=None
+        Constant deviation of the first stage; learned when None.
+    held_out : float, default=0.1
+        Share of the data on which the bound chooses the best iterate.
+    epochs, batch_size : int, default=200, 32
+        Passes over the data, and points in a step.
+    learning_rate : float, default=5e-3
+        Of Adam.
+    warmup, patience : int, default=20, 40
+        Epochs until the whole KL term counts, and without gain until training stops.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random.
+
+    Attributes
+    ----------
+    vae_ : landform.VAE
+        The trained model.
+    metric_ : landform.ExpectedPullback
+        The metric of its latent space.
+    n_iter_ : int
+        Epochs of the first stage.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names.
+
+    See Also
+    --------
+    GeodesicKMeans : Clusters the codes with ``metric=model.metric_``.
+    landform.train_vae : The function behind this class.
+
+    Notes
+    -----
+    Data enter centred and divided by one number, so no scaler is needed; one per feature changes
+    the metric. Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from landform.sklearn import LatentVAE
+    >>> X = np.random.default_rng(0).uniform(size=(60, 4))
+    >>> model = LatentVAE(hidden=(8,), epochs=2, num_centers=4, random_state=0).fit(X)
+    >>> Z = model.transform(X)
+    >>> Z.shape, model.inverse_transform(Z).shape
+    ((60, 2), (60, 4))
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "latent_dim": [_COUNT],
+        "architecture": [StrOptions(set(ARCHITECTURES))],
+        "variance": [StrOptions(set(VARIANCES))],
+        "hidden": [tuple, list, None],
+        "image_shape": [tuple, list, None],
+        "activation": [str],
+        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "output": [StrOptions({*OUTPUTS, "auto"})],
+        "num_centers": [_COUNT],
+        "a": [_POSITIVE],
+        "rule": [str],
+        "stage_one_std": [_POSITIVE, None],
+        "held_out": [Interval(Real, 0, 1, closed="neither")],
+        "epochs": [_COUNT],
+        "batch_size": [_COUNT],
+        "learning_rate": [_POSITIVE],
+        "warmup": [Interval(Integral, 0, None, closed="left")],
+        "patience": [_COUNT],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, latent_dim=2, *, architecture="mlp", variance="rbf", hidden=None, image_shape=None,
+        activation="tanh", likelihood="gaussian", output="auto", num_centers=64, a=2.0,
+        rule="paper", stage_one_std=None, held_out=0.1, epochs=200, batch_size=32,
+        learning_rate=5e-3, warmup=20, patience=40, random_state=None,
+    ):  # fmt: skip
+        self.latent_dim = latent_dim
+        self.architecture = architecture
+        self.variance = variance
+        self.hidden = hidden
+        self.image_shape = image_shape
+        self.activation = activation
+        self.likelihood = likelihood
+        self.output = output
+        self.num_centers = num_centers
+        self.a = a
+        self.rule = rule
+        self.stage_one_std = stage_one_std
+        self.held_out = held_out
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.warmup = warmup
+        self.patience = patience
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train on X, shape ``(n_samples, n_features)``, at least 20 points; `y` is ignored."""
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
+        if len(X) < 20:
+            raise ValueError(f"X must have at least 20 points, got n_samples={len(X)}")
+        self._key = key_from(self.random_state)
+        kept = len(X) - max(1, round(self.held_out * len(X)))
+        self.vae_ = train_vae(
+            self._images(X), int(self.latent_dim), key=self._key, architecture=self.architecture,
+            hidden=self.hidden, activation=self.activation, likelihood=self.likelihood,
+            output=self.output, variance=self.variance, a=self.a, rule=self.rule,
+            num_centers=min(self.num_centers, kept // 2), stage_one_std=self.stage_one_std,
+            held_out=self.held_out, epochs=self.epochs,
+            batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup,
+            patience=self.patience,
+        )  # fmt: skip
+        self.metric_ = self.vae_.metric()
+        history = self.vae_.history
+        self.n_iter_ = 0 if history is None else len(history.elbo)
+        self._n_features_out = int(self.latent_dim)
+        return self
+
+    def transform(self, X):
+        """Codes of X, shape ``(n_samples, latent_dim)``: means of the approximate posterior."""
+        return np.asarray(self.vae_.encode(self._checked(X)))
+
+    def inverse_transform(self, X):
+        """What the generator makes of codes X on average, shape ``(n_samples, n_features)``."""
+        check_is_fitted(self)
+        return np.asarray(self.vae_.decode(X)).reshape(-1, self.n_features_in_)
+
+    def score_samples(self, X):
+        """A lower bound of the log-density of each row of X, in nats.
+
+        Its expectation over codes is taken with 64 draws, the same for every row and call.
+        `landform.log_marginal_likelihood` on `vae_` gives the log-density itself.
+        """
+        return _bounds(self.vae_, self._checked(X), self._key)
+
+    def score(self, X, y=None):
+        """The mean of `score_samples`; `y` is ignored."""
+        return float(np.mean(self.score_samples(X)))
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return self._images(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _images(self, X):
+        if self.image_shape is None:
+            if self.architecture == "conv":
+                raise ValueError("image_shape must be given with architecture='conv'")
+            return X
+        shape = tuple(self.image_shape)
+        if int(np.prod(shape)) != X.shape[1]:
+            raise ValueError(
+                f"image_shape must have as many pixels as X has features, got {shape} and "
+                f"{X.shape[1]}"
+            )
+        return X.reshape(len(X), *shape)
+
+
+@precise
+def _bounds(vae, X, key) -> np.ndarray:
+    """The evidence lower bound of each row, with draws that do not depend on its company."""
+    noise = jax.random.normal(key, (_DRAWS, vae.latent_dim), vae.codes.dtype)
+    rows = flatten_data("X", X, vae.shape)[0].astype(vae.codes.dtype)
+    return np.asarray(chunked(lambda block: _bounds_jit(vae, block, noise), _CHUNK, rows))
+
+
+@eqx.filter_jit
+def _bounds_jit(vae, rows, noise):
+    def one(x):
+        mean, std = vae.encoder(x)
+        draws = jax.vmap(lambda e: log_likelihood(vae, x, mean + std * e))(noise)
+        return jnp.mean(draws) - gaussian_kl(mean, std)
+
+    return jax.lax.map(one, rows)

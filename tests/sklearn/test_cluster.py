@@ -1,0 +1,79 @@
+"""Geodesic clustering as scikit-learn sees it."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import landform as lf
+from landform.sklearn import GeodesicKMeans, GeodesicKMedoids
+
+# Flat geodesics of few points: the checks are about the interface, and their data have many shapes.
+COARSE = {"n_clusters": 3, "metric": "euclidean", "num_points": 5, "random_state": 0}
+
+
+@parametrize_with_checks(
+    [GeodesicKMeans(**COARSE), GeodesicKMedoids(**COARSE, distances="graph")],
+    expected_failed_checks=lambda estimator: {},
+)
+def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        check(estimator)
+
+
+def test_the_flat_metric_gives_the_k_means_of_scikit_learn():
+    X, _ = make_blobs(90, centers=3, cluster_std=1.5, random_state=1)
+    flat = KMeans(3, n_init=10, random_state=0, tol=1e-12).fit(X)
+    ours = GeodesicKMeans(3, metric="euclidean", n_init=3, random_state=0).fit(X)
+    assert ours.converged_
+    assert ours.inertia_ == pytest.approx(flat.inertia_, rel=1e-6)
+    assert ours.score(X) == pytest.approx(-ours.inertia_, rel=1e-9)
+    np.testing.assert_array_equal(ours.predict(X), ours.labels_)
+    np.testing.assert_allclose(ours.transform(X).min(axis=1) ** 2 @ np.ones(90), ours.inertia_)
+    assert ours.get_feature_names_out().tolist() == [f"geodesickmeans{i}" for i in range(3)]
+
+
+def test_the_metric_can_be_an_object_or_a_function():
+    X, _ = make_blobs(40, centers=2, random_state=1)
+    for metric in (lf.Euclidean(2), lambda data: lf.Euclidean(data.shape[1])):
+        model = GeodesicKMeans(2, metric=metric, random_state=0).fit(X)
+        assert isinstance(model.metric_, lf.Euclidean)
+    with pytest.raises(TypeError, match="metric"):
+        GeodesicKMeans(2, metric=lambda data: data).fit(X)
+    with pytest.raises(ValueError, match="metric"):
+        GeodesicKMeans(2, metric=lf.Euclidean(3)).fit(X)
+
+
+def test_the_local_variance_metric_takes_its_rules_or_numbers():
+    X, _ = make_moons(120, noise=0.05, random_state=0)
+    model = GeodesicKMedoids(2, distances="graph").fit(X)
+    sigma = lf.auto_sigma(X)
+    assert float(model.metric_.sigma) == sigma
+    assert float(model.metric_.rho) == lf.auto_rho(X, sigma)
+    model = GeodesicKMedoids(2, distances="graph", sigma=0.2, rho=0.01).fit(X)
+    assert (float(model.metric_.sigma), float(model.metric_.rho)) == (0.2, 0.01)
+
+
+def test_medoids_of_given_distances_are_those_of_the_metric():
+    X, _ = make_blobs(40, centers=3, random_state=1)
+    flat = lf.Euclidean(2).exact_distance(
+        X[:, None].repeat(40, 1).reshape(-1, 2), np.tile(X, (40, 1))
+    )
+    matrix = np.asarray(flat).reshape(40, 40)
+    given = GeodesicKMedoids(3, metric="precomputed").fit(matrix)
+    np.testing.assert_allclose(given.inertia_, matrix[given.medoid_indices_].min(axis=0).sum())
+    np.testing.assert_array_equal(given.predict(matrix), given.labels_)
+    np.testing.assert_array_equal(given.transform(matrix), matrix[:, given.medoid_indices_])
+    assert given.cluster_centers_ is None
+    assert given.__sklearn_tags__().input_tags.pairwise
+
+
+def test_too_few_iterations_warn():
+    X, _ = make_blobs(90, centers=3, cluster_std=1.5, random_state=1)
+    with pytest.warns(ConvergenceWarning, match="limit"):
+        GeodesicKMeans(3, metric="euclidean", max_iter=1, random_state=0).fit(X)

@@ -1,0 +1,94 @@
+"""The autoencoder as a transformer."""
+
+import inspect
+
+import jax
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import landform as lf
+from landform.sklearn import LatentVAE
+from landform.sklearn._base import key_from
+
+SMALL = {"hidden": (4,), "epochs": 2, "num_centers": 4, "warmup": 1, "random_state": 0}
+
+TOO_FEW = "fits 10 points, and an autoencoder refuses fewer than 20"
+REASONS = {"check_n_features_in_after_fitting": TOO_FEW, "check_estimators_nan_inf": TOO_FEW}
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [LatentVAE(variance="constant", **SMALL)], expected_failed_checks=lambda estimator: REASONS
+)
+def test_the_estimator_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return lf.datasets.load("digits", classes=(0, 1), per_class=60).X.reshape(120, 64)
+
+
+@pytest.fixture(scope="module")
+def model(digits):
+    return LatentVAE(**SMALL | {"epochs": 40, "hidden": (16,)}).fit(digits)
+
+
+def test_it_is_the_function_behind_it(model, digits):
+    settings = {"hidden": (16,), "epochs": 40, "num_centers": 4, "warmup": 1}
+    vae = lf.train_vae(digits, 2, key=key_from(0), **settings)
+    np.testing.assert_array_equal(model.transform(digits), vae.encode(digits))
+
+
+def test_codes_decode_to_what_they_came_from(model, digits):
+    back = model.inverse_transform(model.transform(digits))
+    assert back.shape == digits.shape
+    assert np.mean((back - digits) ** 2) < 0.8 * np.mean((digits - digits.mean(axis=0)) ** 2)
+
+
+def test_the_metric_is_that_of_the_latent_space(model, digits):
+    codes = model.transform(digits)
+    assert isinstance(model.metric_, lf.ExpectedPullback)
+    jacobian = jax.jacfwd(model.metric_.embed)(codes[0])
+    np.testing.assert_allclose(
+        lf.metric_tensor(model.metric_, codes[0]), jacobian.T @ jacobian, rtol=1e-9
+    )
+    far = codes.mean(axis=0) + 50.0
+    assert model.metric_.deviation(far) > 3.0 * np.mean(model.metric_.deviation(codes))
+
+
+def test_the_score_is_the_mean_bound_and_the_same_every_time(model, digits):
+    values = model.score_samples(digits)
+    assert values.shape == (120,)
+    assert model.score(digits) == pytest.approx(values.mean()) == model.score(digits)
+    assert model.score(digits) > model.score(1.0 - digits)
+    np.testing.assert_allclose(model.score_samples(digits[::-1][:7]), values[::-1][:7])
+    evidence = lf.log_marginal_likelihood(model.vae_, digits, key=jax.random.key(0), num_samples=64)
+    assert values.mean() < evidence.mean + 3.0 * evidence.stderr
+
+
+def test_its_defaults_are_those_of_the_function():
+    ours = inspect.signature(LatentVAE).parameters
+    theirs = inspect.signature(lf.train_vae).parameters
+    shared = set(ours) & set(theirs)
+    assert len(shared) > 12
+    assert {n: ours[n].default for n in shared} == {n: theirs[n].default for n in shared}
+
+
+def test_names_of_features_and_pipelines_work(model, digits):
+    assert model.get_feature_names_out().tolist() == ["latentvae0", "latentvae1"]
+    pipeline = make_pipeline(FunctionTransformer(), clone(model).set_params(epochs=1))
+    assert pipeline.fit_transform(digits).shape == (120, 2)
+
+
+def test_images_need_their_shape(digits):
+    with pytest.raises(ValueError, match=r"^image_shape"):
+        LatentVAE(architecture="conv").fit(digits)
+    with pytest.raises(ValueError, match=r"^image_shape"):
+        LatentVAE(image_shape=(8, 7)).fit(digits)
+    with pytest.raises(ValueError, match="at least 20"):
+        LatentVAE().fit(digits[:10])
