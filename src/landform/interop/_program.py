@@ -106,7 +106,9 @@ def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | 
     heads = tuple(
         _resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs
     )
-    return heads if len(heads) > 1 else heads[0]
+    if len(heads) == 1:
+        return heads[0]
+    return heads
 
 
 class TorchDecoder(eqx.Module):

@@ -85,7 +85,9 @@ def _run(decoder: CallableDecoder, z: Array) -> Array | tuple[Array, ...]:
     if not jnp.issubdtype(z.dtype, jnp.floating):
         z = z.astype(jnp.result_type(float))
     heads = tuple(head.ravel() for head in _heads(decoder._raw(z)))
-    return heads if len(heads) > 1 else heads[0]
+    if len(heads) == 1:
+        return heads[0]
+    return heads
 
 
 _run_compiled = jax.jit(_run)

@@ -75,7 +75,7 @@ def aminmax(x, dim=None, keepdim=False):
 
 
 def _ddof(correction, unbiased=True):
-    return float(correction) if correction is not None else float(unbiased)
+    return int(correction) if correction is not None else int(unbiased)
 
 
 @register("var.correction")
@@ -119,7 +119,7 @@ def std_mean(x, dim=None, correction=None, keepdim=False):
 
 
 @register("linalg_vector_norm.default")
-def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None):
+def vector_norm(x, ord: float = 2, dim=None, keepdim=False, dtype=None):
     axis = _axes(dim)
     if ord == 2:
         # zero, not NaN, is what torch returns for the derivative at the origin

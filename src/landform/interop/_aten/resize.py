@@ -1,5 +1,7 @@
 """Up- and down-sampling: nearest, linear and cubic interpolation, axis by axis."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -47,10 +49,11 @@ def _interpolate(x, axis, taps):
     index, weight = taps
     shape = [1] * x.ndim
     shape[axis] = -1
-    return sum(
+    terms = [
         jnp.take(x, index[:, j], axis=axis) * jnp.asarray(weight[:, j], x.dtype).reshape(shape)
         for j in range(index.shape[1])
-    )
+    ]
+    return functools.reduce(jnp.add, terms)
 
 
 def _sizes(x, output_size, scales):

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import torch
+from torch._decomp import decomposition_table
 
 from landform.interop._aten import BENDS, OPERATIONS
 
@@ -91,7 +92,7 @@ def _depending_on(latent, calls) -> set:
 
 
 def _decompositions() -> dict:
-    rules: dict = dict(torch._decomp.decomposition_table)
+    rules: dict = dict(decomposition_table)
     rules.update(torch.export.default_decompositions())
     return rules
 
@@ -121,7 +122,7 @@ class Lowering:
         self.buffers: dict[str, Any] = {}
         self.nodes: list = []
         self.kinks: list[str] = []
-        self.latent = None
+        self.latent: Any = None
 
     def run(self, names: list[str]) -> tuple[str, dict, dict]:
         graph = self.program.graph
@@ -316,7 +317,7 @@ def dtype_of_module(module) -> Any:
     for tensor in [*module.parameters(), *module.buffers()]:
         if tensor.is_floating_point():
             counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
-    return max(counts, key=counts.get) if counts else None
+    return max(counts, key=lambda dtype: counts[dtype]) if counts else None
 
 
 def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
