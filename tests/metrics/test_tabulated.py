@@ -43,6 +43,17 @@ def test_the_metric_is_twice_differentiable_across_the_cells():
         np.testing.assert_allclose(at(-1e-9), at(1e-9), atol=1e-6)
 
 
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_derivatives_are_those_of_the_table(d, rng):
+    table = lf.Tabulated(Shear(), [-1.0] * d, [1.0] * d, size=9)
+    x, v = jnp.asarray(rng.uniform(-0.9, 0.9, d)), jnp.asarray(rng.normal(size=d))
+    check = lf.AbstractMetric
+    for ours, theirs in zip(table.energy_terms(x, v), check.energy_terms(table, x, v), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(table.energy_gradient(x, v), check.energy_gradient(table, x, v))
+    np.testing.assert_allclose(table.acceleration(x, v), check.acceleration(table, x, v))
+
+
 def test_beyond_the_box_the_nearest_value_holds():
     table = lf.Tabulated(Shear(), [-1.0, -1.0], [1.0, 1.0], size=9)
     np.testing.assert_array_equal(

@@ -157,7 +157,7 @@ class Tabulated(AbstractMetric):
 
 
 def _basis(t, derivative: int = 0):
-    """The four cubic B-splines that do not vanish on a cell, at t in [0, 1], or their derivatives."""
+    """The four cubic B-splines of a cell at t in [0, 1], or their derivatives."""
     s = 1.0 - t
     return jnp.stack(
         [
