@@ -259,3 +259,14 @@ def test_new_data_of_one_shape_does_not_trace_the_metric_again():
     first = len(traces)
     lf.metric_tensor(Counting(jax.numpy.asarray(2.0)), x + 1)
     assert 0 < first == len(traces)
+
+
+def test_reductions_of_large_batches_are_right():
+    """jaxlib 0.10.2 cut matrix-vector products under a reduction (jax issue 39103)."""
+    import jax
+    import jax.numpy as jnp
+
+    rows = jnp.stack([jnp.arange(16_385.0), jnp.zeros(16_385), jnp.zeros(16_385)], axis=1)
+    matrix = jnp.eye(3)
+    squares = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(rows)
+    assert float(squares[-1]) == 16_384.0**2
