@@ -1,6 +1,5 @@
 """Mixtures of LANDs, by expectation maximisation."""
 
-import warnings
 from typing import Literal
 
 import equinox as eqx
@@ -132,7 +131,7 @@ def fit_land_mixture(
     seed
         Seed of the starts and of the normaliser's directions.
     throw
-        Raise if the best start did not converge; with False warn and return it.
+        Raise if the best start did not converge; with False it is returned.
 
     Returns
     -------
@@ -193,13 +192,11 @@ def _fit_mixture(
         run.iterate(max_iter, tol)
         runs.append(run)
     best = max(runs, key=lambda run: (run.bounds[-1], run.converged))
-    if not best.converged:
-        message = (
-            f"fit_land_mixture did not converge in {max_iter} iterations; raise max_iter or tol"
+    if throw and not best.converged:
+        raise ConvergenceError(
+            f"fit_land_mixture did not converge in {max_iter} iterations; raise max_iter or "
+            "tol, or pass throw=False to get the result anyway"
         )
-        if throw:
-            raise ConvergenceError(message)
-        warnings.warn(message, UserWarning, stacklevel=4)
     usable = np.all([p.logs.usable for p in best.points], axis=0)
     return LANDMixtureModel(
         components=tuple(land_at(setup, p, n_samples, seed) for p in best.points),

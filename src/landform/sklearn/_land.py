@@ -1,0 +1,243 @@
+"""Mixtures of LANDs as a scikit-learn estimator."""
+
+import warnings
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from landform._metric import log_volume
+from landform._results import ConvergenceError
+from landform.metrics.local import LocalVariance
+from landform.sklearn._base import METRIC_CONSTRAINTS, key_from, resolve_metric
+from landform.stats.mixture import fit_land_mixture
+
+_FAILED = 0.05  # share of points without a density from which a result is refused
+
+
+class LANDMixture(DensityMixin, BaseEstimator):
+    """Mixture of locally adaptive normal distributions.
+
+    Used like `sklearn.mixture.GaussianMixture`: each component is a normal distribution along the
+    geodesics of a metric. Log-densities are with respect to Lebesgue measure, so that scores stand
+    beside a Gaussian mixture's.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+    metric : {"local-variance", "euclidean"}, metric or callable, default="local-variance"
+        The geometry: learned from the data with `sigma` and `rho`; flat; a landform metric, such as
+        that of a generator's latent space; or a function from X to a metric.
+    sigma, rho : float or "auto", default="auto"
+        Parameters of the local-variance metric; see `landform.auto_sigma`, `landform.auto_rho`.
+    covariance_type : {"full", "diag", "spherical"}, default="full"
+        Any covariance; one that is diagonal in the features; or a multiple of the inverse metric.
+    normalizer : {"exact", "paper"}, default="exact"
+        The normaliser of `landform.LAND`.
+    n_samples : int or None, default=None
+        Directions in which it is integrated; None is 256 in two dimensions, 1024 in more.
+    max_iter : int, default=100
+        Most iterations of a start.
+    tol : float, default=1e-3
+        Gain of the mean log-likelihood at which the iterations stop.
+    n_init : int, default=1
+        Starts, of which the best is kept.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the starts, of the integration and of `sample`.
+
+    Attributes
+    ----------
+    means_ : ndarray of shape (n_components, n_features)
+        The means.
+    covariances_ : ndarray of shape (n_components, n_features, n_features)
+        The covariances of the logarithms at the means, in the coordinates of the data.
+    weights_ : ndarray of shape (n_components,)
+        The shares.
+    converged_ : bool
+        Whether the likelihood settled.
+    n_iter_ : int
+        Iterations of the best start.
+    lower_bound_ : float
+        Mean log-likelihood of the data against the metric's volume, which the iterations raise.
+    lower_bounds_ : ndarray
+        It after each iteration.
+    n_failed_ : int
+        Data without a geodesic to some mean; they do not count for that component.
+    metric_ : landform metric
+        The geometry.
+    model_ : landform.LANDMixtureModel
+        The distribution itself.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the iterations ran out, or some points have no geodesic to a mean.
+    UserWarning
+        If the local-variance metric hardly varies over the data, so that the fit is Gaussian.
+
+    See Also
+    --------
+    landform.fit_land_mixture : The function behind this class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from landform.sklearn import LANDMixture
+    >>> X = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
+    >>> model = LANDMixture(metric="euclidean", random_state=0).fit(X)
+    >>> model.means_.round(6).tolist()
+    [[1.0, 1.0]]
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        **METRIC_CONSTRAINTS,
+        "covariance_type": [StrOptions({"full", "diag", "spherical"})],
+        "normalizer": [StrOptions({"exact", "paper"})],
+        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, n_components=1, *, metric="local-variance", sigma="auto", rho="auto",
+        covariance_type="full", normalizer="exact", n_samples=None, max_iter=100, tol=1e-3,
+        n_init=1, random_state=None,
+    ):  # fmt: skip
+        self.n_components = n_components
+        self.metric = metric
+        self.sigma = sigma
+        self.rho = rho
+        self.covariance_type = covariance_type
+        self.normalizer = normalizer
+        self.n_samples = n_samples
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit the mixture to X, shape ``(n_samples, n_features)``; `y` is ignored."""
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        if len(X) < self.n_components:
+            raise ValueError(
+                f"n_components = {self.n_components} must not exceed n_samples = {len(X)}"
+            )
+        self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
+        _warn_if_flat(self.metric_, X)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        model = fit_land_mixture(
+            self.metric_, X, self.n_components, covariance_type=self.covariance_type,
+            normalizer=self.normalizer, n_samples=self.n_samples, max_iter=self.max_iter,
+            tol=self.tol, n_init=self.n_init, seed=seed, throw=False,
+        )  # fmt: skip
+        self.model_ = model
+        self.means_ = np.stack([np.asarray(c.mean) for c in model.components])
+        self.covariances_ = np.stack([np.asarray(c.covariance) for c in model.components])
+        self.weights_ = np.asarray(model.weights)
+        self.converged_, self.n_iter_ = bool(model.converged), int(model.n_iter)
+        self.lower_bounds_ = np.asarray(model.history["lower_bound"])
+        self.lower_bound_ = float(self.lower_bounds_[-1])
+        self.n_failed_ = int(model.n_failed)
+        if not self.converged_:
+            warnings.warn(
+                f"LANDMixture did not converge in {self.n_iter_} iterations; raise max_iter or tol",
+                ConvergenceWarning, stacklevel=2,
+            )  # fmt: skip
+        return self
+
+    def predict_proba(self, X):
+        """The posterior probability of each component, ``(n_samples, n_components)``.
+
+        NaN where a geodesic failed.
+        """
+        X = self._checked(X)
+        return self._limited(np.asarray(self.model_.responsibilities(X, throw=False)))
+
+    def predict(self, X):
+        """The most probable component of each point; −1 where a geodesic failed."""
+        probability = self.predict_proba(X)
+        failed = np.isnan(probability).any(axis=1)
+        return np.where(failed, -1, np.nan_to_num(probability).argmax(axis=1))
+
+    def fit_predict(self, X, y=None):
+        """Fit the mixture and return the most probable component of each point."""
+        return self.fit(X).predict(X)
+
+    def score_samples(self, X):
+        """The log-density of each point against Lebesgue measure; NaN where a geodesic failed."""
+        X = self._checked(X)
+        return self._limited(np.asarray(self.model_.log_prob(X, "lebesgue", throw=False)))
+
+    def score(self, X, y=None):
+        """The mean of `score_samples`, over the points that have a density."""
+        return float(np.nanmean(self.score_samples(X)))
+
+    def sample(self, n_samples=1):
+        """Draw points, shape ``(n_samples, n_features)``, and their components."""
+        check_is_fitted(self)
+        points, labels = self.model_.sample(key_from(self.random_state), n_samples)
+        return np.asarray(points), np.asarray(labels)
+
+    def bic(self, X):
+        """Bayesian information criterion on X, of the Lebesgue density; lower is better."""
+        values = self.score_samples(X)
+        return float(-2.0 * np.nansum(values) + self._n_parameters() * np.log(len(values)))
+
+    def aic(self, X):
+        """Akaike information criterion on X, of the Lebesgue density; lower is better."""
+        return float(-2.0 * np.nansum(self.score_samples(X)) + 2.0 * self._n_parameters())
+
+    def _n_parameters(self):
+        count, d = self.means_.shape
+        shape = {"full": d * (d + 1) // 2, "diag": d, "spherical": 1}[self.covariance_type]
+        return count - 1 + count * (d + shape)
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=np.float64)
+
+    def _limited(self, values):
+        """Refuse a result with too many failures and warn of few."""
+        failed = np.isnan(values.reshape(len(values), -1)).any(axis=1)
+        if failed.mean() > _FAILED:
+            raise ConvergenceError(
+                f"{failed.sum()} of {failed.size} points have no geodesic to a mean (limit 5 %)"
+            )
+        if failed.any():
+            warnings.warn(
+                f"{failed.sum()} of {failed.size} points have no geodesic to a mean; they are NaN",
+                ConvergenceWarning, stacklevel=3,
+            )  # fmt: skip
+        return values
+
+
+def _warn_if_flat(metric, X):
+    """Warn of a local-variance metric that is constant over the data or no lower than elsewhere."""
+    if not isinstance(metric, LocalVariance):
+        return
+    here = np.asarray(log_volume(metric, X))
+    away = -0.5 * X.shape[1] * float(np.log(metric.rho))
+    if away - np.median(here) < 0.1:
+        warnings.warn(
+            "sigma saturates the metric: on the data, too, it is I / rho; raise sigma or lower rho",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
+    elif np.std(here) < 0.02:
+        warnings.warn(
+            "sigma flattens the metric: its volume hardly varies over the data; lower sigma",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip

@@ -1,0 +1,87 @@
+"""Mixtures of LANDs as scikit-learn sees them."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import landform as lf
+from landform.sklearn import LANDMixture
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [LANDMixture(metric="euclidean", n_samples=16, max_iter=3, random_state=0)],
+    expected_failed_checks=lambda estimator: {},
+)
+def test_the_estimator_passes_the_checks_of_scikit_learn(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        check(estimator)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    rng = np.random.default_rng(3)
+    first = rng.standard_normal((40, 2)) * [1.0, 0.4]
+    return np.concatenate([first, [9.0, 5.0] + rng.standard_normal((60, 2)) * [0.5, 0.8]])
+
+
+@pytest.fixture(scope="module")
+def flat(blobs):
+    return LANDMixture(2, metric="euclidean", n_samples=16, tol=1e-9, random_state=0).fit(blobs)
+
+
+def test_a_flat_metric_gives_the_gaussian_mixture(flat, blobs):
+    peer = GaussianMixture(2, tol=1e-9, reg_covar=0.0, random_state=0, n_init=3).fit(blobs)
+    order, other = np.argsort(flat.means_[:, 0]), np.argsort(peer.means_[:, 0])
+    np.testing.assert_allclose(flat.means_[order], peer.means_[other], atol=1e-6)
+    np.testing.assert_allclose(flat.covariances_[order], peer.covariances_[other], atol=1e-6)
+    np.testing.assert_allclose(flat.weights_[order], peer.weights_[other], atol=1e-6)
+    np.testing.assert_allclose(flat.score_samples(blobs), peer.score_samples(blobs), atol=1e-5)
+    assert flat.bic(blobs) == pytest.approx(peer.bic(blobs), abs=1e-3)
+    assert flat.aic(blobs) == pytest.approx(peer.aic(blobs), abs=1e-3)
+
+
+def test_the_likelihood_never_falls(flat):
+    assert flat.converged_
+    assert flat.n_iter_ == len(flat.lower_bounds_) - 1
+    assert np.all(np.diff(flat.lower_bounds_) > -1e-9)
+
+
+def test_predictions_are_the_most_probable_components(flat, blobs):
+    probability = flat.predict_proba(blobs)
+    np.testing.assert_allclose(probability.sum(axis=1), 1.0, atol=1e-12)
+    np.testing.assert_array_equal(flat.predict(blobs), probability.argmax(axis=1))
+    assert len(set(flat.predict(blobs)[:40])) == len(set(flat.predict(blobs)[40:])) == 1
+
+
+def test_scores_on_a_curved_metric_are_lebesgue_densities():
+    metric = lf.StereographicSphere(2)
+    X = 0.5 * np.random.default_rng(0).standard_normal((30, 2))
+    model = LANDMixture(metric=metric, n_samples=16, random_state=0).fit(X)
+    expected = model.model_.log_prob(X) + np.asarray(lf.log_volume(metric, X))
+    np.testing.assert_allclose(model.score_samples(X), expected, atol=1e-12)
+    assert model.score(X) == pytest.approx(float(np.mean(expected)))
+
+
+def test_samples_come_with_their_components(flat):
+    points, labels = flat.sample(50)
+    assert points.shape == (50, 2)
+    assert np.mean(flat.predict(points) == labels) > 0.98
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_metric_that_hardly_varies_is_reported():
+    grid = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), axis=-1).reshape(-1, 2)
+    model = LANDMixture(sigma=0.3, rho=5.0, n_samples=16, max_iter=1)
+    with pytest.warns(UserWarning, match="saturates"):
+        model.fit(grid)
+
+
+def test_more_components_than_points_are_refused():
+    with pytest.raises(ValueError, match="n_components"):
+        LANDMixture(5, metric="euclidean").fit(np.eye(3))
