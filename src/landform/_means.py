@@ -352,18 +352,29 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
         finite = np.isfinite(out.length) & np.isfinite(out.velocity).all(axis=1)
         out.status[~finite] = int(Status.BAD_METRIC)
         return out
+    rows = np.flatnonzero(far)
+    count = rows.size
+    # Sizes of clusters differ in every iteration, and each new shape would compile anew.
+    rows = np.concatenate([rows, np.repeat(rows[:1], _rounded(count) - count)])
     init = None
     if known is not None:
         shift = centers - known.nodes[:, 0]
         init = known.nodes + (1.0 - times)[:, None] * shift[:, None, :]
-        init = PolynomialCurve(jnp.asarray(init[far], data.dtype), rule.degree)
-    found = geodesic(metric, centers[far], data[far], init=init, throw=False, **options)
+        init = PolynomialCurve(jnp.asarray(init[rows], data.dtype), rule.degree)
+    found = geodesic(metric, centers[rows], data[rows], init=init, throw=False, **options)
     same = (found.path.elements, found.path.degree) == tuple(rule)
-    out.nodes[far] = found.path.nodes if same else found.path(jnp.asarray(times))
-    out.velocity[far], out.length[far] = found.velocity, found.length
-    finite = np.isfinite(out.length[far])
-    out.status[far] = np.where(finite, np.asarray(found.status), int(Status.BAD_METRIC))
+    nodes = found.path.nodes if same else found.path(jnp.asarray(times))
+    parts = (nodes, found.velocity, found.length, found.status)
+    for whole, part in zip(out, parts, strict=True):
+        whole[far] = np.asarray(part)[:count]
+    out.status[far & ~np.isfinite(out.length)] = int(Status.BAD_METRIC)
     return out
+
+
+def _rounded(count: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: few sizes, and not much larger."""
+    power = 1 << (count - 1).bit_length()
+    return 3 * power // 4 if count <= 3 * power // 4 else power
 
 
 @eqx.filter_jit
