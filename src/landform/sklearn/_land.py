@@ -140,9 +140,10 @@ class LANDMixture(DensityMixin, BaseEstimator):
         _warn_if_flat(self.metric_, X)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         model = fit_land_mixture(
-            self.metric_, X, self.n_components, covariance_type=self.covariance_type,
-            normalizer=self.normalizer, n_samples=self.n_samples, max_iter=self.max_iter,
-            tol=self.tol, n_init=self.n_init, seed=seed, throw=False,
+            self.metric_, X, self.n_components, max_iter=self.max_iter, tol=self.tol,
+            n_init=self.n_init, n_samples=self.n_samples, seed=seed, throw=False,
+            covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
+            normalizer=self.normalizer,  # pyright: ignore[reportArgumentType]
         )  # fmt: skip
         self.model_ = model
         self.means_ = np.stack([np.asarray(c.mean) for c in model.components])

@@ -109,7 +109,7 @@ def _overtaken(metric, rays, length, inside):
     if ray.size < 2:
         return
     cloud = Cloud(metric, rays, length, inside)
-    bound = cloud.bound(rays.points[ray, node], length[ray, node], ray)
+    bound, _ = cloud.bound(rays.points[ray, node], length[ray, node], ray)
     for i in np.flatnonzero(bound < length[ray, node] * (1.0 - _SLACK)):
         yield ray[i], node[i]
 
@@ -119,15 +119,18 @@ class Cloud:
 
     def __init__(self, metric, rays, length, inside):
         self.metric = metric
-        self.ray, node = np.nonzero(inside)
-        self.points, self.matrix = rays.points[self.ray, node], rays.matrix[self.ray, node]
-        self.length = length[self.ray, node]
+        self.ray, self.node = np.nonzero(inside)
+        self.points = rays.points[self.ray, self.node]
+        self.matrix = rays.matrix[self.ray, self.node]
+        self.length = length[self.ray, self.node]
         spread = np.ptp(self.points, axis=0)
         self.scale = np.where(spread > 0, spread, 1.0)
         self.tree = cKDTree(self.points / self.scale)
 
     def bound(self, points, length, ray=None):
-        """Lengths of shorter paths from the mean to `points`, infinite where none is found.
+        """Lengths of shorter paths from the mean to `points`, and the nodes they go through.
+
+        Infinite, and −1, where none is found.
 
         A path runs along a ray to a node and from there straight to the point; only nodes of other
         rays than `ray` count, and only those that can lead to less than `length`.
@@ -145,7 +148,8 @@ class Cloud:
         rough = np.sqrt(np.einsum("ni,nij,nj->n", gap, self.matrix[end], gap))
         usable = self.length[end] + 0.5 * rough < goal
         which, end = which[usable], end[usable]
-        out = np.full(len(points), np.inf)
-        joined = segment_lengths(self.metric, self.points[end], points[which])
-        np.minimum.at(out, which, self.length[end] + joined)
-        return out
+        out, through = np.full(len(points), np.inf), np.full(len(points), -1)
+        total = self.length[end] + segment_lengths(self.metric, self.points[end], points[which])
+        order = np.argsort(-total, kind="stable")  # the shortest is written last
+        out[which[order]], through[which[order]] = total[order], end[order]
+        return out, through

@@ -14,11 +14,11 @@ from landform._results import ConvergenceError
 from landform.stats._cut import Cloud
 from landform.stats._normalizer import Grid, Moments, Table
 from landform.stats._rays import trace_rays
-from landform.stats.land import euclidean_logs
+from landform.stats.land import Normalizer, euclidean_logs
 
 _FAILED = 0.05  # share of the data without a logarithm at which a fit is refused
 _NEIGHBOURS = 4
-_TRACED = 128  # data with rays of their own in the gradient
+_TRACED = 64  # data with rays of their own in the gradient
 _FLAT = 1e-8  # smallest eigenvalue of a second moment, relative to the largest
 
 
@@ -28,7 +28,7 @@ class Setup(NamedTuple):
     metric: AbstractMetric
     X: np.ndarray
     grid: Grid
-    normalizer: str
+    normalizer: Normalizer
     covariance_type: str
     rtol: float
     floor: float = 0.0  # least variance in any direction, measured by the metric
@@ -60,14 +60,17 @@ def search_again(setup: Setup, mean, logs: Logs, rows) -> Logs:
     old = np.einsum("ni,ij,nj->n", logs.vectors[rows], gram, logs.vectors[rows])
     new = np.asarray(result.length) ** 2
     better = np.asarray(result.converged) & (~logs.usable[rows] | (new < old * (1.0 - 1e-9)))
-    rows, vectors, usable = rows[better], logs.vectors.copy(), logs.usable.copy()
-    vectors[rows] = np.asarray(result.velocity)[better]
-    usable[rows] = True
-    nodes = np.array(logs.path.nodes)
-    count = nodes.shape[1] - 1
-    times = _times(PolynomialCurve(nodes[0], logs.path.degree), count)
-    if rows.size:
-        nodes[rows] = np.asarray(result.path(times))[better]
+    return _replaced(logs, rows[better], result, np.flatnonzero(better))
+
+
+def _replaced(logs: Logs, rows, result: Geodesic, which) -> Logs:
+    """Logarithms with some rows taken from others of a result."""
+    if rows.size == 0:
+        return logs
+    vectors, usable, nodes = logs.vectors.copy(), logs.usable.copy(), np.array(logs.path.nodes)
+    vectors[rows], usable[rows] = np.asarray(result.velocity)[which], True
+    times = _times(logs.path, nodes.shape[1] - 1)
+    nodes[rows] = np.asarray(result.path(times))[which]
     return Logs(vectors, usable, PolynomialCurve(nodes, logs.path.degree))
 
 
@@ -126,9 +129,7 @@ def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
     correction = np.eye(len(gram)) if whiten is None else whiten
     moment = _moment(setup, mean, weights, logs, gram)[0]
     table = _table(setup, mean, np.linalg.cholesky(moment) @ correction)
-    again = _overtaken(setup, table, logs, weights, gram)
-    if again.size:
-        logs = search_again(setup, mean, logs, again)
+    logs = _reroute(setup, table, logs, weights, gram)
     point = _assemble(setup, weights, logs, table, correction, gram)
     if whiten is None and not covered(point):
         moment = _moment(setup, mean, weights, logs, gram)[0]
@@ -199,15 +200,29 @@ def floored(moment, gram, floor=0.0) -> np.ndarray:
     return half @ half.T
 
 
-def _overtaken(setup, table, logs, weights, gram):
-    """Data to which a ray leads on a shorter way than the logarithm at hand."""
+def _reroute(setup, table, logs: Logs, weights, gram) -> Logs:
+    """Shorter logarithms for data to which a ray leads on a shorter way than the one at hand."""
     length = np.sqrt(np.einsum("ni,ij,nj->n", logs.vectors, gram, logs.vectors))
     inside = np.isfinite(table.rays.points).all(axis=2)
     inside &= table.grid.radii <= table.cut.radius[:, None]
     rows = np.flatnonzero(logs.usable & (weights > 0))
     cloud = Cloud(setup.metric, table.rays, table.length, inside)
-    bound = cloud.bound(setup.X[rows], length[rows])
-    return rows[bound < length[rows] * (1.0 - 1e-3)]
+    bound, through = cloud.bound(setup.X[rows], length[rows])
+    shorter = bound < length[rows] * (1.0 - 1e-3)
+    if not shorter.any():
+        return logs
+    nodes = np.array(logs.path.nodes)
+    times = _times(logs.path, nodes.shape[1] - 1)
+    for row, node, total in zip(rows[shorter], through[shorter], bound[shorter], strict=True):
+        ray, last = cloud.ray[node], cloud.node[node] + 1
+        way = np.concatenate([table.mean[None], table.rays.points[ray, :last], setup.X[row][None]])
+        at = np.concatenate([[0.0], table.length[ray, :last], [total]]) / total
+        nodes[row] = np.stack([np.interp(times, at, column) for column in way.T], axis=1)
+    start = PolynomialCurve(nodes, logs.path.degree)
+    result = geodesic(setup.metric, table.mean, setup.X, init=start, throw=False)
+    better = np.asarray(result.converged) & (np.asarray(result.length) < length * (1.0 - 1e-9))
+    better[~logs.usable] = False
+    return _replaced(logs, np.flatnonzero(better), result, np.flatnonzero(better))
 
 
 def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, Moments]:
@@ -295,21 +310,20 @@ def _gradient(table: Table, precision, moments, tangents, share):
     stride = max(1, -(-len(tangents) // _TRACED))
     some = np.flatnonzero(share > 0)[::stride]
     exact, known = _transport_of(table, tangents[some])
-    some, factor = some[known], 1.0
-    if some.size:
-        factor = share.sum() / share[some].sum()
+    some = some[known]
+    factor = share.sum() / share[some].sum() if some.size else 1.0
     values = np.einsum("nij,ip,np->nj", local, precision, tangents)
     correction = np.einsum("nij,ip,np->nj", exact[known] - local[some], precision, tangents[some])
     return model - share @ values - factor * (share[some] @ correction)
 
 
 def _transport_of(table: Table, vectors):
-    """T at given velocities, and where it is known."""
+    """T at given velocities, and the indices where it is known."""
     radii = np.ones_like(table.grid.radii)  # one radius, in the shape of the program that is there
     rays = trace_rays(table.metric, table.mean, vectors, radii, rtol=table.rtol)
     left, right = rays.by_velocity[:, 0], rays.by_mean[:, 0]
-    known = np.isfinite(left).all(axis=(1, 2)) & np.isfinite(right).all(axis=(1, 2))
-    known[known] &= np.abs(np.linalg.det(left[known])) > 1e-9
+    known = np.flatnonzero(np.isfinite(left).all(axis=(1, 2)) & np.isfinite(right).all(axis=(1, 2)))
+    known = known[np.abs(np.linalg.det(left[known])) > 1e-9]
     out = np.zeros_like(left)
     out[known] = np.linalg.solve(left[known], right[known])
     return out, known

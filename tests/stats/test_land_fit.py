@@ -1,0 +1,193 @@
+"""Maximum likelihood of LANDs and their mixtures."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import make_moons
+
+import landform as lf
+from landform.stats._fit import Search
+from landform.stats._normalizer import make_grid
+from landform.stats._profile import Setup, logarithms, profile, reweight
+
+HALF_PLANE = lf.PoincareHalfPlane()
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    return np.random.default_rng(0).standard_normal((40, 2)) @ [[1.0, 0.3], [0.0, 0.5]] + [3.0, 1.0]
+
+
+@pytest.fixture(scope="module")
+def moon():
+    X, y = make_moons(80, noise=0.1, random_state=0)
+    return X[y == 0]
+
+
+@pytest.fixture(scope="module")
+def metric(moon):
+    return lf.LocalVariance(moon, sigma=0.3, rho=1e-2)
+
+
+@pytest.fixture(scope="module")
+def fitted(metric, moon):
+    return lf.fit_land(metric, moon, n_samples=64)
+
+
+def test_a_flat_metric_gives_the_gaussian_fit(cloud):
+    land = lf.fit_land(lf.Euclidean(2), cloud, n_samples=64)
+    np.testing.assert_allclose(land.mean, cloud.mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(land.covariance, np.cov(cloud.T, bias=True), atol=1e-8)
+
+
+def test_a_flat_metric_gives_the_gaussian_fit_in_four_dimensions():
+    X = np.random.default_rng(1).standard_normal((60, 4)) * [1.0, 2.0, 0.3, 1.0]
+    land = lf.fit_land(lf.ScaledMetric(lf.Euclidean(4), 3.0), X, n_samples=64)
+    np.testing.assert_allclose(land.mean, X.mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(land.covariance, np.cov(X.T, bias=True), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+def test_restricted_covariances_are_the_gaussian_ones_in_flat_space(cloud, kind):
+    land = lf.fit_land(lf.Euclidean(2), cloud, covariance_type=kind, n_samples=64)
+    variance = cloud.var(axis=0)
+    variance = variance if kind == "diag" else np.full(2, variance.mean())
+    np.testing.assert_allclose(land.covariance, np.diag(variance), atol=1e-8)
+
+
+def test_weights_count_points_several_times(cloud):
+    weights = np.arange(40) % 3
+    land = lf.fit_land(lf.Euclidean(2), cloud, weights=weights, n_samples=64)
+    repeated = np.repeat(cloud, weights, axis=0)
+    np.testing.assert_allclose(land.mean, repeated.mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(land.covariance, np.cov(repeated.T, bias=True), atol=1e-8)
+
+
+def test_the_objective_falls_in_every_step_and_is_the_likelihood(fitted, moon):
+    objective = np.asarray(fitted.history["objective"])
+    assert len(objective) > 2
+    assert np.all(np.diff(objective) <= 0)
+    assert objective[-1] < objective[0] - 0.01
+    own = -float(np.mean(fitted.log_prob(moon)))
+    assert own == pytest.approx(objective[-1], abs=5 * float(fitted.normalizer_stderr) + 1e-3)
+    assert np.asarray(fitted.history["failures"]).max() == 0
+
+
+def test_no_nearby_parameters_are_more_likely(fitted, metric, moon):
+    best = float(np.mean(fitted.log_prob(moon)))
+    root = np.linalg.cholesky(np.asarray(fitted.covariance))
+    for mean, factor in [
+        (fitted.mean + 0.3 * root[:, 0], 1.0),
+        (fitted.mean - 0.3 * root[:, 0], 1.0),
+        (fitted.mean + 0.3 * root[:, 1], 1.0),
+        (fitted.mean - 0.3 * root[:, 1], 1.0),
+        (fitted.mean, 1.3),
+        (fitted.mean, 0.75),
+    ]:
+        other = lf.LAND(metric, mean, factor * fitted.covariance, n_samples=64)
+        assert float(np.mean(other.log_prob(moon))) < best
+
+
+def test_the_gradient_is_the_derivative_of_the_objective(metric, moon):
+    setup = Setup(metric, moon, make_grid(2, 64), "exact", "full", 1e-7)
+    mean, weights = np.array([0.1, 0.85]), np.ones(len(moon))
+    here = profile(setup, mean, weights, logarithms(setup, mean))
+    for i in range(2):
+        ends = []
+        for sign in (1.0, -1.0):
+            other = mean + sign * 2e-3 * np.eye(2)[i]
+            logs = logarithms(setup, other, here.logs, mean)
+            ends.append(profile(setup, other, weights, logs, here.whiten).objective)
+        slope = (ends[0] - ends[1]) / 4e-3
+        assert here.gradient[i] == pytest.approx(slope, abs=0.02 * np.linalg.norm(here.gradient))
+
+
+def test_other_weights_cost_no_geodesics(metric, moon):
+    setup = Setup(metric, moon, make_grid(2, 64), "exact", "full", 1e-5)
+    mean = np.array([0.1, 0.85])
+    here = profile(setup, mean, np.ones(len(moon)), logarithms(setup, mean))
+    weights = 1.0 + 0.1 * np.sin(np.arange(len(moon)))
+    again = reweight(setup, here, weights)
+    assert again.table is here.table
+    fresh = profile(setup, mean, weights, here.logs)
+    np.testing.assert_allclose(again.covariance, fresh.covariance, rtol=0.02)
+
+
+def test_a_step_that_leaves_the_domain_is_shortened():
+    X = np.array([[0.0, 0.2], [0.1, 0.3], [-0.1, 0.25], [0.0, 0.4]])
+    setup = Setup(HALF_PLANE, X, make_grid(2, 64), "exact", "full", 1e-5)
+    point = profile(setup, np.array([0.0, 0.25]), np.ones(4), logarithms(setup, [0.0, 0.25]))
+    wild = point._replace(gradient=np.linalg.solve(point.covariance, [0.0, 5.0]))
+    new, _ = Search().advance(setup, wild, np.ones(4))
+    assert new.mean[1] > 0
+    assert new.objective <= point.objective
+
+
+def test_parameters_of_drawn_data_are_recovered():
+    truth = lf.LAND(HALF_PLANE, [0.5, 1.0], [[0.2, 0.05], [0.05, 0.1]], n_samples=64)
+    means, covariances = [], []
+    for seed in range(6):
+        X = truth.sample(jax.random.key(seed), 100)
+        land = lf.fit_land(HALF_PLANE, X, init=[0.5, 1.0], n_samples=64)
+        means.append(np.asarray(land.mean))
+        covariances.append(np.asarray(land.covariance)[np.triu_indices(2)])
+    for values, true in ((means, truth.mean), (covariances, [0.2, 0.05, 0.1])):
+        error = np.std(values, axis=0, ddof=1) / np.sqrt(6)
+        assert np.all(np.abs(np.mean(values, axis=0) - true) < 4 * error + 5e-3)
+
+
+def test_the_papers_fit_is_scored_by_the_papers_constant(metric, moon, fitted):
+    start = [float(v) for v in fitted.mean]
+    land = lf.fit_land(
+        metric, moon, init=start, normalizer="paper", n_samples=32, max_iter=3, tol=1e-2
+    )
+    objective = np.asarray(land.history["objective"])
+    assert np.all(np.diff(objective) <= 0)
+    assert float(np.mean(land.log_prob(moon))) == pytest.approx(-objective[-1], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("X", "match"),
+    [
+        (np.zeros((1, 2)), "at least 2 points"),
+        (np.ones((5, 2)), "different"),
+        ([[0.0, np.nan], [1.0, 1.0]], "NaN"),
+        (np.zeros((4, 3)), "coordinate"),
+    ],
+)
+def test_bad_data_are_refused(X, match):
+    with pytest.raises(ValueError, match=match):
+        lf.fit_land(lf.Euclidean(2), X)
+
+
+def test_collinear_data_give_a_needle_along_the_line():
+    X = np.outer(np.linspace(-1.0, 1.0, 9), [1.0, 2.0])
+    land = lf.fit_land(lf.Euclidean(2), X, n_samples=64)
+    values, vectors = np.linalg.eigh(land.covariance)
+    assert values[0] < 1e-7 * values[1]
+    np.testing.assert_allclose(np.abs(vectors[:, 1]), np.array([1.0, 2.0]) / np.sqrt(5), atol=1e-6)
+
+
+def test_the_mixture_of_two_moons_finds_the_moons():
+    X, y = make_moons(100, noise=0.08, random_state=0)
+    metric = lf.LocalVariance(X, sigma=0.15, rho=1e-2)
+    model = lf.fit_land_mixture(metric, X, 2, n_samples=64, tol=1e-2, throw=False)
+    bounds = np.asarray(model.history["lower_bound"])
+    assert np.all(np.diff(bounds) > -2e-3)
+    assert int(model.n_failed) == 0
+    labels = np.asarray(model.responsibilities(X)).argmax(axis=1)
+    agreement = np.mean(labels == y)
+    assert max(agreement, 1.0 - agreement) > 0.9
+    assert float(np.mean(model.log_prob(X))) == pytest.approx(bounds[-1], abs=0.01)
+
+
+def test_a_component_without_points_of_its_own_keeps_a_shape():
+    X = np.concatenate([np.random.default_rng(0).standard_normal((20, 2)), [[50.0, 0.0]]])
+    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_samples=64, throw=False)
+    assert np.all(np.linalg.eigvalsh(np.stack([c.covariance for c in model.components])) > 0)
+    assert np.isfinite(np.asarray(model.log_prob(X))).all()
+
+
+def test_a_mixture_that_ran_out_of_iterations_says_so(cloud):
+    with pytest.raises(lf.ConvergenceError, match="max_iter"):
+        lf.fit_land_mixture(lf.Euclidean(2), cloud, 2, n_samples=64, max_iter=1, tol=0.0)
