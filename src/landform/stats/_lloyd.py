@@ -10,8 +10,9 @@ import numpy as np
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from landform._means import Spokes, descend, shorter, solve_spokes
+from landform._means import descend
 from landform._results import Status
+from landform._spokes import Spokes, shorter, solve_spokes
 from landform.solvers.graph import attach, build_graph, distances_between, segment_lengths
 
 _NEIGHBOURS = 16

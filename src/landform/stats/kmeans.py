@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._means import check_weights, solve_options, solve_spokes
+from landform._means import check_weights
 from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import as_points, is_traced, precise
 from landform._results import Status, describe, raise_if_failed
+from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import GraphDistances, Lloyd, plus_plus
