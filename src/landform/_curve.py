@@ -13,7 +13,19 @@ from landform._typing import Array, Float
 
 
 class AbstractCurve(eqx.Module):
-    """A curve in a chart, a function of t in [0, 1]."""
+    """A curve in a chart, a function of t in [0, 1].
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, landform as lf
+    >>> class Circle(lf.AbstractCurve):
+    ...     def __call__(self, t):
+    ...         return jnp.array([jnp.cos(t), jnp.sin(t)])
+    ...     def velocity(self, t):
+    ...         return jnp.array([-jnp.sin(t), jnp.cos(t)])
+    >>> Circle()(0.0).tolist()
+    [1.0, 0.0]
+    """
 
     @abc.abstractmethod
     def __call__(self, t) -> Float[Array, "*batch d"]:
