@@ -1,0 +1,58 @@
+"""The command line: one module a group of commands, each a thin face of the library.
+
+Bad input ends with exit code 2 and one line on stderr; a computation that failed with 1.
+"""
+
+import os
+import sys
+
+import typer
+
+from landform.cli import fitting, geometry, reports  # noqa: F401  (they register commands)
+from landform.cli._app import app
+
+__all__ = ["app", "main"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit; the entry point of the `landform` program.
+
+    With the environment variable LANDFORM_DEBUG set, errors show where they were raised.
+    """
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    from landform._results import ConvergenceError
+
+    if os.environ.get("LANDFORM_DEBUG"):
+        return app(arguments, standalone_mode=False) or 0
+    try:
+        return app(arguments, standalone_mode=False) or 0
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        return fail("aborted", 130)
+    except ConvergenceError as error:
+        return fail(error, 1)
+    except (ValueError, TypeError, OSError) as error:
+        return fail(error, 2)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except Exception as error:
+        usage = getattr(
+            error, "format_message", None
+        )  # click's own errors: unknown options and such
+        if usage is None:
+            raise
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        return fail(f"{usage()}{hint}", 2)
+
+
+def fail(error, code: int) -> int:
+    """One line on stderr, and the exit code."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"landform: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,126 @@
+"""The application object, and what the commands share: metrics by name, progress bars, tables."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+import landform._metric as _metric
+from landform.cli.inputs import Table, check_varies
+from landform.io import load
+from landform.metrics.analytic import Euclidean
+from landform.metrics.local import LocalVariance
+from landform.models.vae import VAE
+from landform.stats.bandwidth import auto_rho, auto_sigma
+
+app = typer.Typer(
+    name="landform",
+    help="The Riemannian geometry that data and generative models induce.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[Path, typer.Argument(help="Points: .npy, .npz (X, y), .csv or .parquet.")]
+Columns = Annotated[
+    str | None, typer.Option(help="Columns of a table to use: names or numbers, as in x,y or 0,2.")
+]
+Label = Annotated[str | None, typer.Option(help="Array or column that holds the classes.")]
+MetricName = Annotated[
+    str,
+    typer.Option(
+        "--metric", "-m",
+        help="local-variance (learned from the data), euclidean, or a .landform file with a "
+        "metric, a VAE or a fitted distribution.",
+    ),
+]  # fmt: skip
+Sigma = Annotated[
+    float | None, typer.Option(help="Width σ of the local-variance metric; chosen from the data.")
+]
+Rho = Annotated[
+    float | None, typer.Option(help="Bound ρ of the local-variance metric; chosen from the data.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+
+
+def console() -> Console:
+    """Where results go."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | None = None):
+    """The metric that a name or a file stands for, checked on the data."""
+    if name == "euclidean":
+        return Euclidean(table.X.shape[1])
+    if name == "local-variance":
+        check_varies(table)
+        sigma = auto_sigma(table.X) if sigma is None else sigma
+        rho = auto_rho(table.X, sigma) if rho is None else rho
+        return LocalVariance(table.X, sigma=sigma, rho=rho)
+    if not name.endswith(".landform"):
+        raise ValueError(
+            f"--metric must be local-variance, euclidean or a .landform file, got {name!r}"
+        )
+    metric = as_metric(load(name), name)
+    if metric.dim not in (None, table.X.shape[1]):
+        raise ValueError(
+            f"{table.path} has {table.X.shape[1]} columns, and the metric of {name} {metric.dim}"
+        )
+    return check_definite(metric, table, name)
+
+
+def as_metric(obj, name: str):
+    """The metric in what a file held."""
+    if isinstance(obj, VAE):
+        return obj.metric()
+    found = getattr(obj, "metric", obj)
+    if not isinstance(found, _metric.AbstractMetric):
+        raise ValueError(f"{name} holds a {type(obj).__name__}, which has no metric")
+    return found
+
+
+def check_definite(metric, table: Table, name: str):
+    """Refuse a metric that is not positive definite, or does not fit, where the data are."""
+    try:
+        volume = np.asarray(_metric.log_volume(metric, table.X))
+    except TypeError as error:  # shapes that do not fit surface inside the user's decoder
+        raise ValueError(
+            f"the metric of {name} does not accept the rows of {table.path}: {error}"
+        ) from None
+    bad = np.flatnonzero(~np.isfinite(volume))
+    if bad.size:
+        raise ValueError(
+            f"the metric of {name} is not positive definite at {bad.size} of the {len(volume)} "
+            f"points of {table.path}, the first being row {bad[0]} (from 0)"
+        )
+    return metric
+
+
+@contextlib.contextmanager
+def bar(label: str, total: int):
+    """A progress bar on stderr, as a function of the number finished."""
+    columns = [
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    ]  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda done: progress.update(task, completed=min(done, total))
+
+
+def report(title: str, rows: dict[str, object]) -> None:
+    """A table of two columns on stdout."""
+    table = RichTable(
+        title=title, show_header=False, title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column(style="dim")
+    table.add_column()
+    for key, value in rows.items():
+        table.add_row(key, str(value))
+    console().print(table)

@@ -1,0 +1,171 @@
+"""Commands that fit a model to data: fit-land and fit-vae."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from landform.cli._app import (
+    Columns,
+    Data,
+    Label,
+    MetricName,
+    Rho,
+    Seed,
+    Sigma,
+    app,
+    metric_of,
+    report,
+)
+from landform.cli.geometry import FIGURES, Plot
+from landform.cli.inputs import check_output, read_table
+from landform.io import save
+
+Model = Annotated[Path, typer.Option("--out", "-o", help="The .landform file to write.")]
+_MODELS = (".landform",)
+
+
+@app.command("fit-vae")
+def fit_vae(
+    data: Data,
+    out: Model = Path("vae.landform"),
+    latent_dim: Annotated[int, typer.Option(help="Latent dimensions.", min=1)] = 2,
+    architecture: Annotated[str, typer.Option(help="mlp, or conv for images.")] = "mlp",
+    likelihood: Annotated[str, typer.Option(help="gaussian, or bernoulli for data in [0, 1].")] = (
+        "gaussian"
+    ),
+    variance: Annotated[str, typer.Option(help="rbf, network or constant.")] = "rbf",
+    num_centers: Annotated[int, typer.Option(help="Centres of the RBF variance.", min=1)] = 64,
+    a: Annotated[
+        float, typer.Option(help="Width of its kernels, relative to the clusters'.")
+    ] = 2.0,
+    epochs: Annotated[int, typer.Option(help="Most passes over the data.", min=1)] = 200,
+    columns: Columns = None,
+    label: Label = None,
+    plot: Plot = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a variational autoencoder whose uncertainty grows off the data.
+
+    Example: `landform fit-vae images.npz --latent-dim 2 --out vae.landform`
+    """
+    import jax
+
+    import landform as lf
+
+    table = read_table(data, columns=columns, label=label, least=20, ndim=(2, 3, 4))
+    check_output(out, _MODELS)
+    if plot:
+        check_output(plot, FIGURES)
+        if latent_dim != 2:
+            raise ValueError("--plot needs --latent-dim 2")
+    vae = lf.train_vae(
+        table.X, latent_dim, key=jax.random.key(seed), architecture=architecture,
+        likelihood=likelihood, variance=variance, num_centers=num_centers, a=a, epochs=epochs,
+        progress=True,
+    )  # fmt: skip
+    settings = {"data": table.path.name, "rows": len(table.X), "seed": seed}
+    save(out, vae, metadata=settings)
+    if plot:
+        _plot_latent(plot, vae, table)
+    history = vae.history
+    assert history is not None
+    report(
+        f"VAE of {len(table.X)} points of shape {vae.shape}",
+        {
+            "held-out ELBO": f"{history.best_held_out_elbo:.2f} nats per point",
+            "epochs": f"{len(history.elbo)}, the best {history.best_epoch + 1}",
+            "written": out,
+        },
+    )
+
+
+def _plot_latent(file: Path, vae, table) -> None:
+    import landform as lf
+    from landform import plotting
+
+    codes = np.asarray(vae.encode(table.X))
+    points, extent = plotting.grid(*plotting.bounds(codes), size=80)
+    fig, (ax,) = plotting.figure(width=5.4, height=4.6)
+    values = np.asarray(lf.log_volume(vae.metric(), points)) / np.log(10)
+    plotting.field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$")
+    plotting.points(ax, codes, table.y, legend=True)
+    plotting.latent_axes(ax, extent)
+    plotting.save_figure(fig, file)
+
+
+@app.command("fit-land")
+def fit_land(
+    data: Data,
+    out: Model = Path("land.landform"),
+    components: Annotated[int, typer.Option("--components", "-k", help="Components.", min=1)] = 1,
+    metric: MetricName = "local-variance",
+    normalizer: Annotated[
+        str, typer.Option(help="exact, or paper for the authors' numbers.")
+    ] = "exact",
+    columns: Columns = None,
+    label: Label = None,
+    sigma: Sigma = None,
+    rho: Rho = None,
+    plot: Plot = None,
+    seed: Seed = 0,
+) -> None:
+    """Fit a locally adaptive normal distribution, or a mixture of several.
+
+    Example: `landform fit-land points.csv --components 2 --plot density.png --out land.landform`
+    """
+    table = read_table(data, columns=columns, label=label, least=max(3, 2 * components))
+    check_output(out, _MODELS)
+    if plot:
+        check_output(plot, FIGURES)
+        if table.X.shape[1] != 2:
+            raise ValueError(
+                f"--plot needs points of the plane, and {data} has {table.X.shape[1]} columns"
+            )
+    chosen = metric_of(metric, table, sigma, rho)
+    fitted, rows = _fit_land(chosen, table.X, components, normalizer, seed)
+    settings = {"data": table.path.name, "rows": len(table.X), "seed": seed, "metric": metric}
+    save(out, fitted, metadata=settings)
+    if plot:
+        _plot_density(plot, fitted, table)
+    report(
+        f"LAND with {components} component(s) of {len(table.X)} points", {**rows, "written": out}
+    )
+
+
+def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int):
+    """The fitted model, and what to say about it."""
+    import landform as lf
+
+    if components == 1:
+        land = lf.fit_land(metric, X, normalizer=normalizer, seed=seed)  # type: ignore[arg-type]
+        rows = {
+            "mean": np.asarray(land.mean).round(4).tolist(),
+            "normalizer": f"{float(np.exp(land.log_normalizer)):.6g}"
+            f" ± {float(land.normalizer_stderr):.1e} (log)",
+        }
+    else:
+        land = lf.fit_land_mixture(metric, X, components, normalizer=normalizer, seed=seed)  # type: ignore[arg-type]
+        rows = {
+            "weights": np.asarray(land.weights).round(4).tolist(),
+            "iterations": int(land.n_iter),
+            "points without a geodesic": int(land.n_failed),
+        }
+    score = np.asarray(land.log_prob(X, base="lebesgue", throw=False))
+    return land, {**rows, "log-density per point": f"{np.nanmean(score):.4f} (Lebesgue)"}
+
+
+def _plot_density(file: Path, land, table) -> None:
+    from landform import plotting
+
+    points, extent = plotting.grid(*plotting.bounds(table.X), size=48)
+    flat = points.reshape(-1, 2)
+    values = np.asarray(land.log_prob(flat, base="lebesgue", throw=False))
+    fig, (ax,) = plotting.figure(width=4.8)
+    plotting.density(ax, extent, values.reshape(points.shape[:2]))
+    plotting.points(ax, table.X, table.y, size=6, alpha=0.6)
+    plotting.latent_axes(ax, extent)
+    ax.set_xlabel(table.columns[0] if table.columns else "$x_1$")
+    ax.set_ylabel(table.columns[1] if table.columns else "$x_2$")
+    plotting.save_figure(fig, file)

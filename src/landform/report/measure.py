@@ -1,0 +1,216 @@
+"""What the report shows, measured: each function turns a model into numbers and arrays.
+
+A number is a plain float under a name that ends up in ``results.json``; an array is what the figure
+of the same section draws.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.spatial import cKDTree
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+
+from landform import plotting
+from landform._curve import curve_length
+from landform._distances import pairwise_distances
+from landform._geodesic import geodesic
+from landform._metric import log_volume
+from landform.metrics.analytic import Euclidean
+from landform.report.model import SOLVER, Model
+from landform.report.settings import Sample, Settings
+from landform.stats.brownian import brownian_motion
+from landform.stats.kmeans import geodesic_kmeans
+from landform.stats.mixture import fit_land_mixture
+from landform.stats.scores import f_measure
+
+Measured = tuple[dict[str, float], dict[str, Any]]
+
+
+def magnification(model: Model, settings: Settings) -> Measured:
+    """√det M over the latent space, and how much larger it is around the codes than at them."""
+    points, extent = plotting.grid(*plotting.bounds(model.codes), size=settings.map_size)
+    values = np.asarray(log_volume(model.metric, points)) / np.log(10)
+    at_codes = np.asarray(log_volume(model.metric, model.codes)) / np.log(10)
+    ratio = 10 ** (np.percentile(values, 95) - np.median(at_codes))
+    return {"magnification_ratio": float(ratio)}, {"values": values, "extent": extent}
+
+
+def deviation(model: Model, settings: Settings) -> Measured:
+    """The generator's standard deviation on rings around the data, in units of their radius."""
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    radii = np.linspace(0.0, 4.0, 41)
+    places = model.codes.mean(axis=0) + radii[:, None, None] * model.radius * ring
+    numbers: dict[str, float] = {}
+    arrays: dict[str, Any] = {"radii": radii}
+    three = int(np.argmin(np.abs(radii - 3.0)))
+    for name, network in (("rbf", False), ("network", True)):
+        on_data = float(model.deviation(model.codes, network=network).mean())
+        around = model.deviation(places, network=network)
+        arrays[name] = np.quantile(around, [0.1, 0.5, 0.9], axis=1)
+        arrays[f"{name}_on_data"] = on_data
+        numbers[f"{name}_std_on_data"] = on_data
+        numbers[f"{name}_std_at_three_radii"] = float(around[three].mean())
+        numbers[f"{name}_std_smallest_at_three_radii"] = float(around[three].min())
+        numbers[f"{name}_std_ratio"] = float(around[three].mean()) / on_data
+    return numbers, arrays
+
+
+def along(model: Model, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean standard deviation along curves ``(n, T, 2)``, by arc length, and their lengths."""
+    segments = np.stack([paths[:, :-1], paths[:, 1:]], axis=2).reshape(-1, 2, 2)
+    lengths = np.asarray(curve_length(model.metric, segments, order=2)).reshape(len(paths), -1)
+    middle = model.deviation(0.5 * (paths[:, 1:] + paths[:, :-1]))
+    total = lengths.sum(axis=1)
+    return (lengths * middle).sum(axis=1) / np.where(total > 0, total, 1.0), total
+
+
+def interpolation(model: Model, settings: Settings, *, progress=None) -> Measured:
+    """Geodesics and straight lines between random codes: the uncertainty of what they decode to."""
+    rng = np.random.default_rng(settings.seed + 1)
+    rows = np.array([rng.choice(len(model.codes), 2, replace=False) for _ in range(settings.pairs)])
+    x, y = model.codes[rows[:, 0]], model.codes[rows[:, 1]]
+    found = geodesic(
+        model.table, x, y, solver=SOLVER, throw=False, accuracy=1e-4, progress=progress
+    )
+    curved = np.asarray(found.points)
+    t = np.linspace(0.0, 1.0, curved.shape[1])[:, None]
+    straight = x[:, None] + (y - x)[:, None] * t
+    (low, length), (high, direct) = along(model, curved), along(model, straight)
+    gain = high / low
+    shown = int(np.argsort(gain)[int(0.9 * len(gain))])
+    numbers = {
+        "geodesics_with_lower_std": float(np.mean(low < high)),
+        "geodesics_converged": float(np.mean(np.asarray(found.converged))),
+        "mean_std_geodesic": float(low.mean()),
+        "mean_std_straight": float(high.mean()),
+        "geodesics_shorter": float(np.mean(length <= direct * (1 + 1e-6))),
+        "median_length_ratio": float(np.median(direct / length)),
+    }
+    frames = np.linspace(0, curved.shape[1] - 1, settings.frames).round().astype(int)
+    arrays = {
+        "curves": curved, "straight": straight, "low": low, "high": high, "shown": shown,
+        "strip_curved": np.asarray(model.vae.decode(curved[shown][frames])),
+        "strip_straight": np.asarray(model.vae.decode(straight[shown][frames])),
+    }  # fmt: skip
+    return numbers, arrays
+
+
+def separation(D: np.ndarray, labels: np.ndarray) -> float:
+    """The share of (same class, different classes) pairs of pairs in which the first is closer."""
+    rows, columns = np.triu_indices(len(D), 1)
+    same = labels[rows] == labels[columns]
+    values = D[rows, columns]
+    ranks = np.empty(len(values))
+    ranks[np.argsort(values, kind="stable")] = np.arange(1, len(values) + 1)
+    n_same, n_other = int(same.sum()), int((~same).sum())
+    above = ranks[~same].sum() - n_other * (n_other + 1) / 2
+    return float(above / (n_same * n_other))
+
+
+def distances(model: Model, labels: np.ndarray, settings: Settings) -> Measured:
+    """All distances between codes under both geometries, and how well they tell classes apart."""
+    rows = np.arange(min(len(model.codes), settings.matrix_points))
+    Z, labels = model.codes[rows], labels[rows]
+    riemannian = np.asarray(pairwise_distances(model.table, Z, method="graph"))
+    euclidean = np.linalg.norm(Z[:, None] - Z[None], axis=-1)
+    numbers = {
+        "separation_euclidean": separation(euclidean, labels),
+        "separation_riemannian": separation(riemannian, labels),
+    }
+    return numbers, {"euclidean": euclidean, "riemannian": riemannian, "labels": labels}
+
+
+def nearest_neighbour_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy of the nearest neighbour in the latent space, leave-one-out by ten folds."""
+    folds = min(10, int(np.unique(labels, return_counts=True)[1].min()))
+    predicted = cross_val_predict(KNeighborsClassifier(1), codes, labels, cv=folds)
+    return float(np.mean(predicted == labels))
+
+
+def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
+    """K-means of the codes under both geometries, against the classes."""
+    k = sample.classes
+    flat = KMeans(k, n_init=10, random_state=settings.seed).fit(model.codes)
+    curved = geodesic_kmeans(
+        model.table, model.codes, k, key=jax.random.key(settings.seed), n_init=settings.cluster_starts,
+        solver=SOLVER, tol=1e-2, throw=False,
+    )  # fmt: skip
+    labels = np.asarray(curved.labels)
+    arrays = {
+        "euclidean": flat.labels_, "euclidean_centers": flat.cluster_centers_,
+        "riemannian": labels, "riemannian_centers": np.asarray(curved.centers),
+    }  # fmt: skip
+    numbers = {"kmeans_failed_pairs": float(curved.n_failed)}
+    if sample.y is not None:
+        numbers["f_euclidean"] = f_measure(sample.y, flat.labels_)
+        numbers["f_riemannian"] = f_measure(sample.y, labels)
+        numbers["nearest_neighbour_accuracy"] = nearest_neighbour_accuracy(model.codes, sample.y)
+    return numbers, arrays
+
+
+def support_radius(codes: np.ndarray) -> float:
+    """The distance within which all but one in a hundred codes have another."""
+    return float(np.quantile(cKDTree(codes).query(codes, k=2)[0][:, 1], 0.99))
+
+
+def walks(model: Model, settings: Settings) -> Measured:
+    """Brownian motion under both metrics, with steps of one size at a typical code."""
+    codes = model.codes
+    tree, reach = cKDTree(codes), support_radius(codes)
+    start = codes[int(np.argmin(model.deviation(codes)))]
+    flat_time = (2.0 * model.radius) ** 2 / 2.0  # root mean square displacement of two radii
+    scale = float(np.exp(np.median(np.asarray(log_volume(model.table, codes)))))  # √det M, d = 2
+    key = jax.random.key(settings.seed + 2)
+    options = {"key": key, "num_steps": settings.walk_steps}
+    paths = {
+        "riemannian": brownian_motion(model.table, start, time=flat_time * scale, **options),
+        "euclidean": brownian_motion(Euclidean(2), start, time=flat_time, **options),
+    }
+    numbers: dict[str, float] = {"support_radius": reach}
+    arrays: dict[str, Any] = {"reach": reach}
+    for name, path in paths.items():
+        path = np.asarray(path)
+        inside = tree.query(path[1:])[0] <= reach
+        numbers[f"walk_in_support_{name}"] = float(inside.mean())
+        arrays[name] = path[1:]
+        arrays[f"{name}_inside"] = inside
+        frames = np.linspace(0, len(path) - 1, settings.frames).round().astype(int)
+        arrays[f"{name}_strip"] = np.asarray(model.vae.decode(path[frames]))
+    return numbers, arrays
+
+
+def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
+    """A LAND mixture and a Gaussian mixture of the codes: held-out density and decoded samples."""
+    codes, k = model.codes, sample.classes
+    count = min(settings.land_points, len(codes) // 2)
+    train, test = codes[:count], codes[count : 2 * count]
+    land = fit_land_mixture(model.table, train, k, seed=settings.seed, throw=False)
+    gauss = GaussianMixture(k, random_state=settings.seed, n_init=5).fit(train)
+    held_out = np.asarray(land.log_prob(test, base="lebesgue"))
+    key = jax.random.key(settings.seed + 3)
+    drawn = {
+        "land": np.asarray(land.sample(key, 400)), "gauss": gauss.sample(400)[0]
+    }  # fmt: skip
+    tree, reach = cKDTree(codes), support_radius(codes)
+    points, extent = plotting.grid(*plotting.bounds(codes), size=settings.map_size // 2)
+    flat = points.reshape(-1, 2)
+    shape = points.shape[:2]
+    density = np.asarray(land.log_prob(flat, base="lebesgue")).reshape(shape)
+    numbers = {
+        "log_density_land": float(np.mean(held_out)),
+        "log_density_gauss": float(gauss.score(test)),
+    }
+    for name, samples in drawn.items():
+        numbers[f"samples_in_support_{name}"] = float((tree.query(samples)[0] <= reach).mean())
+    arrays = {
+        "land": density, "gauss": gauss.score_samples(flat).reshape(shape), "extent": extent,
+        "land_strip": np.asarray(model.vae.decode(drawn["land"][: settings.frames])),
+        "gauss_strip": np.asarray(model.vae.decode(drawn["gauss"][: settings.frames])),
+        "land_samples": drawn["land"], "gauss_samples": drawn["gauss"], "mixture": land,
+    }  # fmt: skip
+    return numbers, arrays
