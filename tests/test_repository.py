@@ -103,7 +103,7 @@ def test_every_direct_dependency_is_pinned_and_has_a_lower_bound():
     requirements = re.findall(r'"([^"]+)"', core)
     assert requirements
     for requirement in requirements:
-        match = re.fullmatch(r"([\w-]+)>=[\d.]+", requirement)
+        match = re.fullmatch(r"([\w-]+)>=[\d.]+(,!=[\d.]+)*", requirement)
         assert match, f"{requirement} has no lower bound"
         assert match[1].lower() in pins, f"{match[1]} is not pinned"
 
