@@ -223,8 +223,8 @@ def _check(X, path: Path, least: int, ndim, names) -> np.ndarray:
         row, column = bad[0][0], bad[0][1]
         where = f"column {names[column] if names else column}"
         raise ValueError(
-            f"{path} has {len(bad)} NaN or infinite values, the first in row {row} (from 0), {where}"
-            ": remove or impute them"
+            f"{path} has {len(bad)} NaN or infinite values, the first in row {row} (from 0), "
+            f"{where}: remove or impute them"
         )
     if len(X) < least:
         raise ValueError(f"{path} has {len(X)} rows, and at least {least} are needed")

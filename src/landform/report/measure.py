@@ -20,10 +20,11 @@ from landform._distances import pairwise_distances
 from landform._geodesic import geodesic
 from landform._metric import log_volume
 from landform.metrics.analytic import Euclidean
-from landform.report.model import SOLVER, Model
+from landform.report.model import ACCURACY, NUM_POINTS, SOLVER, Model
 from landform.report.settings import Sample, Settings
 from landform.stats.brownian import brownian_motion
 from landform.stats.kmeans import geodesic_kmeans
+from landform.stats.kmedoids import kmedoids
 from landform.stats.mixture import fit_land_mixture
 from landform.stats.scores import f_measure
 
@@ -75,8 +76,9 @@ def interpolation(model: Model, settings: Settings, *, progress=None) -> Measure
     rows = np.array([rng.choice(len(model.codes), 2, replace=False) for _ in range(settings.pairs)])
     x, y = model.codes[rows[:, 0]], model.codes[rows[:, 1]]
     found = geodesic(
-        model.table, x, y, solver=SOLVER, throw=False, accuracy=1e-4, progress=progress
-    )
+        model.table, x, y, solver=SOLVER, num_points=NUM_POINTS, accuracy=ACCURACY, throw=False,
+        progress=progress,
+    )  # fmt: skip
     curved = np.asarray(found.points)
     t = np.linspace(0.0, 1.0, curved.shape[1])[:, None]
     straight = x[:, None] + (y - x)[:, None] * t
@@ -85,6 +87,7 @@ def interpolation(model: Model, settings: Settings, *, progress=None) -> Measure
     shown = int(np.argsort(gain)[int(0.9 * len(gain))])
     numbers = {
         "geodesics_with_lower_std": float(np.mean(low < high)),
+        "geodesics_within_two_percent": float(np.mean(low < 1.02 * high)),
         "geodesics_converged": float(np.mean(np.asarray(found.converged))),
         "mean_std_geodesic": float(low.mean()),
         "mean_std_straight": float(high.mean()),
@@ -136,9 +139,12 @@ def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
     """K-means of the codes under both geometries, against the classes."""
     k = sample.classes
     flat = KMeans(k, n_init=10, random_state=settings.seed).fit(model.codes)
+    key = jax.random.key(settings.seed)
+    graph = np.asarray(pairwise_distances(model.smooth, model.codes, method="graph"))
+    start = model.codes[np.asarray(kmedoids(graph**2, k).medoids)]
     curved = geodesic_kmeans(
-        model.table, model.codes, k, key=jax.random.key(settings.seed), n_init=settings.cluster_starts,
-        solver=SOLVER, tol=1e-2, throw=False,
+        model.smooth, model.codes, k, key=key, init=start, solver=SOLVER, num_points=65,
+        accuracy=ACCURACY, tol=1e-2, max_iter=20, throw=False,
     )  # fmt: skip
     labels = np.asarray(curved.labels)
     arrays = {
@@ -154,33 +160,46 @@ def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
 
 
 def support_radius(codes: np.ndarray) -> float:
-    """The distance within which all but one in a hundred codes have another."""
-    return float(np.quantile(cKDTree(codes).query(codes, k=2)[0][:, 1], 0.99))
+    """Twice the distance within which all but one in a hundred codes have another.
+
+    The discs of this radius around the codes are the support: half of it joins neighbours.
+    """
+    return 2.0 * float(np.quantile(cKDTree(codes).query(codes, k=2)[0][:, 1], 0.99))
 
 
 def walks(model: Model, settings: Settings) -> Measured:
-    """Brownian motion under both metrics, with steps of one size at a typical code."""
+    """Brownian motions under both metrics, with steps of one size at a typical code."""
     codes = model.codes
     tree, reach = cKDTree(codes), support_radius(codes)
-    start = codes[int(np.argmin(model.deviation(codes)))]
-    flat_time = (2.0 * model.radius) ** 2 / 2.0  # root mean square displacement of two radii
+    rng = np.random.default_rng(settings.seed + 2)
+    start = codes[rng.choice(len(codes), settings.walks, replace=False)]
+    flat_time = model.radius**2 / 2.0  # root mean square displacement of one data radius
     scale = float(np.exp(np.median(np.asarray(log_volume(model.table, codes)))))  # √det M, d = 2
     key = jax.random.key(settings.seed + 2)
-    options = {"key": key, "num_steps": settings.walk_steps}
     paths = {
-        "riemannian": brownian_motion(model.table, start, time=flat_time * scale, **options),
-        "euclidean": brownian_motion(Euclidean(2), start, time=flat_time, **options),
+        name: brownian_motion(metric, start, key=key, time=time, num_steps=settings.walk_steps)
+        for name, metric, time in (
+            ("riemannian", model.table, flat_time * scale),
+            ("euclidean", Euclidean(2), flat_time),
+        )
     }
     numbers: dict[str, float] = {"support_radius": reach}
-    arrays: dict[str, Any] = {"reach": reach}
+    arrays: dict[str, Any] = {}
+    shares = {}
     for name, path in paths.items():
-        path = np.asarray(path)
-        inside = tree.query(path[1:])[0] <= reach
+        path = np.asarray(path)[:, 1:]
+        inside = tree.query(path)[0] <= reach
+        shares[name] = inside.mean(axis=1)
         numbers[f"walk_in_support_{name}"] = float(inside.mean())
-        arrays[name] = path[1:]
-        arrays[f"{name}_inside"] = inside
-        frames = np.linspace(0, len(path) - 1, settings.frames).round().astype(int)
-        arrays[f"{name}_strip"] = np.asarray(model.vae.decode(path[frames]))
+        numbers[f"walk_in_support_{name}_worst"] = float(shares[name].min())
+        numbers[f"walk_mean_std_{name}"] = float(model.deviation(path).mean())
+        arrays[name], arrays[f"{name}_inside"] = path, inside
+    shown = int(np.argsort(shares["euclidean"])[settings.walks // 2])
+    frames = np.linspace(0, settings.walk_steps - 1, settings.frames).round().astype(int)
+    for name in paths:
+        arrays[name] = arrays[name][shown]
+        arrays[f"{name}_inside"] = arrays[f"{name}_inside"][shown]
+        arrays[f"{name}_strip"] = np.asarray(model.vae.decode(arrays[name][frames]))
     return numbers, arrays
 
 
@@ -189,21 +208,26 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
     codes, k = model.codes, sample.classes
     count = min(settings.land_points, len(codes) // 2)
     train, test = codes[:count], codes[count : 2 * count]
-    land = fit_land_mixture(model.table, train, k, seed=settings.seed, throw=False)
+    land = fit_land_mixture(
+        model.smooth, train, k, seed=settings.seed, n_samples=64, rtol=1e-3, max_iter=20,
+        throw=False,
+    )  # fmt: skip
     gauss = GaussianMixture(k, random_state=settings.seed, n_init=5).fit(train)
-    held_out = np.asarray(land.log_prob(test, base="lebesgue"))
+    held_out = np.asarray(land.log_prob(test, base="lebesgue", throw=False))
     key = jax.random.key(settings.seed + 3)
     drawn = {
-        "land": np.asarray(land.sample(key, 400)), "gauss": gauss.sample(400)[0]
+        "land": np.asarray(land.sample(key, 400)[0]), "gauss": gauss.sample(400)[0]
     }  # fmt: skip
     tree, reach = cKDTree(codes), support_radius(codes)
-    points, extent = plotting.grid(*plotting.bounds(codes), size=settings.map_size // 2)
+    points, extent = plotting.grid(*plotting.bounds(codes), size=settings.density_size)
     flat = points.reshape(-1, 2)
     shape = points.shape[:2]
-    density = np.asarray(land.log_prob(flat, base="lebesgue")).reshape(shape)
+    density = np.asarray(land.log_prob(flat, base="lebesgue", throw=False)).reshape(shape)
+    known = np.isfinite(held_out)
     numbers = {
-        "log_density_land": float(np.mean(held_out)),
-        "log_density_gauss": float(gauss.score(test)),
+        "log_density_land": float(held_out[known].mean()),
+        "log_density_gauss": float(gauss.score(test[known])),
+        "log_density_points": float(known.sum()),
     }
     for name, samples in drawn.items():
         numbers[f"samples_in_support_{name}"] = float((tree.query(samples)[0] <= reach).mean())

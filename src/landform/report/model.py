@@ -14,8 +14,11 @@ from landform.models.variance import fit_variance
 from landform.report.settings import Sample, Settings
 from landform.solvers.policy import EnergySolver
 
-SOLVER = EnergySolver(model="newton", max_steps=300)
+SOLVER = EnergySolver(model="newton", max_steps=600, max_refinements=0)
 """Newton steps: cheap on a table, and they resolve the narrow ridges of an RBF uncertainty."""
+
+NUM_POINTS = 129
+ACCURACY = 1e-3
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
 
@@ -27,6 +30,7 @@ class Model(NamedTuple):
     network: VAE  # the same mean with an ordinary variance network
     metric: ExpectedPullback
     table: Tabulated
+    smooth: Tabulated  # with the paper's wider uncertainty, for means and densities
     codes: np.ndarray
     radius: float  # largest distance of a code from their mean
     table_error: tuple[float, float]  # median and 99th percentile at the codes, relative
@@ -50,22 +54,33 @@ def train(sample: Sample, settings: Settings, *, compare: bool = True) -> Model:
         start, sample.X, key=rbf, num_centers=settings.num_centers, a=settings.width,
         rule=settings.rule,
     )  # fmt: skip
+    wide = fit_variance(start, sample.X, key=rbf)
     if not compare:
-        return assemble(vae, vae, sample, settings)
+        return assemble(vae, vae, wide, sample, settings)
     epochs = min(100, settings.epochs)
     other = fit_variance(start, sample.X, key=network, variance="network", max_iter=epochs)
-    return assemble(vae, other, sample, settings)
+    return assemble(vae, other, wide, sample, settings)
 
 
-def assemble(vae: VAE, network: VAE, sample: Sample, settings: Settings) -> Model:
+def assemble(
+    vae: VAE, network: VAE, wide: VAE, sample: Sample, settings: Settings
+) -> Model:  # fmt: skip
     """Tabulate the metric of a trained generator."""
     codes = np.asarray(vae.encode(sample.X))
     metric = vae.metric()
     low, high = plotting.bounds(codes, margin=_MARGIN)
     table = Tabulated(metric, low, high, size=settings.table_size)
+    smooth = Tabulated(wide.metric(), low, high, size=settings.table_size // 2)
     error = np.asarray(table.error(metric, codes))
     radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
     quantiles = np.quantile(error, [0.5, 0.99])
     return Model(
-        vae, network, metric, table, codes, radius, (float(quantiles[0]), float(quantiles[1]))
+        vae,
+        network,
+        metric,
+        table,
+        smooth,
+        codes,
+        radius,
+        (float(quantiles[0]), float(quantiles[1])),
     )

@@ -24,15 +24,16 @@ class Settings:
     per_class: int | None = None
     seed: int = 0
     epochs: int = 200
-    num_centers: int = 128
-    width: float = 1.5
+    num_centers: int = 160
+    width: float = 1.6
     rule: str = "pooled"
     table_size: int = 384
     map_size: int = 120
     pairs: int = 100
     matrix_points: int = 600
-    cluster_starts: int = 3
     land_points: int = 120
+    density_size: int = 36
+    walks: int = 8
     walk_steps: int = 2000
     frames: int = 11
 
