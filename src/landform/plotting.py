@@ -15,129 +15,30 @@ Examples
 2
 """
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvasAgg
+from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import MaxNLocator
 
-RIEMANNIAN = "#d55e00"
-EUCLIDEAN = "#0072b2"
-INK = "#2b2b2b"
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a5195", "#8c8c00",
-    "#5b4a3f", "#9e9e9e",
-)  # fmt: skip
-_MARKERS = "osD^vPX<>h"
-FIELD = LinearSegmentedColormap.from_list(
-    "landform", ["#ffffff", "#e4e9ee", "#b9c6d3", "#8298ae", "#4f6b87", "#26405c", "#0e2138"]
+from landform._canvas import (
+    EUCLIDEAN as EUCLIDEAN,
+    FIELD as FIELD,
+    INK as INK,
+    PALETTE as PALETTE,
+    RIEMANNIAN as RIEMANNIAN,
+    bounds as bounds,
+    figure as figure,
+    grid as grid,
+    png_bytes as png_bytes,
+    save_figure as save_figure,
+    style as style,
 )
-"""White to dark blue: lightness rises in equal steps."""
 
-_STYLE: Any = {
-    "font.size": 9.0,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "normal",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 6.0,
-    "axes.edgecolor": "#8a8a8a",
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": "#5a5a5a",
-    "ytick.color": "#5a5a5a",
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "image.interpolation": "nearest",
-    "savefig.dpi": 160,
-    "figure.facecolor": "white",
-}
-
-
-def style():
-    """The look of the figures, a context manager of Matplotlib's settings."""
-    return mpl.rc_context(_STYLE)
-
-
-def figure(
-    ncols: int = 1, nrows: int = 1, *, width: float = 7.2, height: float | None = None, **options
-) -> tuple[Figure, list[Axes]]:
-    """A figure with its axes in reading order.
-
-    Parameters
-    ----------
-    ncols, nrows
-        Number of axes.
-    width, height
-        Size in inches; the default height makes square axes.
-    **options
-        Those of `matplotlib.figure.Figure.subplots`, such as ``gridspec_kw``.
-
-    Returns
-    -------
-    The figure, with an Agg canvas, and the list of axes.
-    """
-    with style():
-        size = (width, width * nrows / ncols if height is None else height)
-        fig = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(fig)
-        axes = fig.subplots(nrows, ncols, squeeze=False, **options)
-    return fig, list(axes.ravel())
-
-
-def save_figure(fig: Figure, path, *, dpi: int = 160) -> None:
-    """Write a figure; the ending of the name is the format (.png, .svg, .pdf)."""
-    with style():
-        fig.savefig(path, dpi=dpi)
-
-
-def png_bytes(fig: Figure, *, dpi: int = 160) -> bytes:
-    """A figure as the content of a PNG file."""
-    buffer = io.BytesIO()
-    with style():
-        fig.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
-
-
-def grid(low, high, size: int = 120) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Points of a regular grid over a rectangle of the plane, and its extent.
-
-    Parameters
-    ----------
-    low, high
-        Corners, shape ``(2,)``.
-    size
-        Number of points on a side.
-
-    Returns
-    -------
-    Points ``(size, size, 2)``, rows from the bottom to the top, and ``(left, right, bottom, top)``.
-    """
-    (x0, y0), (x1, y1) = np.asarray(low, float), np.asarray(high, float)
-    x, y = np.linspace(x0, x1, size), np.linspace(y0, y1, size)
-    return np.stack(np.meshgrid(x, y), axis=-1), (x0, x1, y0, y1)
-
-
-def bounds(Z, margin: float = 0.12) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of a square around points of the plane, with a margin relative to its side."""
-    Z = np.asarray(Z)
-    centre, half = (Z.max(0) + Z.min(0)) / 2, 0.5 * np.ptp(Z, axis=0).max()
-    half = (half if half > 0 else 1.0) * (1 + 2 * margin)
-    return centre - half, centre + half
+_MARKERS = "osD^vPX<>h"
 
 
 def latent_axes(ax: Axes, extent=None, *, title: str = "") -> Axes:
