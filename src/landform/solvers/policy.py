@@ -1,5 +1,6 @@
 """The default way to a geodesic: good starts, Newton, a certificate, refinement where it asks."""
 
+import itertools
 from typing import Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
@@ -22,6 +23,7 @@ Values: TypeAlias = Array | np.ndarray  # solved on the host's schedule, or trac
 
 _TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
 _FEW_OUTPUTS = 16  # embeddings with no more outputs have second derivatives worth their cost
+_FINE_PIECES = 16  # parts of an edge whose length must be certain
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
 
@@ -127,7 +129,7 @@ def solve(
     metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float, progress
 ) -> Solved:
     """Solve n concrete pairs on the host's schedule."""
-    starts, owner, bound = _starts(metric, np.asarray(x), np.asarray(y), solver, rule, init)
+    starts, owner, bound, known = _starts(metric, np.asarray(x), np.asarray(y), solver, rule, init)
     method = solver.method(metric, rule, x.shape[-1])
     outcome = run(
         method, metric, jnp.asarray(starts, x.dtype), lanes=solver.lanes, progress=progress
@@ -135,10 +137,13 @@ def solve(
     outcome, total = _best(outcome, owner, x.shape[0])
     nodes = np.asarray(outcome.curve)
     certificate = certify(metric, rule, outcome.curve)
-    status = _judge(outcome.status, certificate, bound, accuracy)
-    result = Solved(
-        rule, nodes, certificate, np.asarray(status), total, np.asarray(outcome.decrement), bound
-    )
+    status = np.asarray(_judge(outcome.status, certificate, bound, accuracy))
+    longer = np.flatnonzero(status == Status.LONGER_THAN_BOUND)
+    if longer.size:
+        # The bounds come from coarse quadrature: before they condemn a curve they are made sure of.
+        bound[longer] = [min(_fine_length(metric, path) for path in known[i]) for i in longer]
+        status = np.asarray(_judge(outcome.status, certificate, bound, accuracy))
+    result = Solved(rule, nodes, certificate, status, total, np.asarray(outcome.decrement), bound)
     for _ in range(solver.max_refinements):
         again = np.flatnonzero(
             np.isin(result.status, (Status.UNRESOLVED, Status.LONGER_THAN_BOUND))
@@ -150,15 +155,15 @@ def solve(
 
 
 def _starts(metric, x, y, solver, rule, init):
-    """Start curves, the pair each belongs to, and the length of each pair's best known path."""
+    """Start curves, the pair each belongs to, and each pair's known paths with the best length."""
     n = x.shape[0]
     times = rule.times
     if init is not None:
-        return init, np.arange(n), np.full(n, np.inf)
+        return init, np.arange(n), np.full(n, np.inf), {}
     straight = x[:, None] + (y - x)[:, None] * times[:, None]
     everyone = np.arange(n)
     if solver.starts == "straight":
-        return straight, everyone, np.full(n, np.inf)
+        return straight, everyone, np.full(n, np.inf), {}
     graph = graph_of(metric)
     if graph is None:
         if solver.starts == "graph":
@@ -166,7 +171,7 @@ def _starts(metric, x, y, solver, rule, init):
                 f"starts='graph' needs landmarks, and {type(metric).__name__} has none: give the "
                 "metric landmarks=, or use starts='straight'"
             )
-        return straight, everyone, np.full(n, np.inf)
+        return straight, everyone, np.full(n, np.inf), {}
     routes = find_routes(metric, graph, x, y)
     curves = resample(metric, routes.vertices, times) if routes.vertices else straight[:0]
     direct = segment_lengths(metric, x, y, order=16)
@@ -177,7 +182,17 @@ def _starts(metric, x, y, solver, rule, init):
     starts = np.concatenate([curves, straight[fair]])
     owner = np.concatenate([routes.owner, everyone[fair]])
     bound = np.fmin(routes.shortest, np.where(np.isfinite(direct), direct, np.inf))
-    return starts, owner, bound
+    known = {i: [np.stack([x[i], y[i]])] for i in everyone}
+    for i, path in zip(routes.owner, routes.vertices, strict=True):
+        known[i].append(path)
+    return starts, owner, bound, known
+
+
+def _fine_length(metric, path: np.ndarray) -> float:
+    """Length of a polyline by a quadrature that resolves what its edges jump over."""
+    share = np.linspace(0.0, 1.0, _FINE_PIECES + 1)[:, None]
+    points = np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(path)])
+    return float(np.sum(segment_lengths(metric, points[:-1], points[1:])))
 
 
 def _best(outcome: EnergyOutcome, owner, n):
