@@ -12,8 +12,8 @@ CHOICES = (
     "Generator: 2-D latent space, tanh layers of 64 and 32, trained by the held-out bound.",
     "Uncertainty: radial basis functions at {num_centers} k-means centres of the codes, one width "
     "for all, {width} times the mean distance of a code to its centre: the narrowest for which "
-    "most geodesics between random codes still converge. The held-out bound alone prefers wider ones, "
-    "which means and densities use below (64 centres, twice their clusters' radius).",
+    "most geodesics between random codes still converge. The held-out bound alone prefers wider "
+    "ones, which means and densities use below (64 centres, twice their clusters' radius).",
     "The metric E[M] is tabulated on {table_size} × {table_size} points with cubic splines. Its "
     "relative error at the codes: {table_error_median:.1g} in the median, {table_error_99:.1g} at "
     "the 99th percentile.",

@@ -12,7 +12,7 @@ from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import as_points, is_traced, precise
 from landform._results import Status, describe, raise_if_failed
 from landform._spokes import solve_options, solve_spokes
-from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
+from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import GraphDistances, Lloyd, plus_plus
 
@@ -76,7 +76,7 @@ def geodesic_kmeans(
     *,
     key: PRNGKeyArray,
     weights=None,
-    init="k-means++",
+    init: str | ArrayLike = "k-means++",
     n_init: int = 1,
     tol: float = 1e-3,
     max_iter: int = 100,

@@ -82,9 +82,8 @@ def _owner_of(module) -> tuple[torch.nn.Module, str]:
             "for a JAX function use landform.from_callable"
         )
     while True:
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and isinstance(module, torch.nn.DataParallel):
-            inner = module.module
+        wrapper = "module" if isinstance(module, torch.nn.DataParallel) else "_orig_mod"
+        inner = getattr(module, wrapper, None)
         if inner is None:
             return module, method
         module = inner

@@ -234,7 +234,7 @@ class Lowering:
         """Boolean masks select shapes known only at run time; their positions do not."""
         out: list = []
         for item in indices:
-            value = self.values.get(item)
+            value: Any = self.values.get(item)
             if isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.uint8):
                 out.extend(value.nonzero(as_tuple=True))
             else:
