@@ -81,6 +81,15 @@ def figure(
     return fig, list(axes.ravel())
 
 
+def mosaic(layout, *, width: float = 7.2, height: float, **options) -> tuple[Figure, dict]:
+    """A figure with named axes, as `matplotlib.figure.Figure.subplot_mosaic` lays them out."""
+    with style():
+        fig = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(fig)
+        axes = fig.subplot_mosaic(layout, **options)
+    return fig, axes
+
+
 def save_figure(fig: Figure, path, *, dpi: int = 160) -> None:
     """Write a figure; the ending of the name is the format (.png, .svg, .pdf)."""
     with style():

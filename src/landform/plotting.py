@@ -20,8 +20,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvasAgg
-from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import MaxNLocator
 
 from landform._canvas import (
@@ -33,6 +31,7 @@ from landform._canvas import (
     bounds as bounds,
     figure as figure,
     grid as grid,
+    mosaic as mosaic,
     png_bytes as png_bytes,
     save_figure as save_figure,
     style as style,
@@ -49,10 +48,11 @@ def latent_axes(ax: Axes, extent=None, *, title: str = "") -> Axes:
         ax.set_ylim(extent[2], extent[3])
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.set_xlabel("$z_1$")
-    ax.set_ylabel("$z_2$")
-    if title:
-        ax.set_title(title)
+    with style():
+        ax.set_xlabel("$z_1$")
+        ax.set_ylabel("$z_2$")
+        if title:
+            ax.set_title(title)
     return ax
 
 
@@ -125,6 +125,7 @@ def points(
     Z = np.asarray(Z)
     labels = np.zeros(len(Z), int) if labels is None else np.asarray(labels)
     kinds = np.unique(labels)
+    text = ["_points"] if len(kinds) < 2 else list(kinds if names is None else names)
     drawn = []
     with style():
         for i, kind in enumerate(kinds):
@@ -133,7 +134,7 @@ def points(
                 ax.scatter(
                     here[:, 0], here[:, 1], s=size, c=PALETTE[i % len(PALETTE)], alpha=alpha,
                     marker=_MARKERS[i % len(_MARKERS)], linewidths=0.25, edgecolors="white",
-                    label=str(kind if names is None else names[i]), zorder=2,
+                    label=str(text[i]), zorder=2,
                 )
             )  # fmt: skip
         if legend and len(kinds) > 1:

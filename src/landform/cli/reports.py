@@ -73,7 +73,7 @@ def _settings(data: str, digits: str, per_class, quick: bool, seed: int):
     if quick:
         settings = dataclasses.replace(
             settings, epochs=20, num_centers=32, table_size=96, map_size=40, pairs=12,
-            matrix_points=120, land_points=30, walk_steps=200,
+            matrix_points=120, land_points=30, draws=200, walks=2, walk_steps=200,
             per_class=per_class or 40,
         )  # fmt: skip
     return settings

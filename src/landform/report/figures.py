@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from landform import plotting
 from landform.report.model import Model
@@ -37,20 +38,19 @@ def deviation(arrays: dict[str, Any], model: Model) -> Figure:
 def interpolation(arrays: dict[str, Any], model: Model, background: dict[str, Any]) -> Figure:
     """One geodesic beside the straight line, and the two strips of decoded images."""
     shown = arrays["shown"]
-    fig = plotting.Figure(figsize=(7.2, 5.6), layout="constrained")
-    plotting.FigureCanvasAgg(fig)
-    with plotting.style():
-        parts = fig.subplot_mosaic(
+    fig, parts = plotting.mosaic(
             [["map", "scatter"], ["curved", "curved"], ["straight", "straight"]],
             height_ratios=[4.2, 0.8, 0.8], width_ratios=[1.2, 1.0],
-        )  # fmt: skip
+        width=7.2, height=5.6,
+    )  # fmt: skip
     ax = parts["map"]
     plotting.field(ax, background["extent"], background["values"], label=_LABEL)
     plotting.points(ax, model.codes, size=3, alpha=0.4)
     plotting.curves(ax, arrays["straight"][shown], kind="euclidean", label="straight line")
     plotting.curves(ax, arrays["curves"][shown], label="geodesic")
     plotting.latent_axes(ax, background["extent"])
-    ax.legend(loc="upper left", fontsize=7)
+    with plotting.style():
+        ax.legend(loc="upper left", fontsize=7, frameon=True, framealpha=0.85, edgecolor="none")
     ax = parts["scatter"]
     low, high = arrays["low"], arrays["high"]
     with plotting.style():
@@ -58,6 +58,10 @@ def interpolation(arrays: dict[str, Any], model: Model, background: dict[str, An
         ends = [0.9 * min(low.min(), high.min()), 1.1 * max(low.max(), high.max())]
         ax.plot(ends, ends, color="#8a8a8a", linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.set_xlabel("mean σ, straight line")
         ax.set_ylabel("mean σ, geodesic")
         ax.set_aspect("equal")
@@ -104,20 +108,18 @@ def clusters(arrays: dict[str, Any], model: Model, labels: np.ndarray | None) ->
 
 def mixtures(arrays: dict[str, Any], model: Model) -> Figure:
     """Both mixtures as densities over the codes, and images decoded from their samples."""
-    fig = plotting.Figure(figsize=(7.2, 4.9), layout="constrained")
-    plotting.FigureCanvasAgg(fig)
-    with plotting.style():
-        parts = fig.subplot_mosaic(
+    fig, parts = plotting.mosaic(
             [["gauss", "land"], ["gauss_strip", "gauss_strip"], ["land_strip", "land_strip"]],
             height_ratios=[4.2, 0.8, 0.8],
-        )  # fmt: skip
+        width=7.2, height=4.9,
+    )  # fmt: skip
     for name, title, colour in (
         ("gauss", "Gaussian mixture", plotting.EUCLIDEAN),
         ("land", "LAND mixture", plotting.RIEMANNIAN),
     ):
         ax = parts[name]
+        ax.scatter(*model.codes.T, s=3, c="#9aa3ad", linewidths=0, zorder=2)
         plotting.density(ax, arrays["extent"], arrays[name], colour=colour)
-        plotting.points(ax, model.codes, size=3, alpha=0.35)
         plotting.latent_axes(ax, arrays["extent"], title=title)
         strips(
             parts[f"{name}_strip"], arrays[f"{name}_strip"], "LAND" if name == "land" else "Gauss"
@@ -127,13 +129,11 @@ def mixtures(arrays: dict[str, Any], model: Model) -> Figure:
 
 def walks(arrays: dict[str, Any], model: Model) -> Figure:
     """The walks under both metrics over the codes, and what they decode to."""
-    fig = plotting.Figure(figsize=(7.2, 5.0), layout="constrained")
-    plotting.FigureCanvasAgg(fig)
-    with plotting.style():
-        parts = fig.subplot_mosaic(
+    fig, parts = plotting.mosaic(
             [["euclidean", "riemannian"], ["euclidean_strip"] * 2, ["riemannian_strip"] * 2],
             height_ratios=[4.2, 0.8, 0.8],
-        )  # fmt: skip
+        width=7.2, height=5.0,
+    )  # fmt: skip
     everything = np.concatenate([model.codes, arrays["euclidean"], arrays["riemannian"]])
     extent = np.stack(plotting.bounds(everything, margin=0.03), axis=1).ravel()
     for name in ("euclidean", "riemannian"):

@@ -30,7 +30,7 @@ class Model(NamedTuple):
     network: VAE  # the same mean with an ordinary variance network
     metric: ExpectedPullback
     table: Tabulated
-    smooth: Tabulated  # with the paper's wider uncertainty, for means and densities
+    smooth: Tabulated  # with the paper's wider uncertainty, for means
     codes: np.ndarray
     radius: float  # largest distance of a code from their mean
     table_error: tuple[float, float]  # median and 99th percentile at the codes, relative

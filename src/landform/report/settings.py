@@ -31,8 +31,8 @@ class Settings:
     map_size: int = 120
     pairs: int = 100
     matrix_points: int = 600
-    land_points: int = 120
-    density_size: int = 36
+    land_points: int = 200
+    draws: int = 2000
     walks: int = 8
     walk_steps: int = 2000
     frames: int = 11

@@ -13,7 +13,7 @@ CHOICES = (
     "Uncertainty: radial basis functions at {num_centers} k-means centres of the codes, one width "
     "for all, {width} times the mean distance of a code to its centre: the narrowest for which "
     "most geodesics between random codes still converge. The held-out bound alone prefers wider "
-    "ones, which means and densities use below (64 centres, twice their clusters' radius).",
+    "ones, which k-means uses below (64 centres, twice their clusters' radius).",
     "The metric E[M] is tabulated on {table_size} × {table_size} points with cubic splines. Its "
     "relative error at the codes: {table_error_median:.1g} in the median, {table_error_99:.1g} at "
     "the 99th percentile.",
@@ -24,7 +24,9 @@ CHOICES = (
     "The support: latent points within {support_radius:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. {walks} walks of {walk_steps} steps under each "
     "metric, with steps of one size at a typical code.",
-    "The mixtures are fitted to one part of the codes and scored on another.",
+    "The mixtures are fitted to {land_points} codes and scored on {land_points} others. LAND has its "
+    "own metric there, the local variance of the codes, with widths chosen from them; both "
+    "densities are drawn by narrow kernels on {draws} samples.",
 )
 
 
@@ -97,20 +99,21 @@ def _clusters(n):
 def _mixtures(n):
     return (
         "A LAND mixture beside a Gaussian mixture",
-        "The Gaussian components reach across the gaps, those of the locally adaptive normal "
-        "distribution bend with the data; below, images decoded from samples of each.",
+        "Gaussian components are ellipses, those of the locally adaptive normal distribution take "
+        "the shape of the codes; below, images decoded from samples of each.",
         f"{n['log_density_land'] - n['log_density_gauss']:+.2f} nats",
-        f"gained per held-out point over the Gaussian mixture ({n['log_density_land']:.2f} against "
-        f"{n['log_density_gauss']:.2f}); {100 * n['samples_in_support_land']:.0f} % of the samples "
-        f"are in the support, against {100 * n['samples_in_support_gauss']:.0f} %",
+        f"log-density per held-out point, LAND less the Gaussian mixture "
+        f"({n['log_density_land']:.2f} and {n['log_density_gauss']:.2f}); "
+        f"{100 * n['samples_in_support_land']:.0f} % of the samples are in the support, against "
+        f"{100 * n['samples_in_support_gauss']:.0f} %",
     )
 
 
 def _walks(n):
     return (
         "Brownian motion under both metrics",
-        "The Euclidean walk leaves the data (hollow dots) and decodes to nothing in particular; "
-        "the Riemannian one meets the ridges and stays.",
+        "With steps of one size at a typical code, the Euclidean walk leaves the data (hollow "
+        "dots); the Riemannian one slows down on the ridges around them and does not get across.",
         f"{100 * n['walk_in_support_riemannian']:.1f} %",
         "of the steps under the metric stay in the support; "
         f"{100 * n['walk_in_support_euclidean']:.1f} % of the Euclidean ones",
