@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.stats import gaussian_kde
 from sklearn.cluster import KMeans
@@ -138,6 +139,16 @@ def nearest_neighbour_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(predicted == labels))
 
 
+def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Clusters renamed after the classes they share most points with, for equal colours."""
+    kinds, found = np.unique(classes), np.unique(labels)
+    shared = np.array([[np.sum((labels == f) & (classes == k)) for k in kinds] for f in found])
+    rows, columns = linear_sum_assignment(-shared)
+    names = int(kinds.max()) + 1 + np.arange(len(found))
+    names[rows] = kinds[columns]
+    return names[np.searchsorted(found, labels)]
+
+
 def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
     """K-means of the codes under both geometries, against the classes."""
     k = sample.classes
@@ -150,9 +161,10 @@ def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
         accuracy=ACCURACY, tol=1e-2, max_iter=20, throw=False,
     )  # fmt: skip
     labels = np.asarray(curved.labels)
+    classes = labels if sample.y is None else sample.y
     arrays = {
-        "euclidean": flat.labels_, "euclidean_centers": flat.cluster_centers_,
-        "riemannian": labels, "riemannian_centers": np.asarray(curved.centers),
+        "euclidean": matched(flat.labels_, classes), "euclidean_centers": flat.cluster_centers_,
+        "riemannian": matched(labels, classes), "riemannian_centers": np.asarray(curved.centers),
     }  # fmt: skip
     numbers = {"kmeans_failed_pairs": float(curved.n_failed)}
     if sample.y is not None:

@@ -24,8 +24,8 @@ CHOICES = (
     "The support: latent points within {support_radius:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. {walks} walks of {walk_steps} steps under each "
     "metric, with steps of one size at a typical code.",
-    "The mixtures are fitted to {land_points} codes and scored on {land_points} others. LAND has its "
-    "own metric there, the local variance of the codes, with widths chosen from them; both "
+    "The mixtures are fitted to {land_points} codes and scored on {land_points} others. LAND has "
+    "its own metric there, the local variance of the codes, with widths chosen from them; both "
     "densities are drawn by narrow kernels on {draws} samples.",
 )
 
@@ -59,9 +59,9 @@ def _deviation(n):
 def _interpolation(n):
     return (
         "A geodesic beside the straight line",
-        "The geodesic bends around the gaps in which the straight line decodes to blurred images; "
-        "at the right every dot is a random pair of codes, below the diagonal where the geodesic "
-        "is the surer one.",
+        "The geodesic bends around the dark gap that the straight line crosses, shown for the pair "
+        "that gains most; at the right every dot is a random pair of codes, below the diagonal where "
+        "the geodesic is the surer one.",
         f"{100 * n['geodesics_with_lower_std']:.0f} %",
         "of random pairs have a lower mean σ along the geodesic than along the straight line "
         f"(means {n['mean_std_geodesic']:.3f} and {n['mean_std_straight']:.3f}), "
