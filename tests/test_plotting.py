@@ -1,0 +1,145 @@
+"""Figures: what is drawn is what was given, without a display or global state."""
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from landform import plotting
+
+
+@pytest.fixture
+def ax():
+    return plotting.figure(1)[1][0]
+
+
+def test_figures_need_no_pyplot_and_change_no_settings(tmp_path):
+    code = (
+        "import sys, matplotlib as mpl; before = dict(mpl.rcParams); "
+        "from landform import plotting; fig, (ax,) = plotting.figure(1); "
+        "plotting.points(ax, [[0, 1], [1, 0]], [0, 1], legend=True); "
+        "plotting.save_figure(fig, sys.argv[1]); "
+        "print('matplotlib.pyplot' in sys.modules, dict(mpl.rcParams) == before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "f.png")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["False", "True"]
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_settings_of_a_user_are_left_alone(ax):
+    with mpl.rc_context({"font.size": 31.0}):
+        plotting.latent_axes(ax, (0, 1, 0, 1), title="t")
+        assert mpl.rcParams["font.size"] == 31.0
+    assert ax.title.get_fontsize() == pytest.approx(10.0)
+
+
+def test_a_grid_covers_its_rectangle_with_rows_from_the_bottom():
+    points, extent = plotting.grid([0.0, -1.0], [2.0, 3.0], size=5)
+    assert points.shape == (5, 5, 2)
+    assert extent == (0.0, 2.0, -1.0, 3.0)
+    np.testing.assert_array_equal(points[0, 0], [0.0, -1.0])
+    np.testing.assert_array_equal(points[-1, 0], [0.0, 3.0])
+
+
+def test_bounds_are_a_square_that_holds_all_points(rng):
+    Z = rng.normal(size=(40, 2)) * [1.0, 5.0]
+    low, high = plotting.bounds(Z)
+    assert np.all(low < Z)
+    assert np.all(high > Z)
+    assert np.ptp(high - low) < 1e-12
+    low, high = plotting.bounds(np.zeros((3, 2)))
+    assert (high > low).all()
+
+
+def test_a_field_is_drawn_with_its_limits(ax):
+    image = plotting.field(ax, (0, 1, 0, 1), np.arange(9.0).reshape(3, 3), limits=(1.0, 7.0))
+    assert image.get_clim() == (1.0, 7.0)
+    np.testing.assert_array_equal(image.get_array(), np.arange(9.0).reshape(3, 3))
+
+
+def test_classes_differ_in_colour_and_in_marker(ax, rng):
+    drawn = plotting.points(ax, rng.normal(size=(30, 2)), np.arange(30) % 10)
+    colours = {tuple(d.get_facecolor()[0]) for d in drawn}
+    shapes = {d.get_paths()[0].vertices.tobytes() for d in drawn}
+    assert len(drawn) == len(colours) == len(shapes) == 10
+
+
+def test_the_palette_keeps_apart_in_lightness_or_hue():
+    colours = np.array([mpl.colors.to_rgb(c) for c in plotting.PALETTE])
+    gaps = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
+    assert gaps[~np.eye(10, dtype=bool)].min() > 0.15
+
+
+def test_the_colour_map_falls_evenly_in_lightness():
+    rgb = plotting.FIELD(np.linspace(0, 1, 20))[:, :3]
+    light = rgb @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(light) < 0).all()
+
+
+def test_geometries_are_told_apart_without_colour(ax):
+    path = np.linspace([0, 0], [1, 1], 5)
+    plotting.curves(ax, path, kind="riemannian", ends=False)
+    plotting.curves(ax, np.stack([path, path]), kind="euclidean")
+    styles = [line.get_linestyle() for line in ax.lines]
+    assert styles == ["-", "--", "--"]
+
+
+def test_a_strip_has_one_frame_for_each_image(ax):
+    images = np.zeros((4, 3, 5)) + np.arange(4.0)[:, None, None] / 4
+    image = plotting.strip(ax, images, gap=2)
+    assert image.get_array().shape == (3, 4 * 5 + 3 * 2)
+    assert plotting.strip(ax, images[..., None], gap=0).get_array().shape == (3, 20)
+
+
+def test_a_matrix_is_sorted_by_class(ax):
+    labels = np.array([1, 0, 1, 0])
+    D = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
+    order = plotting.distance_matrix(ax, D, labels, names=("a", "b"))
+    np.testing.assert_array_equal(order, [1, 3, 0, 2])
+    np.testing.assert_array_equal(ax.images[0].get_array(), D[np.ix_(order, order)])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b"]
+
+
+def test_density_regions_hold_the_shares_of_the_mass(ax):
+    points, extent = plotting.grid([-4, -4], [4, 4], size=161)
+    log_density = -0.5 * np.sum(points**2, axis=-1)
+    levels = plotting.density(ax, extent, log_density, shares=(0.9, 0.5))
+    # A share s of a standard normal of the plane lies where its density exceeds (1 − s) of the peak.
+    np.testing.assert_allclose(levels, [0.1, 0.5], rtol=0.02)
+
+
+def test_a_density_with_holes_is_drawn(ax):
+    points, extent = plotting.grid([-4, -4], [4, 4], size=31)
+    log_density = -0.5 * np.sum(points**2, axis=-1)
+    log_density[:5] = np.nan
+    assert np.isfinite(plotting.density(ax, extent, log_density)).all()
+
+
+def test_steps_outside_the_support_are_hollow(ax):
+    path = np.linspace([0, 0], [1, 1], 10)
+    plotting.walk(ax, path, inside=np.arange(10) < 7)
+    assert len(ax.collections[0].get_offsets()) == 7
+    assert len(ax.collections[1].get_offsets()) == 3
+    assert len(ax.collections[1].get_facecolor()) == 0
+
+
+def test_profiles_take_a_logarithmic_scale_where_it_is_needed(ax):
+    x = np.linspace(0, 1, 5)
+    band = np.stack([np.full(5, 0.5), np.ones(5), np.full(5, 2.0)])
+    plotting.profiles(ax, x, {"a": band, "b": np.full(5, 1.5)}, xlabel="x", ylabel="y")
+    assert ax.get_yscale() == "linear"
+    plotting.profiles(ax, x, {"c": 10.0 ** (4 * x)}, xlabel="x", ylabel="y")
+    assert ax.get_yscale() == "log"
+
+
+def test_pairs_show_every_seed_and_the_mean(ax):
+    before, after = np.array([[0.5, 0.7], [0.6, 0.6]]), np.array([[0.8, 0.9], [0.5, 0.7]])
+    plotting.paired(ax, ["a", "b"], before, after, xlabel="F", ceiling=[0.95, 0.9])
+    means = [c.get_offsets()[0, 0] for c in ax.collections if len(c.get_offsets()) == 1]
+    np.testing.assert_allclose(means, [0.6, 0.85, 0.6, 0.6])
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
