@@ -109,7 +109,7 @@ def test_density_regions_hold_the_shares_of_the_mass(ax):
     points, extent = plotting.grid([-4, -4], [4, 4], size=161)
     log_density = -0.5 * np.sum(points**2, axis=-1)
     levels = plotting.density(ax, extent, log_density, shares=(0.9, 0.5))
-    # A share s of a standard normal of the plane lies where its density exceeds (1 − s) of the peak.
+    # A share s of a normal law of the plane lies where its density exceeds (1 − s) of the peak.
     np.testing.assert_allclose(levels, [0.1, 0.5], rtol=0.02)
 
 

@@ -60,7 +60,7 @@ def _interpolation(n):
     return (
         "A geodesic beside the straight line",
         "The geodesic bends around the dark gap that the straight line crosses, shown for the pair "
-        "that gains most; at the right each dot is a random pair of codes, below the diagonal where "
+        "that gains most; at the right every dot is a pair of codes, below the diagonal where "
         "the geodesic is the surer one.",
         f"{100 * n['geodesics_with_lower_std']:.0f} %",
         "of random pairs have a lower mean σ along the geodesic than along the straight line "
