@@ -49,12 +49,17 @@ from landform.io import (
     register_class as register_class,
     save as save,
 )
+from landform.metrics import families as families
 from landform.metrics.analytic import (
     Euclidean as Euclidean,
     PoincareHalfPlane as PoincareHalfPlane,
     StereographicSphere as StereographicSphere,
 )
 from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
+from landform.metrics.fisher import (
+    FisherRaoPullback as FisherRaoPullback,
+    supervised_metric as supervised_metric,
+)
 from landform.metrics.local import LocalVariance as LocalVariance
 from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback
 from landform.metrics.tabulated import Tabulated as Tabulated

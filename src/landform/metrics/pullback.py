@@ -25,8 +25,20 @@ def check_generator(name: str, f) -> Callable:
     return f
 
 
-def _as_landmarks(points):
+def as_landmarks(points) -> Float[Array, "k d"] | None:
+    """Landmarks as an array of points, or None."""
     return None if points is None else as_points("landmarks", points, ndim=(2,))
+
+
+def embedded_acceleration(embed: Callable, x: Point, v: Point) -> Point:
+    """``−M⁻¹ Jᵀ D²f[v, v]``: an induced metric's geodesics bend only normally to the surface."""
+
+    def push(y):
+        return jax.jvp(embed, (y,), (v,))[1]
+
+    _, bend = jax.jvp(push, (x,), (v,))
+    jacobian = jax.jacfwd(embed)(x)
+    return -solve_spd(jacobian.T @ jacobian, jacobian.T @ bend)
 
 
 class AbstractEmbedded(AbstractMetric):
@@ -53,13 +65,7 @@ class AbstractEmbedded(AbstractMetric):
 
     def acceleration(self, x: Point, v: Point) -> Point:
         """``−M⁻¹ Jᵀ D²f[v, v]``, the geodesic equation of an induced metric."""
-
-        def push(y):
-            return jax.jvp(self.embed, (y,), (v,))[1]
-
-        _, bend = jax.jvp(push, (x,), (v,))
-        jacobian = jax.jacfwd(self.embed)(x)
-        return -solve_spd(jacobian.T @ jacobian, jacobian.T @ bend)
+        return embedded_acceleration(self.embed, x, v)
 
 
 class Pullback(AbstractEmbedded):
@@ -99,7 +105,7 @@ class Pullback(AbstractEmbedded):
     @precise
     def __init__(self, f: Callable, *, landmarks=None):
         self.f = check_generator("f", f)
-        self.points = _as_landmarks(landmarks)
+        self.points = as_landmarks(landmarks)
 
     def embed(self, x: Point) -> Float[Array, " D"]:
         """The generator's output as one vector."""
@@ -152,7 +158,7 @@ class ExpectedPullback(AbstractEmbedded):
     def __init__(self, mean: Callable, std: Callable | None = None, *, landmarks=None):
         self.mean = check_generator("mean", mean)
         self.std = None if std is None else check_generator("std", std)
-        self.points = _as_landmarks(landmarks)
+        self.points = as_landmarks(landmarks)
 
     def moments(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
         """μ(z) and σ(z), each as one vector."""

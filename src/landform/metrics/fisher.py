@@ -1,0 +1,158 @@
+"""Information geometry: the metric that a generator of likelihoods induces on its latent space."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from landform._metric import AbstractMetric, check_metric
+from landform._numerics import as_positive, precise
+from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform.metrics.families import AbstractFamily, as_family
+from landform.metrics.inner import AbstractInner
+from landform.metrics.pullback import as_landmarks, check_generator, embedded_acceleration
+
+
+class FisherRaoPullback(AbstractInner):
+    """The Fisher–Rao metric of a likelihood, pulled back by a generator of its parameters.
+
+    ``M(z) = J_η(z)ᵀ I(η(z)) J_η(z)`` for a generator η of the parameters of p(x | η) with the
+    information matrix I. A step is as long as it changes the distribution of the data:
+    ``dzᵀ M dz = 2 KL(p_z ‖ p_{z+dz})`` to second order. It takes the place of `ExpectedPullback`
+    where the data are not normal with a known scale: categories, counts, directions, mixed tables.
+
+    Parameters
+    ----------
+    decoder
+        A twice differentiable function of one latent point ``(d,)`` to the parameters.
+    family
+        Which parameters. ``"normal"``: the pair (mean, std). ``"bernoulli"``: probabilities;
+        ``"bernoulli-logits"``: logits. ``"categorical"``, ``"categorical-logits"`` and
+        ``"multinomial"``: the same with the classes on the last axis. ``"poisson"``: rates.
+        ``"gamma"``: the pair (concentration, rate). ``"beta"``: the pair of concentrations.
+        ``"dirichlet"``: concentrations on the last axis. ``"von-mises-fisher"``: the pair (mean
+        direction, concentration). Or a member of `lf.families` with its options; or a sequence or
+        a dictionary of these for a generator with as many outputs.
+    landmarks
+        Optional points of the latent space where the data live, shape ``(k, d)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `decoder` is not callable, `family` is not known, or, where the metric is evaluated, the
+        generator's outputs are not of the family's form.
+
+    Notes
+    -----
+    M is ``SᵀS`` with S from the closed form of the information, so it is positive semi-definite by
+    construction; the information itself is never built. Bernoulli, categorical, multinomial and
+    Poisson likelihoods embed in Euclidean space, ``φ = 2 arcsin √p``, ``2 √p`` or ``2 √λ``, and
+    their geodesics are solved by chords like those of a `Pullback`. The parameters of a product of
+    D variables cost O(D) beyond d derivatives of the generator. A parameter outside of its domain
+    gives NaN. Arvanitidis et al. 2022 (arXiv:2106.05367).
+
+    Examples
+    --------
+    >>> import numpy as np, landform as lf
+    >>> normal = lf.FisherRaoPullback(lambda z: (z[0], z[1]), "normal")  # a half-plane
+    >>> length = lf.distance(normal, [0.0, 1.0], [0.0, np.e])
+    >>> bool(np.isclose(length, np.sqrt(2.0)))
+    True
+    """
+
+    decoder: Callable
+    family: AbstractFamily
+    points: Float[Array, "k d"] | None
+
+    @precise
+    def __init__(self, decoder: Callable, family, *, landmarks=None):
+        self.decoder = check_generator("decoder", decoder)
+        self.family = as_family(family)
+        self.points = as_landmarks(landmarks)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the likelihood's parameters embed isometrically in Euclidean space."""
+        return self.family.embeds
+
+    def embed(self, x: Point) -> Float[Array, " P"]:
+        """The generator's output in the family's flat coordinates."""
+        if not self.family.embeds:
+            return super().embed(x)
+        return jnp.ravel(self.family.chart(self.decoder(x)))
+
+    def landmarks(self) -> Float[Array, "k d"] | None:
+        """The landmarks given at construction."""
+        return self.points
+
+    def whitened(self, x: Point, v: Point) -> Float[Array, " P"]:
+        """S(x) v, whose squared length is ``vᵀ M(x) v``."""
+        params, tangent = jax.jvp(lambda y: self.family.chart(self.decoder(y)), (x,), (v,))
+        return self.family.whiten(params, tangent)
+
+    def __call__(self, x: Point) -> Matrix:
+        """``SᵀS``, one derivative of the generator per latent dimension."""
+        rows = jax.vmap(lambda v: self.whitened(x, v))(jnp.eye(x.shape[0], dtype=x.dtype))
+        return rows @ rows.T
+
+    def inner(self, x: Point, v: Point, w: Point) -> Scalar:
+        """``(S v) · (S w)``."""
+        return self.whitened(x, v) @ self.whitened(x, w)
+
+    def acceleration(self, x: Point, v: Point) -> Point:
+        """The geodesic equation, of an embedded surface where there is an embedding."""
+        if self.embeds:
+            return embedded_acceleration(self.embed, x, v)
+        return super().acceleration(x, v)
+
+
+@precise
+def supervised_metric(
+    predictor: Callable, family, *, base: AbstractMetric, weight=1.0
+) -> AbstractMetric:
+    """A metric in which what a predictor tells apart is far apart: base + weight · Fisher–Rao.
+
+    ``M(x) = M_base(x) + weight · J_η(x)ᵀ I(η(x)) J_η(x)`` with η(x) the parameters of the predicted
+    distribution of a label, class or response. Directions that leave the prediction alone cost
+    what the base charges; crossing a decision boundary costs more.
+
+    Parameters
+    ----------
+    predictor
+        A twice differentiable function of one point ``(d,)`` to the parameters of its prediction,
+        such as the logits of a classifier.
+    family
+        As for `FisherRaoPullback`: ``"categorical-logits"`` for a classifier with logits,
+        ``"bernoulli-logits"`` for one of two classes, ``"normal"`` for a regression.
+    base
+        The metric that the predictor is added to, such as ``lf.Euclidean(d)`` or a decoder's. The
+        information of a predictor alone is seldom positive definite: it is blind to whatever does
+        not change the prediction.
+    weight
+        Positive factor of the predictor's information.
+
+    Returns
+    -------
+    The sum, an `AbstractMetric` with the landmarks of `base`; it embeds where both terms do.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of its kind, or `weight` is not positive.
+
+    Notes
+    -----
+    Metrics from labels for latent spaces: Arvanitidis, Hauberg and Schölkopf 2021
+    (arXiv:2008.00565); the Fisher information of a conditional density as the metric of its
+    argument: Kaski, Sinkkonen and Peltonen 2001 (IEEE Transactions on Neural Networks 12, 936).
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> logit = lambda x: 4.0 * x[:1]
+    >>> metric = lf.supervised_metric(logit, "bernoulli-logits", base=lf.Euclidean(2))
+    >>> lf.metric_tensor(metric, [0.0, 7.0]).round(4).tolist()
+    [[5.0, 0.0], [0.0, 1.0]]
+    """
+    term = FisherRaoPullback(check_generator("predictor", predictor), family)
+    return check_metric(base) + as_positive("weight", weight) * term

@@ -1,0 +1,49 @@
+"""Metrics known by their inner product: everything from one derivative of a generator at a time."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+
+from landform._metric import AbstractMetric, EnergyTerms
+from landform._numerics import solve_spd, symmetrize
+from landform._typing import Matrix, Point, Scalar
+
+
+class AbstractInner(AbstractMetric):
+    """A metric whose inner product costs less than its matrix.
+
+    For a generator ``vᵀ M(x) w`` needs two directional derivatives and no Jacobian. The derivatives
+    that solvers ask for then come from one reverse pass over that number and d forward passes over
+    the reverse one, where differentiating the matrix would repeat all of it d times more.
+    """
+
+    @abc.abstractmethod
+    def inner(self, x: Point, v: Point, w: Point) -> Scalar:
+        """The inner product ``vᵀ M(x) w``."""
+
+    def __call__(self, x: Point) -> Matrix:
+        """The inner products of the coordinate directions."""
+        eye = jnp.eye(x.shape[0], dtype=x.dtype)
+        rows = jax.vmap(lambda v: jax.vmap(lambda w: self.inner(x, v, w))(eye))
+        return symmetrize(rows(eye))
+
+    def _slopes(self, x, v):
+        """M v and ``∇_x (vᵀ M v)``."""
+        gradient, twice = jax.grad(lambda a, b: self.inner(a, b, b), argnums=(0, 1))(x, v)
+        return 0.5 * twice, gradient
+
+    def acceleration(self, x: Point, v: Point) -> Point:
+        """The geodesic equation, by one forward pass over the reverse one."""
+        (_, gradient), (along, _) = jax.jvp(lambda y: self._slopes(y, v), (x,), (v,))
+        return solve_spd(self(x), 0.5 * gradient - along)
+
+    def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
+        """M and the derivatives of ``vᵀ M v``, by forward over reverse mode."""
+
+        def both(y):
+            slopes = self._slopes(y, v)
+            return slopes, slopes[1]
+
+        (cross, hessian), gradient = jax.jacfwd(both, has_aux=True)(x)
+        return EnergyTerms(self(x), gradient, cross, hessian)
