@@ -1,76 +1,221 @@
-"""The command line as a newcomer meets it: help, results in files, and one line for bad input."""
+"""The command line: files in, files out, and one clear line with exit code 2 for bad input."""
 
+import subprocess
+import sys
+
+import jax
 import numpy as np
 import pytest
 
-from landform.cli import main
+import landform as lf
+from landform.cli import run
+from landform.cli.inputs import read_table, write_table
 
-
-def run(arguments, capsys):
-    """Exit code, standard output and standard error of one command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return ended.value.code or 0, out.out, out.err
+COMMANDS = [
+    "demo", "fit-land", "fit-vae", "distances", "geodesic", "cluster", "sample", "info"
+]  # fmt: skip
 
 
 @pytest.fixture
-def points(tmp_path):
-    path = tmp_path / "points.csv"
-    np.savetxt(path, [[0.0, 0.0], [3.0, 4.0], [0.0, 8.0]], delimiter=",")
-    return path
-
-
-def test_help_names_every_command(capsys):
-    code, out, _ = run(["--help"], capsys)
-    assert code == 0
-    for name in ("demo", "fit-land", "fit-vae", "distances", "geodesic", "cluster", "info"):
-        assert name in out
-
-
-@pytest.mark.parametrize("name", ["demo", "fit-land", "fit-vae", "distances", "info"])
-def test_help_of_a_command_has_an_example(name, capsys):
-    code, out, _ = run([name, "--help"], capsys)
-    assert code == 0
-    assert f"landform {name}" in out
-
-
-def test_distances_of_a_table_are_written(points, tmp_path, capsys):
-    target = tmp_path / "distances.csv"
-    code, _, _ = run(["distances", points, "--metric", "euclidean", "--out", target], capsys)
-    assert code == 0
-    matrix = np.loadtxt(target, delimiter=",")
-    np.testing.assert_allclose(matrix, [[0, 5, 8], [5, 0, 5], [8, 5, 0]], atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("0,0\nnan,1\n2,2\n", "NaN"), ("a,b\nc,d\n", ""), ("", ""), ("1,2\n", "")],
-    ids=["nan", "words", "empty", "one row"],
-)
-def test_a_bad_table_is_refused_in_one_line(content, words, tmp_path, capsys):
-    path = tmp_path / "bad.csv"
-    path.write_text(content)
-    code, out, err = run(["distances", path, "--out", tmp_path / "d.csv"], capsys)
-    assert code == 2
-    assert not (tmp_path / "d.csv").exists()
-    assert len(err.strip().splitlines()) == 1
-    assert words in err
-    assert "Traceback" not in out + err
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["distances", "no-such-file.npy"],
-        ["info", "no-such-file.landform"],
-        ["demo", "--digits", "0,77"],
-        ["fit-land", "no-such-file.npy", "--components", "0"],
-    ],
-    ids=["data", "model", "digits", "components"],
-)
-def test_bad_arguments_are_refused_in_one_line(arguments, capsys, tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
+    """A folder with one good file and many bad ones, made the working folder."""
     monkeypatch.chdir(tmp_path)
-    code, _, err = run(arguments, capsys)
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("LANDFORM_DEBUG", raising=False)
+    X = np.random.default_rng(0).normal(size=(24, 2))
+    np.save("ok.npy", X)
+    np.save("nan.npy", np.where(np.arange(48).reshape(24, 2) == 7, np.nan, X))
+    np.save("one.npy", X[:1])
+    np.save("constant.npy", X * [1.0, 0.0])
+    np.save("vector.npy", X[:, 0])
+    np.save("text.npy", np.array(["a", "b"]))
+    np.savez("two.npz", a=X, b=X)
+    np.savez("objects.npz", X=np.array([{}]), allow_pickle=True)
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
+    (tmp_path / "words.csv").write_text("a,b\n1,2\n3,x\n")
+    (tmp_path / "gap.csv").write_text("a,b\n1,2\n3,\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "junk.npy").write_text("hello")
+    (tmp_path / "junk.npz").write_text("hello")
+    (tmp_path / "junk.landform").write_text("hello")
+    lf.save("plane.landform", lf.PoincareHalfPlane())
+    lf.save("number.landform", 3)
+    return tmp_path
+
+
+BAD = {
+    "distances nan.npy": "nan.npy has 1 NaN or infinite values, the first in row 3",
+    "distances gap.csv": "gap.csv has 1 NaN",
+    "distances one.npy": "one.npy has 1 rows, and at least 2",
+    "distances constant.npy": "constant columns (1)",
+    "distances vector.npy": "must have shape (n, d), and has (24,)",
+    "distances text.npy": "must hold real numbers",
+    "distances two.npz": "must hold an array X",
+    "distances objects.npz": "could not be read as an .npz",
+    "distances ragged.csv": "row 3: 1 cells where the first row has 2",
+    "distances words.csv": "row 3, column b: 'x' is not a number",
+    "distances empty.csv": "empty.csv is empty",
+    "distances binary.csv": "could not be read as text",
+    "distances junk.npy": "could not be read as a .npy",
+    "distances junk.npz": "could not be read as an .npz",
+    "distances nothing.npy": "does not exist",
+    "distances plane.landform": "must end in one of",
+    "distances ok.npy --out d.txt": "must end in .npy",
+    "distances ok.npy --out none/d.npy": "folder of none/d.npy does not exist",
+    "distances ok.npy --columns 7": "no column '7'",
+    "distances ok.npy -m euclid": "--metric must be",
+    "distances ok.npy -m junk.landform": "is not a landform file",
+    "distances ok.npy -m number.landform": "holds a int, which has no metric",
+    "distances ok.npy -m plane.landform": "not positive definite at",
+    "distances ok.npy -m euclidean --method fast": "method must be",
+    "distances ok.npy --sigma -1": "sigma must be positive",
+    "geodesic ok.npy --from 0 --to 99 -m euclidean": "--to must be a row number below 24",
+    "geodesic ok.npy --from 0 --to 1,2,3 -m euclidean": "--to must have 2 coordinates",
+    "geodesic ok.npy --from 0": "Missing option '--to'",
+    "cluster ok.npy -k 0": "Invalid value for '--clusters'",
+    "cluster ok.npy -k 99 -m euclidean": "n_clusters must be at most",
+    "fit-land one.npy": "at least 3",
+    "fit-vae ok.npy --architecture cnn": "architecture must be",
+    "fit-vae one.npy": "at least 20",
+    "fit-vae ok.npy --latent-dim 3 --plot p.png": "--plot needs --latent-dim 2",
+    "sample plane.landform": "nothing can be drawn from",
+    "info junk.landform": "is not a landform file",
+    "demo --digits 0,1,77": "classes must be among",
+    "demo --digits a": "--digits must be integers",
+    "demo --data none.npz": "does not exist",
+    "demo --out ok.npy": "--out must be a folder",
+    "--nothing": "No such option",
+    "nothing": "No such command",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_is_one_line_and_exit_code_two(line, folder, capsys):
+    assert run(line.split()) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("landform: ")
+    assert output.err.count("\n") == 1
+    assert BAD[line] in output.err
+
+
+def test_a_parquet_file_needs_pyarrow(folder, capsys):
+    (folder / "x.parquet").write_text("no")
+    assert run(["distances", "x.parquet"]) == 2
+    assert "parquet" in capsys.readouterr().err
+
+
+def test_a_failed_computation_has_another_exit_code_than_bad_input(folder, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise lf.ConvergenceError("geodesic failed:\nno path")
+
+    monkeypatch.setattr(lf, "geodesic", fail)
+    assert run("geodesic ok.npy --from 0 --to 1 -m euclidean".split()) == 1
+    assert capsys.readouterr().err == "landform: geodesic failed: no path\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example(command, capsys):
+    assert run([command, "--help"]) == 0
+    assert f"Example: landform {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_program_is_installed_and_lists_its_commands():
+    code = "import sys; from landform.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+def test_distances_are_those_of_the_library(folder, capsys):
+    X = np.load("ok.npy")
+    assert run("distances ok.npy -m euclidean -o d.npy --plot d.png".split()) == 0
+    expected = np.linalg.norm(X[:, None] - X[None], axis=-1)
+    np.testing.assert_allclose(np.load("d.npy"), expected, atol=1e-9)
+    assert (folder / "d.png").read_bytes().startswith(b"\x89PNG")
+    assert "not converged" in capsys.readouterr().out
+
+
+def test_a_geodesic_goes_from_a_row_to_a_point(folder, capsys):
+    X = np.load("ok.npy")
+    line = "geodesic ok.npy --from 2 --to 0.5,0.25 -m euclidean --num-points 5 --plot p.png"
+    assert run(line.split()) == 0
+    expected = np.linspace(X[2], [0.5, 0.25], 5)
+    np.testing.assert_allclose(np.loadtxt("geodesic.csv", delimiter=","), expected, atol=1e-9)
+    assert f"{np.linalg.norm(expected[0] - expected[-1]):.8g}" in capsys.readouterr().out
+
+
+def test_clusters_are_scored_where_classes_are_known(folder, capsys):
+    rows = [f"{x},{y},{name}" for name, x in (("a", 0), ("b", 9)) for y in range(4)]
+    (folder / "groups.csv").write_text("u,v,class\n" + "\n".join(rows))
+    assert run("cluster groups.csv -k 2 -m euclidean".split()) == 0
+    assert "1.0000 against the classes" in capsys.readouterr().out
+    labels = np.loadtxt("clusters.csv", dtype=int)
+    assert len(set(labels[:4])) == len(set(labels[4:])) == 1
+    assert labels[0] != labels[4]
+
+
+def test_a_distribution_is_fitted_drawn_from_and_described(folder, capsys):
+    assert run("fit-land ok.npy -m euclidean --plot land.png".split()) == 0
+    land = lf.load("land.landform")
+    X = np.load("ok.npy")
+    np.testing.assert_allclose(land.mean, X.mean(axis=0), atol=1e-5)
+    assert run("sample land.landform -n 30 -o s.csv --seed 4".split()) == 0
+    drawn = np.loadtxt("s.csv", delimiter=",")
+    np.testing.assert_allclose(drawn, land.sample(jax.random.key(4), 30), rtol=1e-12)
+    capsys.readouterr()
+    assert run(["info", "land.landform"]) == 0
+    text = capsys.readouterr().out
+    assert "land.landform: LAND" in text
+    assert "ok.npy" in text
+
+
+def test_a_generator_is_trained_and_gives_a_metric(folder, capsys):
+    X = np.random.default_rng(1).normal(size=(30, 4))
+    np.savez("data.npz", X=X, y=np.arange(30) % 2)
+    line = "fit-vae data.npz --epochs 2 --num-centers 4 --plot v.png --seed 3"
+    assert run(line.split()) == 0
+    vae = lf.load("vae.landform")
+    np.save("codes.npy", vae.encode(X))
+    assert run("distances codes.npy -m vae.landform --method graph".split()) == 0
+    with np.load("distances.npz") as found:
+        expected = lf.pairwise_distances(vae.metric(), vae.encode(X), method="graph")
+        np.testing.assert_allclose(found["distances"], expected)
+    assert run("sample vae.landform -n 3 -o s.npy".split()) == 0
+    assert np.load("s.npy").shape == (3, 4)
+
+
+def test_info_tells_what_is_installed_and_what_a_file_holds(folder, capsys):
+    assert run(["info"]) == 0
+    assert lf.__version__ in capsys.readouterr().out
+    assert run(["info", "constant.npy"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "shape (24, 2)" in text
+    assert "constant columns 1" in text
+
+
+def test_a_table_is_read_with_its_columns_and_classes(folder):
+    (folder / "t.csv").write_text("x,y,label\n1,2,a\n3,4,b\n\n5,6,a\n")
+    table = read_table("t.csv")
+    np.testing.assert_array_equal(table.X, [[1, 2], [3, 4], [5, 6]])
+    np.testing.assert_array_equal(table.y, [0, 1, 0])
+    assert table.columns == ("x", "y")
+    np.testing.assert_array_equal(read_table("t.csv", columns="y").X.ravel(), [2, 4, 6])
+    (folder / "plain.csv").write_text("1;2\n".replace(";", ",") * 3)
+    assert read_table("plain.csv").X.shape == (3, 2)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "csv"])
+def test_a_written_table_is_read_back_bit_for_bit(folder, ending, rng):
+    X = rng.normal(size=(7, 3))
+    write_table(f"t.{ending}", X=X)
+    np.testing.assert_array_equal(read_table(f"t.{ending}").X, X)
+
+
+def test_a_warning_of_the_library_is_one_line_after_the_result(folder, capsys):
+    np.save("few.npy", np.load("ok.npy")[:6])
+    assert run("distances few.npy --method graph".split()) == 0
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith("landform: note: ")

@@ -5,6 +5,7 @@ Bad input ends with exit code 2 and one line on stderr; a computation that faile
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -29,7 +30,12 @@ def run(arguments: list[str]) -> int:
     if os.environ.get("LANDFORM_DEBUG"):
         return app(arguments, standalone_mode=False) or 0
     try:
-        return app(arguments, standalone_mode=False) or 0
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("default", UserWarning)
+            code = app(arguments, standalone_mode=False) or 0
+        for text in dict.fromkeys(str(note.message) for note in notes):
+            fail(f"note: {text}", 0)
+        return code
     except typer.Exit as leave:
         return leave.exit_code
     except typer.Abort:

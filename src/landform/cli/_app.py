@@ -80,7 +80,8 @@ def as_metric(obj, name: str):
     """The metric in what a file held."""
     if isinstance(obj, VAE):
         return obj.metric()
-    found = getattr(obj, "metric", obj)
+    parts = getattr(obj, "components", (obj,))
+    found = getattr(parts[0], "metric", parts[0])
     if not isinstance(found, _metric.AbstractMetric):
         raise ValueError(f"{name} holds a {type(obj).__name__}, which has no metric")
     return found
@@ -109,16 +110,17 @@ def bar(label: str, total: int):
     columns = [
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     ]  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    screen = Console(stderr=True)
+    off = not screen.is_terminal  # even unseen, its end would leave an empty line in a log
+    with Progress(*columns, console=screen, transient=True, disable=off) as progress:
         task = progress.add_task(label, total=total)
         yield lambda done: progress.update(task, completed=min(done, total))
 
 
 def report(title: str, rows: dict[str, object]) -> None:
     """A table of two columns on stdout."""
-    table = RichTable(
-        title=title, show_header=False, title_justify="left", box=None, pad_edge=False
-    )
+    console().print(title)
+    table = RichTable(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
     for key, value in rows.items():

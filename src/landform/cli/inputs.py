@@ -102,8 +102,8 @@ def check_output(path, endings=WRITABLE) -> Path:
 def _npy(path: Path, label):
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} could not be read as a .npy file of numbers: {error}") from None
+    except (ValueError, OSError, EOFError):
+        raise ValueError(f"{path} could not be read as a .npy file of numbers") from None
     return array, None, ()
 
 
