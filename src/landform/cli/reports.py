@@ -52,10 +52,14 @@ def demo(
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out must be a folder, and {out} is a file")
     columns = [TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True, highlight=False)
+    off = not screen.is_terminal  # a log gets a line a step
+    with Progress(*columns, console=screen, transient=True, disable=off) as bar:
         task = bar.add_task("starting", total=len(STEPS))
 
         def progress(name: str) -> None:
+            if off:
+                screen.print(f"{name} ...")
             bar.update(task, description=name, advance=1.0 if name in STEPS else 0.0)
 
         results = run_demo(sample, settings, out, progress=progress, study=full)
