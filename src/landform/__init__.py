@@ -84,6 +84,7 @@ from landform.stats.kmedoids import (
     kmedoids as kmedoids,
 )
 from landform.stats.land import LAND as LAND
+from landform.stats.least_squares import fit_least_squares as fit_least_squares
 from landform.stats.mixture import (
     LANDMixtureModel as LANDMixtureModel,
     fit_land_mixture as fit_land_mixture,

@@ -6,9 +6,9 @@ import pytest
 from sklearn.datasets import make_moons
 
 import landform as lf
-from landform.stats._fit import Search
 from landform.stats._normalizer import make_grid
-from landform.stats._profile import Setup, logarithms, profile, reweight
+from landform.stats._profile import Setup, logarithms, profile, reweight, with_gradient
+from landform.stats._search import Search
 
 HALF_PLANE = lf.PoincareHalfPlane()
 
@@ -92,14 +92,15 @@ def test_the_gradient_is_the_derivative_of_the_objective(metric, moon):
     setup = Setup(metric, moon, make_grid(2, 64), "exact", "full", 1e-7)
     mean, weights = np.array([0.1, 0.85]), np.ones(len(moon))
     here = profile(setup, mean, weights, logarithms(setup, mean))
+    found = with_gradient(setup, here, weights).gradient
     for i in range(2):
         ends = []
         for sign in (1.0, -1.0):
             other = mean + sign * 2e-3 * np.eye(2)[i]
-            logs = logarithms(setup, other, here.logs, mean)
+            logs = logarithms(setup, other, here.logs)
             ends.append(profile(setup, other, weights, logs, here.whiten).objective)
         slope = (ends[0] - ends[1]) / 4e-3
-        assert here.gradient[i] == pytest.approx(slope, abs=0.02 * np.linalg.norm(here.gradient))
+        assert found[i] == pytest.approx(slope, abs=0.02 * np.linalg.norm(found))
 
 
 def test_other_weights_cost_no_geodesics(metric, moon):
@@ -134,6 +135,66 @@ def test_parameters_of_drawn_data_are_recovered():
     for values, true in ((means, truth.mean), (covariances, [0.2, 0.05, 0.1])):
         error = np.std(values, axis=0, ddof=1) / np.sqrt(6)
         assert np.all(np.abs(np.mean(values, axis=0) - true) < 4 * error + 5e-3)
+
+
+def test_the_papers_steps_lower_the_objective_to_the_same_minimum(cloud):
+    X = 0.3 * cloud / np.abs(cloud).max()
+    sphere = lf.StereographicSphere(2)
+    ours = lf.fit_land(sphere, X, n_samples=64)
+    paper = lf.fit_land(sphere, X, n_samples=64, algorithm="paper", tol=1e-7)
+    objective = np.asarray(paper.history["objective"])
+    assert np.all(np.diff(objective) < 0)
+    assert objective[-1] == pytest.approx(float(ours.history["objective"][-1]), abs=1e-4)
+    np.testing.assert_allclose(paper.mean, ours.mean, atol=1e-2)
+    np.testing.assert_allclose(paper.covariance, ours.covariance, rtol=0.05, atol=1e-4)
+
+
+def test_least_squares_is_the_frechet_mean_with_the_second_moment_of_the_logarithms(cloud):
+    X = 0.3 * cloud / np.abs(cloud).max()
+    sphere = lf.StereographicSphere(2)
+    land = lf.fit_least_squares(sphere, X, n_samples=64)
+    logs = np.asarray(sphere.exact_log(np.asarray(land.mean), X))
+    np.testing.assert_allclose(logs.mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(land.covariance, logs.T @ logs / len(logs), atol=1e-5)
+    best = lf.fit_land(sphere, X, n_samples=64)
+    assert np.mean(best.log_prob(X)) > np.mean(land.log_prob(X))
+
+
+def test_a_mixture_of_least_squares_is_the_gaussian_mixture_in_flat_space(cloud):
+    X = np.concatenate([cloud, cloud[:, ::-1] + 20.0])
+    flat = lf.Euclidean(2)
+    model = lf.fit_land_mixture(flat, X, 2, estimator="least-squares", n_samples=64, tol=1e-9)
+    ours = sorted(model.components, key=lambda c: float(c.mean[0]))
+    for component, part in zip(ours, (cloud, cloud[:, ::-1] + 20.0), strict=True):
+        np.testing.assert_allclose(component.mean, part.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(component.covariance, np.cov(part.T, bias=True), atol=1e-6)
+
+
+def test_more_starts_are_at_least_as_good(metric, moon):
+    bad = [float(v) for v in moon[np.argmax(moon[:, 0])]]
+    one = lf.fit_land(metric, moon, init=bad, n_samples=64, max_iter=3, tol=1e-2, throw=False)
+    more = lf.fit_land(
+        metric, moon, init=bad, n_samples=64, max_iter=3, tol=1e-2, n_init=2, throw=False
+    )
+    assert float(more.history["objective"][-1]) <= float(one.history["objective"][-1]) + 1e-9
+
+
+def test_a_coarse_approach_ends_at_the_optimum_of_all_directions(metric, moon, fitted):
+    land = lf.fit_land(metric, moon, n_samples=128)
+    assert len(np.asarray(land.history["coarse_objective"])) > 2
+    fine = np.asarray(land.history["objective"])
+    assert np.all(np.diff(fine) <= 0)
+    assert fine[-1] == pytest.approx(float(fitted.history["objective"][-1]), abs=2e-3)
+    np.testing.assert_allclose(land.mean, fitted.mean, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"algorithm": "newton"}, {"algorithm": "paper", "covariance_type": "diag"}, {"n_init": 0}],
+)
+def test_unknown_options_are_named(cloud, options):
+    with pytest.raises(ValueError, match=list(options)[-1]):
+        lf.fit_land(lf.Euclidean(2), cloud, **options)
 
 
 def test_the_papers_fit_is_scored_by_the_papers_constant(metric, moon, fitted):

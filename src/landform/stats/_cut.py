@@ -9,6 +9,7 @@ from landform.solvers.graph import segment_lengths
 
 CONJUGATE, CUT, BROKEN = 1, 2, 3
 _NEIGHBOURS = 12
+_CERTAIN = 0.98  # share of a short segment's length by the trapezoidal rule that it surely has
 _SLACK = 1e-3  # relative excess over another path that the integration's error may explain
 
 
@@ -109,7 +110,7 @@ def _overtaken(metric, rays, length, inside):
     if ray.size < 2:
         return
     cloud = Cloud(metric, rays, length, inside)
-    bound, _ = cloud.bound(rays.points[ray, node], length[ray, node], ray)
+    bound, _ = cloud.bound(rays.points[ray, node], length[ray, node], ray, rays.matrix[ray, node])
     for i in np.flatnonzero(bound < length[ray, node] * (1.0 - _SLACK)):
         yield ray[i], node[i]
 
@@ -127,13 +128,15 @@ class Cloud:
         self.scale = np.where(spread > 0, spread, 1.0)
         self.tree = cKDTree(self.points / self.scale)
 
-    def bound(self, points, length, ray=None):
+    def bound(self, points, length, ray=None, matrix=None):
         """Lengths of shorter paths from the mean to `points`, and the nodes they go through.
 
         Infinite, and −1, where none is found.
 
         A path runs along a ray to a node and from there straight to the point; only nodes of other
-        rays than `ray` count, and only those that can lead to less than `length`.
+        rays than `ray` count, and only those that seem to lead to less than `length`, by the metric
+        at the node and, where it is given as `matrix`, at the point: other segments need not be
+        measured.
         """
         k = min(_NEIGHBOURS, self.length.size)
         near = self.tree.query(points / self.scale, k=k)[1].reshape(len(points), k)
@@ -145,8 +148,11 @@ class Cloud:
             usable &= self.ray[end] != ray[which]
         which, end, goal = which[usable], end[usable], goal[usable]
         gap = self.points[end] - points[which]
-        rough = np.sqrt(np.einsum("ni,nij,nj->n", gap, self.matrix[end], gap))
-        usable = self.length[end] + 0.5 * rough < goal
+        rough = 0.5 * np.sqrt(np.einsum("ni,nij,nj->n", gap, self.matrix[end], gap))
+        if matrix is not None:
+            other = np.sqrt(np.einsum("ni,nij,nj->n", gap, matrix[which], gap))
+            rough = _CERTAIN * (rough + 0.5 * other)
+        usable = self.length[end] + rough < goal
         which, end = which[usable], end[usable]
         out, through = np.full(len(points), np.inf), np.full(len(points), -1)
         total = self.length[end] + segment_lengths(self.metric, self.points[end], points[which])

@@ -6,8 +6,17 @@ from scipy.special import logsumexp
 from landform._distances import pairwise_distances
 from landform._metric import metric_tensor
 from landform._results import ConvergenceError
-from landform.stats._fit import Search
-from landform.stats._profile import Point, Setup, logarithms, profile, reweight, tangents_of
+from landform.stats._moments import least_squares_step, moment_matched
+from landform.stats._profile import (
+    Point,
+    Setup,
+    lifted,
+    logarithms,
+    profile,
+    reweight,
+    tangents_of,
+)
+from landform.stats._search import Search
 
 _CANDIDATES = 500  # data among which the first means are looked for
 _ROUNDS = 20
@@ -48,7 +57,7 @@ def start_medoids(metric, X, count: int, rng) -> tuple[np.ndarray, np.ndarray]:
 class Run:
     """The components of one start, with their responsibilities' history."""
 
-    def __init__(self, setup: Setup, centres, labels, weights):
+    def __init__(self, setup: Setup, centres, labels, weights, *, least_squares: bool = False):
         count = len(centres)
         logs = [logarithms(setup, centre) for centre in centres]
         hard = np.eye(count)[labels] * weights[:, None]
@@ -62,8 +71,10 @@ class Run:
         if not spread > 0:
             spread = 1.0
         self.setup = setup._replace(floor=_REGULAR * spread / centres.shape[1])
+        self.least_squares = least_squares
+        estimate = moment_matched if least_squares else profile
         self.points: list[Point] = [
-            profile(self.setup, centre, hard[:, k], logs[k]) for k, centre in enumerate(centres)
+            estimate(self.setup, centre, hard[:, k], logs[k]) for k, centre in enumerate(centres)
         ]
         self.searches = [Search() for _ in centres]
         self.shares = hard.sum(axis=0) / weights.sum()
@@ -79,9 +90,23 @@ class Run:
             self._maximise(posterior, tol)
             posterior, bound = self._posterior()
             self.bounds.append(bound)
-            if bound - self.bounds[-2] < tol:
+            gain = bound - self.bounds[-2]
+            if (abs(gain) if self.least_squares else gain) < tol:
                 self.converged = True
                 return
+
+    def refine(self, setup: Setup) -> None:
+        """Go on with more directions and finer curves."""
+        posterior, _ = self._posterior()
+        self.setup = setup._replace(floor=self.setup.floor)
+        soft = posterior * self.weights[:, None]
+        for k, point in enumerate(self.points):
+            if self.least_squares:
+                logs = logarithms(self.setup, point.mean, point.logs)
+                self.points[k] = moment_matched(self.setup, point.mean, soft[:, k], logs)
+            else:
+                self.points[k] = lifted(self.setup, point, soft[:, k])
+        self.converged = False
 
     def _posterior(self):
         """Responsibilities, and the mean log-likelihood per unit of weight against dM."""
@@ -100,9 +125,14 @@ class Run:
             size = soft[:, k].sum() ** 2 / max((soft[:, k] ** 2).sum(), 1e-300)
             if size < d + 1:
                 continue  # too few points for a shape; the component keeps the one it has
-            point = reweight(self.setup, point, soft[:, k])
+            if self.least_squares:
+                self.points[k] = least_squares_step(self.setup, point, soft[:, k], _STILL * tol)
+                continue
+            point = self.searches[k].prepared(
+                self.setup, reweight(self.setup, point, soft[:, k]), soft[:, k]
+            )
             if 0.5 * point.slope**2 * self.shares[k] > _STILL * tol:
-                point, _ = self.searches[k].advance(self.setup, point, soft[:, k])
+                point, _ = self.searches[k].advance(self.setup, point, soft[:, k], _STILL * tol)
             self.points[k] = point
         self._check()
 

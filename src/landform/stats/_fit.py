@@ -10,25 +10,31 @@ from landform._metric import check_metric
 from landform._numerics import as_floats, as_points, precise
 from landform._results import ConvergenceError
 from landform.stats._normalizer import default_samples, make_grid
-from landform.stats._profile import Logs, Point, Setup, logarithms, profile
+from landform.stats._paper import paper_steps
+from landform.stats._profile import Point, Setup, lifted, logarithms, profile
+from landform.stats._search import Search
 from landform.stats.land import LAND, Normalizer, check_normalizer
 
 CovarianceType = Literal["full", "diag", "spherical"]
+Algorithm = Literal["bfgs", "paper"]
+
+_ITERATIONS = {"bfgs": 50, "paper": 500}
 _CANDIDATES = 500  # data among which a start is looked for
-_TRIALS = 8  # halvings of a step before the search gives up
+_COARSE_TOL = 1e-3  # gain at which the coarse level has done its part
 
 
 def fit_land(
     metric, X, *, weights=None, init=None, covariance_type: CovarianceType = "full",
-    normalizer: Normalizer = "exact", n_samples: int | None = None, max_iter: int = 50,
-    tol: float = 1e-4, seed: int = 0, rtol: float = 1e-5, throw: bool = True,
+    normalizer: Normalizer = "exact", algorithm: Algorithm = "bfgs", n_samples: int | None = None,
+    max_iter: int | None = None, tol: float = 1e-4, n_init: int = 1, seed: int = 0,
+    rtol: float = 1e-5, throw: bool = True,
 ) -> LAND:  # fmt: skip
     """The maximum-likelihood LAND of data.
 
     Minimises the negative log-likelihood per point, ½ tr(Σ⁻¹ S(μ)) + log C(μ, Σ) with S the second
     moment of Log_μ(X), over μ by BFGS steps with a line search, Σ being optimal for every μ. The
     normaliser uses the same directions throughout, so the objective is a smooth function, and only
-    steps that lower it are taken.
+    steps that lower it are taken. Where many directions are asked for, a first approach takes few.
 
     Parameters
     ----------
@@ -45,17 +51,24 @@ def fit_land(
         ``"full"``; ``"diag"``, diagonal in the chart; ``"spherical"``, a multiple of M(μ)⁻¹.
     normalizer, n_samples, seed, rtol
         As for `LAND`. With ``"paper"`` the gradient is taken by differences, 2d evaluations.
+    algorithm
+        ``"bfgs"``, as above; ``"paper"``: steps of the mean and of A, Σ⁻¹ = AᵀA, along their
+        gradients in turn, 1.1 times as long after a success and 0.75 times after a failure, for
+        full covariances. It needs many more geodesics; to compare with.
     max_iter
-        Steps of the mean.
+        Steps of the mean; None is 50, and 500 for the paper's.
     tol
         Gain per point, in nats, that a further step must promise (half the squared norm of the
         gradient under Σ) and the last must have had.
+    n_init
+        Starts: the one of `init`, then random points of the data. The best is kept.
     throw
         Raise if there is no convergence; with False warn and return the best iterate.
 
     Returns
     -------
-    The `LAND` with its ``history``: the objective never increases.
+    The `LAND` with its ``history``: the objective never increases. ``coarse_objective`` is that of
+    the approach with fewer directions, empty without one.
 
     Raises
     ------
@@ -85,40 +98,38 @@ def fit_land(
     check_metric(metric)
     check_normalizer(normalizer)
     check_kind(covariance_type)
-    if max_iter < 1 or not tol > 0:
-        raise ValueError(f"max_iter and tol must be positive, got {max_iter} and {tol}")
+    if algorithm not in ("bfgs", "paper"):
+        raise ValueError(f"algorithm must be 'bfgs' or 'paper', got {algorithm!r}")
+    if algorithm == "paper" and covariance_type != "full":
+        raise ValueError("covariance_type must be 'full' with algorithm='paper'")
+    max_iter = _ITERATIONS[algorithm] if max_iter is None else max_iter
+    check_count("max_iter", max_iter)
+    check_count("n_init", n_init)
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, got {tol}")
     return _fit_land(
-        metric, X, weights, init, covariance_type, normalizer, n_samples, max_iter, tol, seed,
-        rtol, throw,
+        metric, X, weights, init, covariance_type, normalizer, algorithm, n_samples, max_iter, tol,
+        n_init, seed, rtol, throw,
     )  # fmt: skip
 
 
 @precise
 def _fit_land(
-    metric, X, weights, init, kind, normalizer, n_samples, max_iter, tol, seed, rtol, throw
-):
+    metric, X, weights, init, kind, normalizer, algorithm, n_samples, max_iter, tol, n_init, seed,
+    rtol, throw,
+):  # fmt: skip
     X = check_data(metric, X)
     weights = check_weights(weights, len(X))
     n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
-    grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(metric, X, grid, normalizer, kind, rtol)
-    mean = central_point(metric, X, weights) if init is None else np.asarray(
-        as_points("init", init, X.shape[1], ndim=(1,)), dtype=float
-    )  # fmt: skip
-    point = profile(setup, mean, weights, logarithms(setup, mean))
-    search, history, converged = Search(), History(), False
-    history.add(point, 0.0)
-    for _ in range(max_iter):
-        new, step = search.advance(setup, point, weights)
-        gain = point.objective - new.objective
-        small = 0.5 * new.slope**2 < tol
-        point = new
-        if step > 0:
-            history.add(point, step)
-        if (small and gain < tol) or step == 0:
-            # A search without progress ends at the accuracy of the gradient.
-            converged = small or 0.5 * point.slope**2 < 1e-3
-            break
+    setup = Setup(metric, X, make_grid(X.shape[1], n_samples, seed), normalizer, kind, rtol)
+    starts = _starts(metric, X, weights, init, n_init, seed)
+    coarse = ()
+    if algorithm == "paper":
+        runs = [paper_steps(setup, mean, weights, max_iter, tol) for mean in starts]
+        point, history, converged = min(runs, key=lambda run: run[0].objective)
+    else:
+        point, search, coarse = _approach(setup, starts, weights, max_iter, tol, seed)
+        point, history, converged = search.run(setup, point, weights, max_iter, tol)
     if not converged:
         message = (
             f"fit_land did not converge in {len(history.rows) - 1} steps (the gradient promises "
@@ -127,7 +138,36 @@ def _fit_land(
         if throw:
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
-    return land_at(setup, point, n_samples, seed, history.arrays())
+    arrays = history.arrays() | {"coarse_objective": coarse}
+    return land_at(setup, point, n_samples, seed, arrays)
+
+
+def _starts(metric, X, weights, init, n_init, seed):
+    """Means to start from: the given or the most central one, then random points of the data."""
+    if init is None:
+        first = central_point(metric, X, weights)
+    else:
+        first = np.asarray(as_points("init", init, X.shape[1], ndim=(1,)), dtype=float)
+    rng, odds = np.random.default_rng(seed), weights / weights.sum()
+    return [first, *(X[i] for i in rng.choice(len(X), n_init - 1, p=odds))]
+
+
+def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
+    """The best of all starts on the coarse level, lifted to the fine one, with its search."""
+    coarse = setup.coarser(seed)
+    if coarse is None and len(starts) == 1:
+        return profile(setup, starts[0], weights, logarithms(setup, starts[0])), Search(), ()
+    level = setup if coarse is None else coarse
+    found = []
+    for mean in starts:
+        search = Search()
+        point = profile(level, mean, weights, logarithms(level, mean))
+        point, history, _ = search.run(level, point, weights, max_iter, max(tol, _COARSE_TOL))
+        found.append((point, search, history.arrays()["objective"]))
+    point, search, objective = min(found, key=lambda run: run[0].objective)
+    if coarse is not None:
+        point = lifted(setup, point, weights)
+    return point, search, objective
 
 
 def land_at(setup: Setup, point: Point, n_samples, seed, history=None) -> LAND:
@@ -139,93 +179,16 @@ def land_at(setup: Setup, point: Point, n_samples, seed, history=None) -> LAND:
     )  # fmt: skip
 
 
-class History:
-    """What happened in every accepted step."""
-
-    def __init__(self):
-        self.rows = []
-
-    def add(self, point: Point, step):
-        failures = int((~point.logs.usable).sum())
-        stderr = point.moments.stderr
-        self.rows.append((point.objective, stderr, step, point.slope, failures))
-
-    def arrays(self):
-        names = ("objective", "stderr", "step", "gradient", "failures")
-        return {n: np.asarray(c) for n, c in zip(names, zip(*self.rows, strict=True), strict=True)}
-
-
-class Search:
-    """BFGS with Σ as the first inverse Hessian, for one mean."""
-
-    def __init__(self):
-        self.inverse = None
-        self.differences = False
-
-    def advance(self, setup: Setup, point: Point, weights) -> tuple[Point, float]:
-        """One step that lowers the objective, and its length in standard deviations; or neither."""
-        if setup.normalizer == "paper" and not self.differences:
-            point, self.differences = self._with_differences(setup, point, weights), True
-        return self._line_search(setup, point, weights)
-
-    def _line_search(self, setup, point: Point, weights) -> tuple[Point, float]:
-        if self.inverse is None or point.gradient @ self.inverse @ point.gradient <= 0:
-            self.inverse = point.covariance
-        direction = -self.inverse @ point.gradient
-        size = np.sqrt(direction @ point.precision @ direction)
-        if size > 1.0:
-            direction, size = direction / size, 1.0
-        slope, share = direction @ point.gradient, 1.0
-        for _ in range(_TRIALS):
-            new = self._attempt(setup, point, weights, share * direction)
-            shorter = 0.25
-            if new is not None:
-                rise = new.objective - point.objective
-                # At the minimum the objective only shows rounding; the gradient then decides.
-                if rise < 0 or (rise < 1e-13 and new.slope < point.slope):
-                    if self.differences:
-                        new = self._with_differences(setup, new, weights)
-                    self._update(point, new)
-                    return new, float(share * size)
-                shorter = np.clip(-0.5 * slope * share / (rise - slope * share), 0.1, 0.5)
-            share *= shorter
-        self.inverse = None
-        return point, 0.0
-
-    def _with_differences(self, setup, point: Point, weights) -> Point:
-        """The gradient by central differences, a fiftieth of a standard deviation apart.
-
-        The derivative of the paper's constant is not an average that the rays give.
-        """
-        root = 0.02 * np.linalg.cholesky(point.covariance)
-        slopes = np.zeros(len(root))
-        for i, move in enumerate(root.T):
-            ends = [self._attempt(setup, point, weights, sign * move) for sign in (1.0, -1.0)]
-            if ends[0] is not None and ends[1] is not None:
-                slopes[i] = 0.5 * (ends[0].objective - ends[1].objective)
-        return point._replace(gradient=np.linalg.solve(root.T, slopes))
-
-    def _attempt(self, setup, point: Point, weights, move) -> Point | None:
-        mean = point.mean + move
-        try:
-            logs: Logs = logarithms(setup, mean, point.logs, point.mean)
-            return profile(setup, mean, weights, logs, point.whiten)
-        except (ConvergenceError, ValueError, np.linalg.LinAlgError):
-            return None  # too far: the line search goes on with a shorter step
-
-    def _update(self, old: Point, new: Point):
-        s, y = new.mean - old.mean, new.gradient - old.gradient
-        if s @ y <= 1e-10 * np.linalg.norm(s) * np.linalg.norm(y) or self.inverse is None:
-            return
-        rho, eye = 1.0 / (s @ y), np.eye(s.size)
-        left = eye - rho * np.outer(s, y)
-        self.inverse = left @ self.inverse @ left.T + rho * np.outer(s, s)
-
-
 def check_kind(kind) -> None:
     """Raise `ValueError` unless the kind of covariance is known."""
     if kind not in ("full", "diag", "spherical"):
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
+
+
+def check_count(name: str, value) -> None:
+    """Raise `ValueError` unless an option is a positive integer."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def check_data(metric, X, least: int = 2) -> np.ndarray:

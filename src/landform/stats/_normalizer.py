@@ -102,7 +102,7 @@ class Table:
         self.grid, self.rtol = grid, rtol
         self.euclidean, d = euclidean, self.mean.size
         start = grid.directions @ self.scale.T
-        stretch = self._stretch(start) if euclidean else np.ones(len(start))
+        stretch = self.stretch(start) if euclidean else np.ones(len(start))
         self.initial = start * stretch[:, None]
         self.rays: Rays = trace_rays(metric, mean, self.initial, grid.radii, rtol=rtol)
         self.tangents = start[:, None, :] * grid.radii[None, :, None]  # (K, R, d)
@@ -114,7 +114,7 @@ class Table:
         self.integrand = volume * turning * stretch[:, None] ** d if jacobian else volume
         self._set_weights(self.integrand)
 
-    def _stretch(self, start):
+    def stretch(self, start) -> np.ndarray:
         """|u| / |u|_M, from the authors' logarithm to the velocity."""
         gram = np.asarray(metric_tensor(self.metric, self.mean))
         return np.linalg.norm(start, axis=1) / np.sqrt(np.einsum("ki,ij,kj->k", start, gram, start))

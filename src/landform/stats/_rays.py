@@ -15,8 +15,11 @@ from jax.flatten_util import ravel_pytree
 from landform._metric import AbstractMetric
 from landform._numerics import solve_spd
 
-_BATCH = 64  # rays in one program: each radius takes as many steps as the ray that needs most
-_SUBSTEPS = 400  # steps between two radii after which a ray has left the chart
+_BATCH = 64  # rays in one program: it runs until the ray that needs most steps is through
+_STEPS = 1500  # attempted steps after which a ray counts as broken
+_SHORTEST = 1e-7  # step, relative to the last radius, under which a ray has left the chart
+_SHARE = 0.1  # of the tolerance for one step: the errors of all steps add up to about the whole
+_LOOSEST = 1e-3  # tolerance that the outer radii may be left with
 
 # Dormand and Prince 1980, order 5 with an embedded order 4.
 _STAGES = np.array(
@@ -33,6 +36,18 @@ _STAGES = np.array(
 _ERROR = np.array(
     [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40]
 )  # fmt: skip
+# The interpolant of order 4 between two steps, Hairer, Nørsett and Wanner 1993, sec. II.6.
+_DENSE = np.array(
+    [
+        -12715105075 / 11282082432,
+        0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ]
+)
 
 
 class Rays(NamedTuple):
@@ -50,8 +65,13 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
     """Follow the geodesics from `mean` with velocities ``directions (K, d)`` to every radius.
 
     Hamilton's equations and their linearisation, ``ẋ = M⁻¹p, ṗ = ½∇(vᵀMv)``, by an embedded
-    Runge–Kutta pair of order 5 that lands on every radius. Rays are independent and run in batches
-    of 64, padded, so that one compilation serves every K; memory is O(K R d²) numbers.
+    Runge–Kutta pair of order 5 with steps of its own choice, read off at the radii by its
+    interpolant. Rays are independent and run in batches of 64, padded, so that one compilation
+    serves every K; memory is O(K R d²) numbers.
+
+    Radii are in standard deviations of a normal density, or about one: the tolerance grows as
+    exp(s²/6), a third of what the density falls by, up to 1e-3, since the far tail need not be as
+    exact as the centre to count as little.
     """
     directions, mean = np.asarray(directions), jnp.asarray(mean)
     radii, tolerance = jnp.asarray(radii, mean.dtype), jnp.asarray(rtol, mean.dtype)
@@ -63,36 +83,70 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
         block = np.concatenate([block, np.repeat(block[:1], _BATCH - size, axis=0)])
         out = _trace(metric, mean, jnp.asarray(block, mean.dtype), radii, tolerance)
         parts.append([np.asarray(a)[:size] for a in out])
-    points, velocity, matrix, by_velocity, by_mean = (
+    points, velocity, matrix, by_velocity, by_mean, gram = (
         np.concatenate(p) for p in zip(*parts, strict=True)
     )
-    gram = np.asarray(_tensor(metric, mean))
-    speed = np.sqrt(np.einsum("ki,ij,kj->k", directions, gram, directions))
+    speed = np.sqrt(np.einsum("ki,kij,kj->k", directions, gram, directions))
     return Rays(points, velocity, matrix, by_velocity, by_mean, speed)
 
 
-@eqx.filter_jit
-def _tensor(metric, x):
-    return metric(x)
+class _State(NamedTuple):
+    """One ray on its way."""
+
+    t: jax.Array
+    y: jax.Array
+    slope: jax.Array
+    h: jax.Array
+    out: jax.Array  # (R, outputs): position, momentum and the derivatives of the position
 
 
 @eqx.filter_jit
 def _trace(metric, mean, directions, radii, rtol):
-    return jax.vmap(lambda u: _one(metric, mean, u, radii, rtol))(directions)
+    d, end = mean.shape[0], radii[-1]
+    start, field, size = _equations(metric, mean, d)
+    outputs = 2 * d + 2 * d * d
+
+    def begin(direction):
+        y = start(direction)
+        empty = jnp.full((radii.shape[0], outputs), jnp.nan, mean.dtype)
+        return _State(jnp.zeros((), mean.dtype), y, jnp.zeros_like(y), 0.05 * end, empty)
+
+    def unfinished(carry):
+        state, count = carry
+        return jnp.any(_running(state, end)) & (count < _STEPS)
+
+    carry = (jax.vmap(begin)(directions), jnp.zeros((), int))
+
+    def advance(carry):
+        state, count = carry
+        # Later steps begin with the slope that the one before has ended with.
+        known = jnp.minimum(count, 1)
+        return jax.vmap(lambda s: _step(field, size, s, known, radii, rtol))(state), count + 1
+
+    state = jax.lax.while_loop(unfinished, advance, carry)[0]
+
+    def finish(out):
+        x, p, dx = out[:, :d], out[:, d : 2 * d], out[:, 2 * d :].reshape(-1, d, 2 * d)
+        matrix = jax.vmap(metric)(x)
+        by_velocity = dx[..., :d] / radii[:, None, None]
+        return x, jax.vmap(solve_spd)(matrix, p), matrix, by_velocity, dx[..., d:]
+
+    gram = jnp.broadcast_to(metric(mean), (directions.shape[0], d, d))
+    return *jax.lax.map(finish, state.out), gram
 
 
-def _one(metric, mean, direction, radii, rtol):
-    d = mean.shape[0]
-    terms = metric.energy_terms(mean, direction)
+def _equations(metric, mean, d):
+    """The start for a direction, the vector field, and the scale of errors, of flat states."""
     eye, zero = jnp.eye(d, dtype=mean.dtype), jnp.zeros((d, d), mean.dtype)
-    # The columns of the variation: δv = e_i at fixed μ, then δμ = e_i at fixed components of v.
-    state = (
-        mean,
-        terms.matrix @ direction,
-        jnp.concatenate([zero, eye], axis=1),
-        jnp.concatenate([terms.matrix, terms.cross], axis=1),
-    )
-    flat, unravel = ravel_pytree(state)
+    blank = (mean, mean, jnp.zeros((d, 2 * d), mean.dtype), jnp.zeros((d, 2 * d), mean.dtype))
+    unravel = ravel_pytree(blank)[1]
+
+    def start(direction):
+        terms = metric.energy_terms(mean, direction)
+        # The columns of the variation: δv = e_i at fixed μ, then δμ = e_i at fixed components of v.
+        columns = jnp.concatenate([zero, eye], axis=1)
+        momenta = jnp.concatenate([terms.matrix, terms.cross], axis=1)
+        return ravel_pytree((mean, terms.matrix @ direction, columns, momenta))[0]
 
     def field(y):
         x, p, dx, dp = unravel(y)
@@ -107,54 +161,54 @@ def _one(metric, mean, direction, radii, rtol):
         # Each part of the state in its own units: near the end of a chart they differ by powers.
         return ravel_pytree(jax.tree.map(_largest, unravel(y)))[0]
 
-    def reach(carry, radius):
-        carry = _advance(field, size, carry, radius, rtol)
-        x, p, dx, _ = unravel(carry[1])
-        matrix = metric(x)
-        velocity = solve_spd(matrix, p)
-        out = (x, velocity, matrix, dx[:, :d] / radius, dx[:, d:])
-        return carry, out
-
-    carry = (jnp.zeros((), mean.dtype), flat, field(flat), radii[0])
-    return jax.lax.scan(reach, carry, radii)[1]
+    return start, field, size
 
 
 def _largest(part):
     return jnp.full_like(part, jnp.max(jnp.abs(part)))
 
 
-def _advance(field, size, carry, end, rtol):
-    """Integrate from the carried time to `end`, keeping the step size for what follows."""
-    stages, error = jnp.asarray(_STAGES, rtol.dtype), jnp.asarray(_ERROR, rtol.dtype)
+def _running(state, end):
+    return (state.t < end) & (state.h > _SHORTEST * end)
 
-    def attempt(y, slope, h):
-        def stage(i, k):
-            return k.at[i].set(field(y + h * (stages[i] @ k[:6])))
 
-        k = jnp.zeros((7, y.shape[0]), y.dtype).at[0].set(slope)
-        k = jax.lax.fori_loop(1, 7, stage, k)
-        new = y + h * (stages[6] @ k[:6])
-        scale = rtol * jnp.maximum(size(y), size(new))
-        ratio = jnp.sqrt(jnp.mean(jnp.square(h * (error @ k) / scale)))
-        return new, k[6], jnp.where(jnp.all(jnp.isfinite(k)), ratio, jnp.inf)
+def _step(field, size, state: _State, known, radii, rtol) -> _State:
+    """Attempt one step of which `known` stages are; if accepted, fill in the radii it passed."""
+    t, y, slope, h, out = state
+    stages, error = jnp.asarray(_STAGES, y.dtype), jnp.asarray(_ERROR, y.dtype)
+    end = radii[-1]
+    last = t + h >= end * (1.0 - 1e-12)
+    now = jnp.where(last, end - t, h)
 
-    def unfinished(state):
-        return (state[0] < end) & (state[4] < _SUBSTEPS)
+    def stage(i, k):
+        return k.at[i].set(field(y + now * (stages[i] @ k[:6])))
 
-    def step(state):
-        t, y, slope, h, count = state
-        last = t + h >= end * (1.0 - 1e-12)
-        now = jnp.where(last, end - t, h)
-        new, new_slope, ratio = attempt(y, slope, now)
-        good = ratio <= 1.0
-        factor = jnp.clip(0.9 * jnp.maximum(ratio, 1e-10) ** -0.2, 0.2, 5.0)
-        # A step cut short by the next radius says nothing against a longer one.
-        proposal = jnp.where(last & good, jnp.maximum(h, now * factor), now * factor)
-        t = jnp.where(good, jnp.where(last, end, t + now), t)
-        y, slope = jnp.where(good, new, y), jnp.where(good, new_slope, slope)
-        return t, y, slope, proposal, count + 1
+    k = jnp.zeros((7, y.shape[0]), y.dtype).at[0].set(slope)
+    k = jax.lax.fori_loop(known, 7, stage, k)
+    new = y + now * (stages[6] @ k[:6])
+    growth = jnp.exp(jnp.square(t + now) / 6.0)
+    allowed = _SHARE * jnp.minimum(rtol * growth, jnp.maximum(rtol, _LOOSEST))
+    scale = allowed * jnp.maximum(size(y), size(new))
+    ratio = jnp.sqrt(jnp.mean(jnp.square(now * (error @ k) / scale)))
+    ratio = jnp.where(jnp.all(jnp.isfinite(k)) & (ratio == ratio), ratio, jnp.inf)
+    running = _running(state, end)
+    good = (ratio <= 1.0) & running
+    factor = jnp.clip(0.9 * jnp.maximum(ratio, 1e-10) ** -0.2, 0.2, 5.0)
 
-    state = (*carry, jnp.zeros((), int))
-    t, y, slope, h, _ = jax.lax.while_loop(unfinished, step, state)
-    broken = t < end
-    return jnp.where(broken, jnp.inf, t), jnp.where(broken, jnp.nan, y), slope, h
+    reached = jnp.where(last, end, t + now)
+    passed = good & (radii > t) & (radii <= reached)
+    share = ((radii - t) / now)[:, None]
+    m = out.shape[1]
+    gain = (new - y)[:m]
+    bend = now * k[0, :m] - gain
+    twist = gain - now * k[6, :m] - bend
+    rest = now * (jnp.asarray(_DENSE, y.dtype) @ k)[:m]
+    back = 1.0 - share
+    between = y[:m] + share * (gain + back * (bend + share * (twist + back * rest)))
+    return _State(
+        t=jnp.where(good, reached, t),
+        y=jnp.where(good, new, y),
+        slope=jnp.where(good, k[6], k[0]),
+        h=jnp.where(running, now * factor, h),
+        out=jnp.where(passed[:, None], between, out),
+    )

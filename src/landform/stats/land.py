@@ -7,15 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._geodesic import geodesic
+from landform._geodesic import geodesic, where_converged
 from landform._metric import AbstractMetric, check_metric, log_volume, metric_tensor
 from landform._numerics import as_points, is_traced, precise
 from landform._results import raise_if_failed
+from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.stats._normalizer import Table, default_samples, make_grid
 from landform.stats._sampling import sample_tangents
 
 Normalizer = Literal["exact", "paper"]
+NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
 
 
 class LAND(eqx.Module):
@@ -177,10 +179,19 @@ class LAND(eqx.Module):
 @precise
 def _log_prob(land, x, lebesgue, throw):
     x = as_points("x", x, land.mean.size)
-    result = geodesic(land.metric, land.mean, x, throw=False)
-    if throw and not is_traced(result.status):
-        raise_if_failed("log_prob", result.status, result)
-    vectors = jnp.where(result.converged[..., None], result.velocity, jnp.nan)
+    if is_traced(land, x):
+        result = geodesic(land.metric, land.mean, x, throw=False)
+        velocity, status = result.velocity, result.status
+    else:
+        data = np.atleast_2d(np.asarray(x))
+        found = solve_spokes(
+            land.metric, np.asarray(land.mean), data, solve_options(NUM_POINTS, 1e-6, None)
+        )
+        velocity = jnp.asarray(found.velocity).reshape(x.shape)
+        status = jnp.asarray(found.status).reshape(x.shape[:-1])
+        if throw:
+            raise_if_failed("log_prob", status, found)
+    vectors = where_converged(status, velocity)
     if land.normalizer == "paper":
         vectors = euclidean_logs(land.metric, land.mean, vectors)
     form = jnp.einsum("...i,ij,...j->...", vectors, land.precision, vectors)

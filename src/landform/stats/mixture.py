@@ -14,6 +14,7 @@ from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.stats._em import Run, start_medoids
 from landform.stats._fit import (
     CovarianceType,
+    check_count,
     check_data,
     check_kind,
     check_weights,
@@ -22,6 +23,8 @@ from landform.stats._fit import (
 from landform.stats._normalizer import default_samples, make_grid
 from landform.stats._profile import Setup
 from landform.stats.land import LAND, Normalizer, check_normalizer
+
+Estimator = Literal["likelihood", "least-squares"]
 
 
 class LANDMixtureModel(eqx.Module):
@@ -101,8 +104,9 @@ def _sample(model, key, n):
 
 def fit_land_mixture(
     metric, X, n_components: int, *, weights=None, covariance_type: CovarianceType = "full",
-    normalizer: Normalizer = "exact", n_samples: int | None = None, max_iter: int = 100,
-    tol: float = 1e-3, n_init: int = 1, seed: int = 0, rtol: float = 1e-5, throw: bool = True,
+    normalizer: Normalizer = "exact", estimator: Estimator = "likelihood",
+    n_samples: int | None = None, max_iter: int = 100, tol: float = 1e-3, n_init: int = 1,
+    seed: int = 0, rtol: float = 1e-5, throw: bool = True,
 ) -> LANDMixtureModel:  # fmt: skip
     """The maximum-likelihood mixture of LANDs, by expectation maximisation.
 
@@ -122,6 +126,10 @@ def fit_land_mixture(
         Weights of the points, shape ``(n,)``; None for equal ones.
     covariance_type, normalizer, n_samples, rtol
         As for `fit_land`.
+    estimator
+        ``"likelihood"``; or ``"least-squares"``, the baseline of `fit_least_squares`: the M-step
+        takes means towards weighted Fréchet means and covariances as second moments, and the
+        likelihood may fall.
     max_iter
         Iterations of each start.
     tol
@@ -164,20 +172,24 @@ def fit_land_mixture(
     check_normalizer(normalizer)
     check_kind(covariance_type)
     for name, value in (("n_components", n_components), ("max_iter", max_iter), ("n_init", n_init)):
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        check_count(name, value)
+    if estimator not in ("likelihood", "least-squares"):
+        raise ValueError(f"estimator must be 'likelihood' or 'least-squares', got {estimator!r}")
+    if estimator == "least-squares" and covariance_type != "full":
+        raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     if not tol >= 0:
         raise ValueError(f"tol must not be negative, got {tol}")
     return _fit_mixture(
-        metric, X, n_components, weights, covariance_type, normalizer, n_samples, max_iter, tol,
-        n_init, seed, rtol, throw,
+        metric, X, n_components, weights, covariance_type, normalizer, estimator, n_samples,
+        max_iter, tol, n_init, seed, rtol, throw,
     )  # fmt: skip
 
 
 @precise
 def _fit_mixture(
-    metric, X, K, weights, kind, normalizer, n_samples, max_iter, tol, n_init, seed, rtol, throw
-):
+    metric, X, K, weights, kind, normalizer, estimator, n_samples, max_iter, tol, n_init, seed,
+    rtol, throw,
+):  # fmt: skip
     X = check_data(metric, X)
     if len(X) < K:
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
@@ -186,12 +198,18 @@ def _fit_mixture(
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(metric, X, grid, normalizer, kind, rtol)
     rng = np.random.default_rng(seed)
-    runs = []
+    coarse, runs = setup.coarser(seed), []
     for _ in range(n_init):
-        run = Run(setup, *start_medoids(metric, X, K, rng), weights)
+        run = Run(
+            coarse or setup, *start_medoids(metric, X, K, rng), weights,
+            least_squares=estimator == "least-squares",
+        )  # fmt: skip
         run.iterate(max_iter, tol)
         runs.append(run)
     best = max(runs, key=lambda run: (run.bounds[-1], run.converged))
+    if coarse is not None:
+        best.refine(setup)
+        best.iterate(max_iter, tol)
     if throw and not best.converged:
         raise ConvergenceError(
             f"fit_land_mixture did not converge in {max_iter} iterations; raise max_iter or "
