@@ -56,6 +56,7 @@ from landform.metrics.analytic import (
     StereographicSphere as StereographicSphere,
 )
 from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
+from landform.metrics.ensemble import EnsemblePullback as EnsemblePullback
 from landform.metrics.fisher import (
     FisherRaoPullback as FisherRaoPullback,
     supervised_metric as supervised_metric,
