@@ -50,12 +50,17 @@ from landform.io import (
     save as save,
 )
 from landform.metrics import families as families
+from landform.metrics.ambient import (
+    AmbientPullback as AmbientPullback,
+    ProductMetric as ProductMetric,
+)
 from landform.metrics.analytic import (
     Euclidean as Euclidean,
     PoincareHalfPlane as PoincareHalfPlane,
     StereographicSphere as StereographicSphere,
 )
 from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
+from landform.metrics.conformal import ConformalMetric as ConformalMetric
 from landform.metrics.ensemble import EnsemblePullback as EnsemblePullback
 from landform.metrics.fisher import (
     FisherRaoPullback as FisherRaoPullback,
@@ -63,6 +68,7 @@ from landform.metrics.fisher import (
 )
 from landform.metrics.local import LocalVariance as LocalVariance
 from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback
+from landform.metrics.radial import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
@@ -90,4 +96,5 @@ from landform.stats.mixture import (
     LANDMixtureModel as LANDMixtureModel,
     fit_land_mixture as fit_land_mixture,
 )
+from landform.stats.radial import fit_rbf_metric as fit_rbf_metric
 from landform.stats.scores import f_measure as f_measure

@@ -92,6 +92,26 @@ class AbstractMetric(eqx.Module):
         (cross, hessian), (_, gradient) = jax.jacfwd(both, has_aux=True)(x)
         return EnergyTerms(self(x), gradient, cross, hessian)
 
+    def scaled_to(self, data) -> "AbstractMetric":
+        """The metric times the number that makes its largest volume density on the data 1.
+
+        Distances of generators with many outputs become comparable with those of the latent space,
+        and walks of unit time stay among the data. Geodesics are the same.
+
+        Parameters
+        ----------
+        data
+            Points of the chart, shape ``(n, d)``.
+
+        Raises
+        ------
+        ValueError
+            If the metric is not finite and positive definite at a point of the data.
+        """
+        from landform.metrics.compose import scaled_to
+
+        return scaled_to(self, data)
+
     def __add__(self, other: "AbstractMetric") -> "AbstractMetric":
         from landform.metrics.compose import SumMetric
 

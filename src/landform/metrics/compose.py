@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from landform._metric import AbstractMetric, EnergyTerms, check_metric
-from landform._numerics import as_positive, precise
+from landform._metric import AbstractMetric, EnergyTerms, check_metric, log_volume
+from landform._numerics import as_points, as_positive, precise
 from landform._typing import Array, Float, Matrix, Point, Scalar
 
 
@@ -127,3 +128,17 @@ class ScaledMetric(AbstractMetric):
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """c times the terms."""
         return jax.tree.map(lambda part: self.factor * part, self.metric.energy_terms(x, v))
+
+
+@precise
+def scaled_to(metric: AbstractMetric, data) -> ScaledMetric:
+    """`AbstractMetric.scaled_to`: ``c M`` with ``max c^{d/2} √det M = 1`` over the data."""
+    data = as_points("data", data, metric.dim, ndim=(2,))
+    logs = np.asarray(log_volume(metric, data))
+    bad = int(np.sum(~np.isfinite(logs)))
+    if bad:
+        raise ValueError(
+            f"data must lie where the metric is positive definite: it is not at {bad} of "
+            f"{len(logs)} points"
+        )
+    return ScaledMetric(metric, np.exp(-2.0 / data.shape[1] * logs.max()))
