@@ -88,7 +88,9 @@ def interpolation(model: Model, settings: Settings, *, progress=None) -> Measure
     straight = x[:, None] + (y - x)[:, None] * t
     (low, length), (high, direct) = along(model, curved), along(model, straight)
     gain = high / low
-    shown = int(np.argmax(np.where(np.asarray(found.converged), gain, 0.0)))
+    apart = np.linalg.norm(y - x, axis=1)
+    worth = np.asarray(found.converged) & (apart >= np.median(apart))
+    shown = int(np.argmax(np.where(worth, gain, 0.0)))
     numbers = {
         "geodesics_with_lower_std": float(np.mean(low < high)),
         "geodesics_within_two_percent": float(np.mean(low < 1.02 * high)),

@@ -14,10 +14,10 @@ from landform.models.variance import fit_variance
 from landform.report.settings import Sample, Settings
 from landform.solvers.policy import EnergySolver
 
-SOLVER = EnergySolver(model="newton", max_steps=600, max_refinements=0)
+SOLVER = EnergySolver(model="newton", max_steps=600, max_refinements=1)
 """Newton steps: cheap on a table, and they resolve the narrow ridges of an RBF uncertainty."""
 
-NUM_POINTS = 129
+NUM_POINTS = 257
 ACCURACY = 1e-3
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
@@ -49,7 +49,10 @@ def train(sample: Sample, settings: Settings, *, compare: bool = True) -> Model:
     With `compare` an ordinary variance network is trained as well; else it is the same model twice.
     """
     stage_one, rbf, network = jax.random.split(jax.random.key(settings.seed), 3)
-    start = train_vae(sample.X, 2, key=stage_one, epochs=settings.epochs, variance="constant")
+    start = train_vae(
+        sample.X, 2, key=stage_one, hidden=settings.hidden, epochs=settings.epochs,
+        variance="constant",
+    )  # fmt: skip
     vae = fit_variance(
         start, sample.X, key=rbf, num_centers=settings.num_centers, a=settings.width,
         rule=settings.rule,

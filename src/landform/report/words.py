@@ -9,11 +9,12 @@ LEAD = (
 
 CHOICES = (
     "Labels colour the figures and score the clusters; nothing was fitted or chosen with them.",
-    "Generator: 2-D latent space, tanh layers of 64 and 32, trained by the held-out bound.",
+    "Generator: 2-D latent space, tanh layers {hidden}, trained by the held-out bound.",
     "Uncertainty: radial basis functions at {num_centers} k-means centres of the codes, one width "
-    "for all, {width} times the mean distance of a code to its centre: the narrowest for which "
-    "most geodesics between random codes still converge. The held-out bound alone prefers wider "
-    "ones, which k-means uses below (64 centres, twice their clusters' radius).",
+    "for all, {width} times the mean distance of a code to its centre. Layers, centres and width "
+    "are those of a few tried, without labels, for which most geodesics between random codes are "
+    "certified and surer than straight lines. The held-out bound alone prefers a wider "
+    "uncertainty, which k-means uses below (64 centres, twice their clusters' radius).",
     "The metric E[M] is tabulated on {table_size} × {table_size} points with cubic splines. Its "
     "relative error at the codes: {table_error_median:.1g} in the median, {table_error_99:.1g} at "
     "the 99th percentile.",
@@ -60,7 +61,7 @@ def _interpolation(n):
     return (
         "A geodesic beside the straight line",
         "The geodesic bends around the dark gap that the straight line crosses, shown for the pair "
-        "that gains most; at the right every dot is a pair of codes, below the diagonal where "
+        "that gains most among the distant ones; at the right every dot is a pair of codes, below the diagonal where "
         "the geodesic is the surer one.",
         f"{100 * n['geodesics_with_lower_std']:.0f} %",
         "of random pairs have a lower mean σ along the geodesic than along the straight line "
