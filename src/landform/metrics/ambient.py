@@ -93,6 +93,11 @@ class AmbientPullback(AbstractInner):
         y, a = jax.jvp(self._decode, (x,), (v,))
         return self.metric.inner(y, a, jax.jvp(self._decode, (x,), (w,))[1])
 
+    def square(self, x: Point, v: Point) -> Scalar:
+        """The ambient squared length of the generator's step."""
+        y, a = jax.jvp(self._decode, (x,), (v,))
+        return self.metric.inner(y, a, a)
+
     def __call__(self, x: Point) -> Matrix:
         """Jᵀ M_X J, with every entry an ambient inner product."""
         y, push = jax.linearize(self._decode, x)

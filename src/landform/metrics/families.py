@@ -63,15 +63,16 @@ class Normal(AbstractFamily):
         check_choice("scale", self.scale, get_args(Scale))
 
     def chart(self, output):
-        """Mean and logarithm of the standard deviation."""
+        """Mean and standard deviation."""
         mean, scale = read_pair("(mean, std)", output)
-        log = scale if self.scale.startswith("log") else log_positive(scale)
-        return mean, 0.5 * log if self.scale.endswith("variance") else log
+        if self.scale.startswith("log"):
+            return mean, jnp.exp(0.5 * scale if self.scale == "log-variance" else scale)
+        return mean, positive(jnp.sqrt(scale) if self.scale == "variance" else scale)
 
     def whiten(self, params, tangent):
         """``(dμ / σ, √2 dσ / σ)``."""
-        mean, log_std = tangent
-        return flat(mean * jnp.exp(-params[1]), jnp.sqrt(2.0) * log_std)
+        precision = 1.0 / params[1]
+        return flat(tangent[0] * precision, jnp.sqrt(2.0) * tangent[1] * precision)
 
 
 class Bernoulli(AbstractFlat):

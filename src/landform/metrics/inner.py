@@ -28,21 +28,29 @@ class AbstractInner(AbstractMetric):
         rows = jax.vmap(lambda v: jax.vmap(lambda w: self.inner(x, v, w))(eye))
         return symmetrize(rows(eye))
 
-    def _slopes(self, x, v):
-        """M v and ``∇_x (vᵀ M v)``."""
-        gradient, twice = jax.grad(lambda a, b: self.inner(a, b, b), argnums=(0, 1))(x, v)
+    def square(self, x: Point, v: Point) -> Scalar:
+        """``vᵀ M(x) v``, of which all derivatives are taken."""
+        return self.inner(x, v, v)
+
+    def energy_gradient(self, x: Point, v: Point) -> Point:
+        """The gradient ``∇_x (vᵀ M(x) v)``, by one reverse pass."""
+        return self.slopes(x, v)[1]
+
+    def slopes(self, x: Point, v: Point) -> tuple[Point, Point]:
+        """M v and ``∇_x (vᵀ M v)``, by one reverse pass."""
+        gradient, twice = jax.grad(self.square, argnums=(0, 1))(x, v)
         return 0.5 * twice, gradient
 
     def acceleration(self, x: Point, v: Point) -> Point:
         """The geodesic equation, by one forward pass over the reverse one."""
-        (_, gradient), (along, _) = jax.jvp(lambda y: self._slopes(y, v), (x,), (v,))
+        (_, gradient), (along, _) = jax.jvp(lambda y: self.slopes(y, v), (x,), (v,))
         return solve_spd(self(x), 0.5 * gradient - along)
 
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """M and the derivatives of ``vᵀ M v``, by forward over reverse mode."""
 
         def both(y):
-            slopes = self._slopes(y, v)
+            slopes = self.slopes(y, v)
             return slopes, slopes[1]
 
         (cross, hessian), gradient = jax.jacfwd(both, has_aux=True)(x)
