@@ -60,9 +60,9 @@ def _deviation(n):
 def _interpolation(n):
     return (
         "A geodesic beside the straight line",
-        "The geodesic bends around the dark gap that the straight line crosses, shown for the pair "
-        "that gains most among the distant ones; at the right every dot is a pair of codes, below the diagonal where "
-        "the geodesic is the surer one.",
+        "The geodesic bends around the dark gap that the straight line crosses: the pair that "
+        "gains most among the distant ones. At the right every dot is a pair of codes, below the "
+        "diagonal where the geodesic is the surer one.",
         f"{100 * n['geodesics_with_lower_std']:.0f} %",
         "of random pairs have a lower mean σ along the geodesic than along the straight line "
         f"(means {n['mean_std_geodesic']:.3f} and {n['mean_std_straight']:.3f}), "
