@@ -97,4 +97,8 @@ from landform.stats.mixture import (
     fit_land_mixture as fit_land_mixture,
 )
 from landform.stats.radial import fit_rbf_metric as fit_rbf_metric
+from landform.stats.retraining import (
+    RetrainingReport as RetrainingReport,
+    retraining_report as retraining_report,
+)
 from landform.stats.scores import f_measure as f_measure
