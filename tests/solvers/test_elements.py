@@ -10,7 +10,8 @@ import landform as lf
 from landform._numerics import gauss, lagrange_matrix, lobatto, lobatto_integral
 from landform.solvers.certificate import certify_one, subdivide
 from landform.solvers.driver import AbstractMethod, run
-from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join, solve_newton
+from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join
+from landform.solvers.systems import solve_newton
 
 SPHERE = lf.StereographicSphere(2)
 
@@ -46,7 +47,7 @@ def test_assembled_derivatives_are_those_of_the_energy(chord, rng):
         return assemble(SPHERE, rule, x, True), jax.grad(energy)(x), jax.hessian(energy)(x)
 
     parts, gradient, hessian = all_of_it(x)
-    nodal = join(rule, parts.gradient.reshape(3, 3, 2))
+    nodal = join(rule, parts.gradient)
     np.testing.assert_allclose(nodal, gradient, rtol=1e-10, atol=1e-11)
     blocks = np.asarray(parts.stiffness + parts.bend)
     full = np.asarray(hessian).reshape(14, 14)
@@ -59,10 +60,10 @@ def test_nested_elimination_solves_the_full_system(elements, degree, rng):
     n = (degree + 1) * d
     root = rng.normal(size=(elements, n, n))
     blocks = root @ np.swapaxes(root, 1, 2) + np.eye(n)
-    nodal = rng.normal(size=(elements, n))
-    newton = jax.jit(lambda h, g: solve_newton(rule, h, g))(jnp.asarray(blocks), jnp.asarray(nodal))
+    nodal = jnp.asarray(rng.normal(size=(elements, degree + 1, d)))
+    newton = jax.jit(lambda h, g: solve_newton(elements, h, g))(jnp.asarray(blocks), nodal)
     matrix = global_matrix(rule, blocks, d)[d:-d, d:-d]
-    load = np.asarray(join(rule, jnp.asarray(nodal.reshape(elements, degree + 1, d)))).ravel()[d:-d]
+    load = np.asarray(join(rule, nodal)).ravel()[d:-d]
     expected = -np.linalg.solve(matrix, load) if load.size else load
     np.testing.assert_allclose(np.asarray(newton.step)[1:-1].ravel(), expected, rtol=1e-9)
     np.testing.assert_allclose(newton.decrement, -load @ expected, rtol=1e-9)
@@ -71,7 +72,7 @@ def test_nested_elimination_solves_the_full_system(elements, degree, rng):
 
 def test_an_indefinite_system_is_noticed(rng):
     blocks = jnp.asarray(np.broadcast_to(-np.eye(6), (4, 6, 6)))
-    assert not bool(solve_newton(Rule(4, 2), blocks, jnp.ones((4, 6))).positive)
+    assert not bool(solve_newton(4, blocks, jnp.ones((4, 3, 2))).positive)
 
 
 # On a great circle away from the chart's centre every discretisation has its theoretical order.

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from landform._metric import AbstractMetric, EnergyTerms
 from landform._numerics import as_points, as_positive, precise
 from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform.metrics._moments import central, monomials, pick
 
 _MAX_LANDMARKS = 1000
 _BLOCK = 8192  # data points whose weights are held at once for every point evaluated
+_FEW_COORDINATES = 3  # dimensions in which all moments at once cost less than a second pass
 _MAX_UNROLLED = 8  # coordinates summed one by one rather than through an (n, d) temporary
 
 
@@ -109,15 +111,16 @@ class LocalVariance(AbstractMetric):
         return -moments.slope @ (v / moments.variance) ** 2
 
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
-        """Analytic first and second derivatives, from moments of w and of w times a quadratic."""
-        moments = self._moments(x)
+        """Analytic first and second derivatives, from moments of w up to the fourth."""
+        moments = self._moments(x, second=True)
         variance, slope = moments.variance, moments.slope
         a = (v / variance) ** 2  # −∂q/∂S_j
+        bend = self._bend(x, a, moments) if moments.bend is None else moments.bend @ a
         return EnergyTerms(
-            matrix=jnp.diag(1.0 / variance),
+            matrix=jnp.eye(x.shape[0], dtype=x.dtype) / variance,
             gradient=-slope @ a,
             cross=-(v / variance**2)[:, None] * slope.T,
-            hessian=(2.0 * slope * (a / variance)) @ slope.T - self._bend(x, a, moments),
+            hessian=(2.0 * slope * (a / variance)) @ slope.T - bend,
         )
 
     def _sum(self, x, sums):
@@ -147,8 +150,11 @@ class LocalVariance(AbstractMetric):
         shape = jax.eval_shape(lambda b: sums(b, y, weigh(b)), blocks[0][0])
         return jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), blocks)[0], y
 
-    def _moments(self, x):
+    def _moments(self, x, second=False):
+        """Variances with their first derivatives; for few coordinates the second ones on demand."""
         d = x.shape[0]
+        if d <= _FEW_COORDINATES:
+            return self._all_moments(x, 4 if second else 3)
 
         def sums(data, y, weights):
             products = (data[:, :, None] * data[:, None, :]).reshape(-1, d * d)
@@ -163,7 +169,22 @@ class LocalVariance(AbstractMetric):
         spread = jnp.diagonal(second) - 2.0 * y * first + y**2 * zeroth
         skew = third - 2.0 * second * y + jnp.outer(first, y**2) - jnp.outer(y, spread)
         slope = skew / self.sigma**2 - 2.0 * jnp.diag(first - y * zeroth)  # [i, j] = ∂_i S_j
-        return _Moments(zeroth[0], mixed, spread + self.rho, slope)
+        return _Moments(zeroth[0], mixed, spread + self.rho, slope, None)
+
+    def _all_moments(self, x, order):
+        """All moments up to `order` in one pass over the data."""
+        d, square = x.shape[0], self.sigma**2
+        raw, y = self._sum(x, lambda data, y, weights: weights @ monomials(data, order))
+        about = central(raw, y, order)
+        first, spread, mixed, third = (pick(about, d, *k) for k in ((1,), (2,), (1, 1), (1, 2)))
+        zeroth, eye = about.reshape(-1)[0], jnp.eye(d, dtype=x.dtype)
+        slope = third / square - 2.0 * first * eye
+        if order == 3:
+            return _Moments(zeroth, mixed, spread + self.rho, slope, None)
+        twice = (eye[:, None] + eye[None]) * mixed[:, :, None]  # δ_ij + δ_kj at [i, k, j]
+        diagonal = eye[:, :, None] * (2.0 * zeroth * eye[:, None] - spread / square)
+        bend = (pick(about, d, 1, 1, 2) / square - 2.0 * twice) / square + diagonal
+        return _Moments(zeroth, mixed, spread + self.rho, slope, bend)
 
     def _bend(self, x, a, moments):
         """``Σ_j a_j ∂_i ∂_k S_j``."""
@@ -191,6 +212,7 @@ class _Moments(NamedTuple):
     mixed: Matrix
     variance: Point
     slope: Matrix
+    bend: Float[Array, "d d d"] | None  # [i, k, j] = ∂_i ∂_k S_j
 
 
 def _squares(data, y, scale):

@@ -7,19 +7,18 @@ found or discretised. Half its square bounds, to first order, the relative exces
 the nearest local minimum wherever the second variation is not small.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import chunked, lagrange_matrix, lobatto, lobatto_integral, solve_spd
+from landform._numerics import compiled, lagrange_matrix, lobatto, lobatto_integral, solve_spd
 from landform._typing import Array, Float
 from landform.solvers.elements import Rule, split
 
-_CHUNK = 32  # curves measured together
 _FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
+_BLOCKS = (128, 2048)  # points measured together: one program for few points and one for many
 
 
 class Certificate(NamedTuple):
@@ -34,56 +33,104 @@ class Certificate(NamedTuple):
     finite: Array
 
 
+class _Local(NamedTuple):
+    """What the metric says at points with velocities; NaN where it is not positive definite."""
+
+    matrix: Any  # arrays of NumPy or of JAX
+    inverse: Any
+    force: Any  # ½ ∇_x(vᵀ M v)
+
+
 def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
     """Measure one curve; NaN and ``finite=False`` where the metric is not finite on it."""
+    x, v = _sample(jnp, rule, nodes)
+    local = jax.vmap(jax.vmap(lambda a, b: _probe_one(metric, a, b)))(x, v)
+    return _measure(jnp, rule, v, local)
+
+
+def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
+    """`certify_one` for many concrete curves ``(n, T + 1, d)``, in one program for every rule."""
+    x, v = _sample(np, rule, np.asarray(nodes))
+    flat = [a.reshape(-1, a.shape[-1]) for a in (x, v)]
+    count = flat[0].shape[0]
+    size = next((few for few in _BLOCKS if count <= few), _BLOCKS[-1])
+    parts = []
+    for start in range(0, count, size):
+        block = [a[start : start + size] for a in flat]
+        pad = ((0, size - block[0].shape[0]), (0, 0))
+        block = [np.pad(a, pad, mode="edge") for a in block]
+        parts.append(jax.tree.map(np.asarray, _probe(metric, *block)))
+    whole = [np.concatenate(leaves)[:count] for leaves in zip(*parts, strict=True)]
+    local = _Local(*(a.reshape(x.shape[:-1] + a.shape[1:]) for a in whole))
+    with np.errstate(all="ignore"):  # a curve off the chart has no numbers, and says so
+        return _measure(np, rule, v, local)
+
+
+def _probe_one(metric, x, v) -> _Local:
+    matrix = metric(x)
+    inverse = solve_spd(matrix, jnp.eye(x.shape[0], dtype=matrix.dtype))
+    return _Local(matrix, inverse, 0.5 * metric.energy_gradient(x, v))
+
+
+@compiled
+def _probe(metric, x, v):
+    return jax.vmap(lambda a, b: _probe_one(metric, a, b))(x, v)
+
+
+def _sample(xp, rule: Rule, nodes):
+    """Points and velocities at the certificate's nodes, ``(…, m, q, d)``."""
     m, p = rule
-    q = p + _FINER
-    fine, weight, derivative = lobatto(q)
-    dtype = nodes.dtype
-    refine = jnp.asarray(lagrange_matrix(lobatto(p)[0], fine), dtype)
+    base = lobatto(p)[0]
+    fine, _, derivative = lobatto(p + _FINER)
+    refine = xp.asarray(lagrange_matrix(base, fine), nodes.dtype)
+    slope = xp.asarray(derivative * m, nodes.dtype)
     pieces = split(rule, nodes)
-    offset = jnp.einsum("qj,mjd->mqd", refine, pieces - pieces[:, :1])
-    x = pieces[:, :1] + offset
-    v = jnp.einsum("rq,mqd->mrd", jnp.asarray(derivative * m, dtype), offset)
-    matrix = jax.vmap(jax.vmap(metric))(x)
-    force = 0.5 * jax.vmap(jax.vmap(metric.energy_gradient))(x, v)
-    momentum = jnp.sum(matrix * v[:, :, None, :], axis=-1)
-    square = jnp.sum(momentum * v, axis=-1)
-    speed = jnp.sqrt(square)
-    w = jnp.asarray(weight / m, dtype)
-    inside = jnp.einsum("rq,mqd->mrd", jnp.asarray(lobatto_integral(q) / m, dtype), force)
-    ends = inside[:, -1]
-    before = jnp.cumsum(ends, axis=0) - ends
-    gap = momentum - (before[:, None] + inside)
-    inverse = solve_spd(matrix, jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=dtype), matrix.shape))
-    total = jnp.einsum("q,mqab->ab", w, inverse)
-    constant = solve_spd(total, jnp.einsum("q,mqab,mqb->a", w, inverse, gap))
-    off = gap - constant
-    residual = jnp.einsum("q,mqa,mqab,mqb->", w, off, inverse, off)
-    length, twice = jnp.sum(w * speed), jnp.sum(w * square)
-    tiny = jnp.finfo(dtype).tiny
-    velocity = solve_spd(matrix[0, 0], constant)
-    final = solve_spd(matrix[-1, -1], constant + before[-1] + inside[-1, -1])
-    finite = jnp.isfinite(length) & jnp.isfinite(residual) & jnp.all(jnp.isfinite(velocity))
+    offset = xp.einsum("qj,...mjd->...mqd", refine, pieces - pieces[..., :1, :])
+    v = xp.einsum("rq,...mqd->...mrd", slope, offset)
+    return pieces[..., :1, :] + offset, v
+
+
+def _measure(xp, rule: Rule, v, local: _Local) -> Certificate:
+    """The certificate from the metric at its nodes; arrays of NumPy or of JAX by `xp`."""
+    m, q = rule.elements, rule.degree + _FINER
+    dtype = v.dtype
+    momentum = xp.sum(local.matrix * v[..., None, :], axis=-1)
+    square = xp.sum(momentum * v, axis=-1)
+    speed = xp.sqrt(square)
+    w = xp.asarray(lobatto(q)[1] / m, dtype)
+    integral = xp.asarray(lobatto_integral(q) / m, dtype)
+    inside = xp.einsum("rq,...mqd->...mrd", integral, local.force)
+    ends = inside[..., -1, :]
+    before = xp.cumsum(ends, axis=-2) - ends
+    pull = before[..., None, :] + inside
+    gap = momentum - pull
+    total = xp.einsum("q,...mqab->...ab", w, local.inverse)
+    right = xp.einsum("q,...mqab,...mqb->...a", w, local.inverse, gap)
+    constant = solve_spd(total, right) if xp is jnp else _solve_sound(total, right)
+    off = gap - constant[..., None, None, :]
+    residual = xp.einsum("q,...mqa,...mqab,...mqb->...", w, off, local.inverse, off)
+    length, twice = xp.einsum("q,...mq->...", w, speed), xp.einsum("q,...mq->...", w, square)
+    tiny = xp.finfo(dtype).tiny
+    last = constant + pull[..., -1, -1, :]
+    velocity = xp.einsum("...ab,...b->...a", local.inverse[..., 0, 0, :, :], constant)
+    final = xp.einsum("...ab,...b->...a", local.inverse[..., -1, -1, :, :], last)
+    finite = xp.isfinite(length) & xp.isfinite(residual) & xp.all(xp.isfinite(velocity), axis=-1)
     return Certificate(
         length=length,
         energy=0.5 * twice,
-        residual=jnp.sqrt(residual / (twice + tiny)),
-        speed_drift=(jnp.max(speed) - jnp.min(speed)) / (length + tiny),
+        residual=xp.sqrt(xp.maximum(residual, 0.0) / (twice + tiny)),
+        speed_drift=(xp.max(speed, axis=(-2, -1)) - xp.min(speed, axis=(-2, -1))) / (length + tiny),
         velocity=velocity,
         final_velocity=final,
         finite=finite,
     )
 
 
-def certify(metric, rule: Rule, nodes: Float[Array, "n T1 d"]) -> Certificate:
-    """`certify_one` for many curves, a bounded number at a time."""
-    return chunked(lambda block: _certify_jit(metric, rule, block), _CHUNK, nodes)
-
-
-@eqx.filter_jit
-def _certify_jit(metric, rule, nodes):
-    return jax.vmap(lambda c: certify_one(metric, rule, c))(nodes)
+def _solve_sound(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solutions of small systems, NaN where the matrix is not finite."""
+    sound = np.asarray(np.isfinite(matrix).all(axis=(-2, -1)))[..., None]
+    safe = np.where(sound[..., None], matrix, np.eye(matrix.shape[-1], dtype=matrix.dtype))
+    return np.where(sound, np.linalg.solve(safe, right[..., None])[..., 0], np.nan)
 
 
 def subdivide(rule: Rule, nodes: np.ndarray) -> tuple[Rule, np.ndarray]:

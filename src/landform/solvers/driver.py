@@ -12,12 +12,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
+from landform._numerics import compiled
 from landform._typing import Array
 
 PyTree = Any
 
-_FEW = 4  # problems that get a small program of their own, so that one pair does not pay for many
+_FEW = 8  # problems that get a small program of their own, so that one pair does not pay for many
+_FEW_LANES = 2
 
 
 class AbstractMethod(eqx.Module):
@@ -26,6 +29,13 @@ class AbstractMethod(eqx.Module):
     @abc.abstractmethod
     def init(self, args: PyTree, problem: PyTree) -> PyTree:
         """First state of a problem; no expensive evaluation."""
+
+    def renew(self, args: PyTree, state: PyTree, problem: PyTree) -> PyTree:
+        """First state of a problem in a lane that another has left; `init` unless overridden.
+
+        What the first step does not read may stay as it is, which saves copies and compilation.
+        """
+        return self.init(args, problem)
 
     @abc.abstractmethod
     def step(self, args: PyTree, state: PyTree) -> PyTree:
@@ -40,50 +50,43 @@ class AbstractMethod(eqx.Module):
         """The result; no expensive evaluation."""
 
 
-def _select(mask, new, old):
-    def pick(a, b):
-        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(pick, new, old)
-
-
-@eqx.filter_jit
+@compiled
 def _run(method, args, problems, count, lanes):
     """Solve the first `count` of the queued problems on `lanes` lanes."""
     capacity = jax.tree.leaves(problems)[0].shape[0]
-    init = jax.vmap(lambda problem: method.init(args, problem))
     step = jax.vmap(lambda state: method.step(args, state))
 
     def take(index):
         return jax.tree.map(lambda a: a[jnp.clip(index, 0, capacity - 1)], problems)
 
-    index = jnp.arange(lanes)
-    state = init(take(index))
-    empty = jax.tree.map(
-        lambda s: jnp.zeros((capacity, *s.shape[1:]), s.dtype),
-        jax.eval_shape(jax.vmap(method.finish), state),
-    )
+    def renew(over, state, problem):
+        fresh = method.renew(args, state, problem)
+        return jax.tree.map(lambda a, b: b if a is b else jnp.where(over, a, b), fresh, state)
+
+    # All of a result in one row: one store an iteration, whatever the result is made of.
+    state = jax.vmap(lambda problem: method.init(args, problem))(take(jnp.arange(lanes)))
+    example = jax.tree.map(lambda a: a[0], state)
+    shape = jax.eval_shape(lambda s: ravel_pytree(method.finish(s))[0], example)
+    unravel = ravel_pytree(
+        jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(method.finish, example))
+    )[1]
 
     def body(carry):
         state, index, fetched, results = carry
         state = step(state)
         over = jax.vmap(method.done)(state) & (index < count)
-        slot = jnp.where(over, index, capacity)
-        results = jax.tree.map(
-            lambda buffer, value: buffer.at[slot].set(value, mode="drop"),
-            results,
-            jax.vmap(method.finish)(state),
-        )
-        following = fetched + jnp.cumsum(over) - 1
-        index = jnp.where(over, following, index)
-        state = _select(over & (index < count), init(take(index)), state)
+        rows = jax.vmap(lambda s: ravel_pytree(method.finish(s))[0])(state)
+        results = results.at[jnp.where(over, index, capacity)].set(rows, mode="drop")
+        index = jnp.where(over, fetched + jnp.cumsum(over) - 1, index)
+        state = jax.vmap(renew)(over & (index < count), state, take(index))
         return state, index, fetched + jnp.sum(over), results
 
     def active(carry):
         return jnp.any(carry[1] < count)
 
-    carry = (state, index, jnp.asarray(lanes), empty)
-    return jax.lax.while_loop(active, body, carry)[3]
+    results = jnp.zeros((capacity, *shape.shape), shape.dtype)
+    carry = (state, jnp.arange(lanes), jnp.asarray(lanes), results)
+    return jax.vmap(unravel)(jax.lax.while_loop(active, body, carry)[3])
 
 
 def run(
@@ -109,7 +112,7 @@ def run(
     """
     n = jax.tree.leaves(problems)[0].shape[0]
     if n <= _FEW:
-        lanes = chunk = 1 if n == 1 else _FEW
+        lanes, chunk = min(lanes, _FEW_LANES), _FEW
     parts = []
     for start in range(0, n, chunk):
         part = jax.tree.map(lambda a, s=start: _pad(a[s : s + chunk], chunk), problems)

@@ -14,8 +14,8 @@ from landform.solvers.elements import (
     Rule,
     assemble_chord,
     assemble_metric,
-    solve_newton,
 )
+from landform.solvers.systems import solve_newton
 
 Model = Literal["newton", "gauss-newton", "georce"]
 
@@ -63,11 +63,11 @@ class EnergyMethod(AbstractMethod):
     def init(self, args, problem):
         """From a start curve; nothing is evaluated yet."""
         x = problem
-        n = (self.rule.degree + 1) * x.shape[1]
-        m, dtype = self.rule.elements, x.dtype
+        m, p1, d, dtype = self.rule.elements, self.rule.degree + 1, x.shape[1], x.dtype
+        n = p1 * d
         blank = Assembly(
             jnp.asarray(jnp.inf, dtype),
-            jnp.zeros((m, n), dtype),
+            jnp.zeros((m, p1, d), dtype),
             jnp.zeros((m, n, n), dtype),
             jnp.zeros((m, n, n), dtype),
         )
@@ -83,6 +83,12 @@ class EnergyMethod(AbstractMethod):
             jnp.asarray(int(Status.MAX_STEPS)),
             jnp.asarray(True),
         )
+
+    def renew(self, args, state, problem):
+        """As `init`; derivatives that the first step replaces are left alone."""
+        first = self.init(args, problem)
+        accepted = state.accepted._replace(energy=first.accepted.energy)
+        return first._replace(accepted=accepted)
 
     def step(self, args, state):
         """Evaluate the candidate, accept or shorten, and propose the next."""
@@ -143,12 +149,12 @@ class EnergyMethod(AbstractMethod):
         """
         plain = (1.0 + damping) * parts.stiffness
         if not self.second_order:
-            newton = solve_newton(self.rule, plain, parts.gradient)
+            newton = solve_newton(self.rule.elements, plain, parts.gradient)
             return newton, newton.positive
         both = jnp.stack([plain + parts.bend, plain])
-        newton = jax.vmap(lambda h: solve_newton(self.rule, h, parts.gradient))(both)
-        choice = jnp.where(newton.positive[0], 0, 1)
-        return jax.tree.map(lambda a: a[choice], newton), newton.positive[0]
+        newton = jax.vmap(lambda h: solve_newton(self.rule.elements, h, parts.gradient))(both)
+        exact = newton.positive[0]
+        return jax.tree.map(lambda a: jnp.where(exact, a[0], a[1]), newton), exact
 
     def done(self, state):
         """Converged, failed, or out of iterations."""

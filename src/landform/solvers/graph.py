@@ -4,7 +4,6 @@ import itertools
 import weakref
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +11,9 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from landform._numerics import gauss
+from landform._numerics import compiled, gauss
 
-_CHUNK = 4096  # edges measured per compiled call
+_CHUNKS = (256, 8192)  # points measured per compiled call
 STRETCH = 1.1  # how much longer than the graph's shortest path a start may be
 
 
@@ -27,33 +26,35 @@ class Graph(NamedTuple):
     neighbours: int
 
 
-@eqx.filter_jit
-def _segment_lengths(metric, start, end, order):
-    nodes, weights = gauss(order)
+@compiled
+def _speeds(metric, points, vectors):
+    return jnp.sqrt(jax.vmap(metric.inner)(points, vectors, vectors))
 
-    def one(a, b):
-        speed = jax.vmap(lambda t: metric.inner(a + t * (b - a), b - a, b - a))(
-            jnp.asarray(nodes, a.dtype)
-        )
-        return jnp.sum(jnp.asarray(weights, a.dtype) * jnp.sqrt(speed))
 
-    return jax.vmap(one)(start, end)
+def speeds(metric, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """|v|_x at many points, in chunks of two sizes: one program for few and one for many."""
+    count = points.shape[0]
+    size = next((few for few in _CHUNKS if count <= few), _CHUNKS[-1])
+    out = np.empty(count)
+    for i in range(0, count, size):
+        part = [a[i : i + size] for a in (points, vectors)]
+        short = part[0].shape[0]
+        part = [np.pad(a, ((0, size - short), (0, 0)), mode="edge") for a in part]
+        out[i : i + size] = np.asarray(_speeds(metric, *part))[:short]
+    return out
 
 
 def segment_lengths(metric, start, end, *, order: int = 4) -> np.ndarray:
-    """Riemannian lengths of straight segments of the chart, ``(e, d)`` to ``(e,)``, in chunks."""
-    count = start.shape[0]
-    if count == 0:
+    """Riemannian lengths of straight segments of the chart, ``(e, d)`` to ``(e,)``."""
+    start, end = np.asarray(start), np.asarray(end)
+    if start.shape[0] == 0:
         return np.zeros(0)
-    size = min(_CHUNK, 1 << int(np.ceil(np.log2(max(count, 64)))))
-    out = np.empty(count)
-    for i in range(0, count, size):
-        a, b = start[i : i + size], end[i : i + size]
-        pad = size - a.shape[0]
-        a, b = (np.concatenate([z, np.repeat(z[:1], pad, axis=0)]) for z in (a, b))
-        part = _segment_lengths(metric, jnp.asarray(a), jnp.asarray(b), order)
-        out[i : i + size] = np.asarray(part)[: size - pad]
-    return out
+    nodes, weights = gauss(order)
+    step = end - start
+    points = start[:, None] + nodes[:, None].astype(step.dtype) * step[:, None]
+    vectors = np.broadcast_to(step[:, None], points.shape)
+    flat = (a.reshape(-1, step.shape[1]) for a in (points, vectors))
+    return speeds(metric, *flat).reshape(-1, order) @ weights
 
 
 def _bridges(points: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from landform._typing import Array, Float
-from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join, solve_newton
+from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join
+from landform.solvers.systems import solve_newton
 
 
 def differentiable_nodes(
@@ -23,10 +24,9 @@ def differentiable_nodes(
     moving = jnp.concatenate([x[None], fixed[1:-1], y[None]])
     force = assemble(metric, rule, moving, False).gradient
     # Forces on the inner nodes only; their value is the solver's small remainder, which is dropped.
-    p1 = rule.degree + 1
-    total = join(rule, force.reshape(rule.elements, p1, -1))
+    total = join(rule, force)
     inner = (total - jax.lax.stop_gradient(total)).at[jnp.array([0, -1])].set(0.0)
-    step = solve_newton(rule, hessian, _share(rule, inner)).step
+    step = solve_newton(rule.elements, hessian, _share(rule, inner)).step
     return moving + step
 
 
@@ -35,4 +35,4 @@ def _share(rule: Rule, nodal):
     m, p = rule
     parts = nodal[:-1].reshape(m, p, -1)
     last = jnp.zeros((m, 1, nodal.shape[-1]), nodal.dtype).at[-1, 0].set(nodal[-1])
-    return jnp.concatenate([parts, last], axis=1).reshape(m, -1)
+    return jnp.concatenate([parts, last], axis=1)

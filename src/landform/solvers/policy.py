@@ -23,6 +23,8 @@ Values: TypeAlias = Array | np.ndarray  # solved on the host's schedule, or trac
 
 _TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
 _FEW_OUTPUTS = 16  # embeddings with no more outputs have second derivatives worth their cost
+_SPREAD = 1.03  # excess of energy on a coarse rule that the fine one may turn round
+_SAME = 1e-7  # relative difference of energies below which two curves are one
 _FINE_PIECES = 16  # parts of an edge whose length must be certain
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
@@ -129,21 +131,19 @@ def solve(
     metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float, progress
 ) -> Solved:
     """Solve n concrete pairs on the host's schedule."""
-    starts, owner, bound, known = _starts(metric, np.asarray(x), np.asarray(y), solver, rule, init)
-    method = solver.method(metric, rule, x.shape[-1])
-    outcome = run(
-        method, metric, jnp.asarray(starts, x.dtype), lanes=solver.lanes, progress=progress
-    )
-    outcome, total = _best(outcome, owner, x.shape[0])
-    nodes = np.asarray(outcome.curve)
+    x, y = np.asarray(x), np.asarray(y)
+    first = _first_rule(metric, solver, rule, init, x.shape[0])
+    starts, owner, bound, known = _starts(metric, x, y, solver, first, init)
+    starts = starts.astype(x.dtype)
+    outcome, total = _descend(metric, solver, rule, first, starts, owner, x.shape[0], progress)
     certificate = certify(metric, rule, outcome.curve)
-    status = np.asarray(_judge(outcome.status, certificate, bound, accuracy))
+    status = _judge(np, outcome.status, certificate, bound, accuracy)
     longer = np.flatnonzero(status == Status.LONGER_THAN_BOUND)
     if longer.size:
         # The bounds come from coarse quadrature: before they condemn a curve they are made sure of.
         bound[longer] = [min(_fine_length(metric, path) for path in known[i]) for i in longer]
-        status = np.asarray(_judge(outcome.status, certificate, bound, accuracy))
-    result = Solved(rule, nodes, certificate, status, total, np.asarray(outcome.decrement), bound)
+        status = _judge(np, outcome.status, certificate, bound, accuracy)
+    result = Solved(rule, outcome.curve, certificate, status, total, outcome.decrement, bound)
     for _ in range(solver.max_refinements):
         again = np.flatnonzero(
             np.isin(result.status, (Status.UNRESOLVED, Status.LONGER_THAN_BOUND))
@@ -152,6 +152,70 @@ def solve(
             break
         result = _refine(metric, solver, result, again, accuracy)
     return result
+
+
+def _first_rule(metric, solver, rule, init, pairs) -> Rule:
+    """Half of the elements where a graph offers several starts, most of which will be dropped.
+
+    One pair alone does without: another program to compile costs more than its starts.
+    """
+    several = init is None and solver.starts != "straight" and graph_of(metric) is not None
+    if several and pairs > 1 and solver.max_refinements > 0 and rule.elements % 2 == 0:
+        return Rule(rule.elements // 2, rule.degree)
+    return rule
+
+
+def _descend(metric, solver, rule, first, starts, owner, n, progress):
+    """The best outcome for every pair at the resolution of `rule`, from all of its starts.
+
+    Starts on a coarser rule all descend there, and only what may be the shortest goes on. Where a
+    coarse energy turns out to have been flattered, by a metric with more detail than the coarse
+    rule sees, all starts of the pair go on.
+    """
+
+    def descend(rule, nodes, report=None):
+        method = solver.method(metric, rule, nodes.shape[-1])
+        found = run(method, metric, nodes, lanes=solver.lanes, progress=report)
+        return jax.tree.map(np.asarray, found)
+
+    total = np.zeros(n, dtype=int)
+    found = descend(first, starts, progress)
+    np.add.at(total, owner, found.iterations)
+    if first != rule:
+        coarse, fine = found, subdivide(first, found.curve)[1]
+        which = _promising(coarse, owner, n)
+        found = descend(rule, fine[which])
+        np.add.at(total, owner[which], found.iterations)
+        expected = np.full(n, np.inf)
+        np.minimum.at(expected, owner[which], coarse.energy[which])
+        leader = _best(found, owner[which], n)
+        flattered = ~(found.energy[leader] <= _SPREAD * expected)
+        left = np.setdiff1d(np.flatnonzero(flattered[owner]), which)
+        if left.size:
+            more = descend(rule, fine[left])
+            np.add.at(total, owner[left], more.iterations)
+            which = np.concatenate([which, left])
+            found = jax.tree.map(lambda *parts: np.concatenate(parts), found, more)
+        owner = owner[which]
+    best = _best(found, owner, n)
+    return jax.tree.map(lambda a: a[best], found), total
+
+
+def _promising(outcome: EnergyOutcome, owner, n):
+    """Of every pair's starts those that may lead to its shortest curve, each curve once."""
+    energy = np.where(np.isfinite(outcome.energy), outcome.energy, np.inf)
+    failed = outcome.status != Status.CONVERGED
+    order = np.lexsort((energy, failed, owner))
+    first = order[np.searchsorted(owner[order], np.arange(n))]
+    chosen, last = [], -1
+    for i in order:
+        lead = first[owner[i]]
+        near = energy[i] <= _SPREAD * energy[lead]
+        same = last >= 0 and owner[last] == owner[i] and energy[i] <= (1 + _SAME) * energy[last]
+        if i == lead or (near and not same):
+            chosen.append(i)
+            last = i
+    return np.array(chosen)
 
 
 def _starts(metric, x, y, solver, rule, init):
@@ -197,26 +261,22 @@ def _fine_length(metric, path: np.ndarray) -> float:
 
 def _best(outcome: EnergyOutcome, owner, n):
     """For every pair the best of its starts: converged first, then the lowest energy."""
-    energy, status = np.asarray(outcome.energy), np.asarray(outcome.status)
-    failed = (status != Status.CONVERGED) | ~np.isfinite(energy)
-    order = np.lexsort((energy, failed, owner))
-    first = order[np.searchsorted(owner[order], np.arange(n))]
-    total = np.zeros(n, dtype=int)
-    np.add.at(total, owner, np.asarray(outcome.iterations))
-    return jax.tree.map(lambda a: a[jnp.asarray(first)], outcome), total
+    failed = (outcome.status != Status.CONVERGED) | ~np.isfinite(outcome.energy)
+    order = np.lexsort((outcome.energy, failed, owner))
+    return order[np.searchsorted(owner[order], np.arange(n))]
 
 
-def _judge(status, certificate: Certificate, bound, accuracy):
-    """The status that the curve deserves, whatever the method says."""
+def _judge(xp, status, certificate: Certificate, bound, accuracy):
+    """The status that the curve deserves, whatever the method says; by NumPy or JAX."""
     tolerance = residual_tolerance(accuracy)
     sharp = (certificate.residual <= tolerance) & (certificate.speed_drift <= 30.0 * tolerance)
     still = certificate.length == 0.0
-    status = jnp.where(
+    status = xp.where(
         (status == Status.CONVERGED) & ~sharp & ~still, int(Status.UNRESOLVED), status
     )
-    longer = certificate.length > (1.0 + _SLACK + accuracy) * jnp.asarray(bound)
-    status = jnp.where((status == Status.CONVERGED) & longer, int(Status.LONGER_THAN_BOUND), status)
-    return jnp.where(certificate.finite | still, status, int(Status.BAD_METRIC))
+    longer = certificate.length > (1.0 + _SLACK + accuracy) * bound
+    status = xp.where((status == Status.CONVERGED) & longer, int(Status.LONGER_THAN_BOUND), status)
+    return xp.where(certificate.finite | still, status, int(Status.BAD_METRIC))
 
 
 def residual_tolerance(accuracy: float) -> float:
@@ -228,24 +288,22 @@ def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
     """Double the elements of some pairs; the others' curves are rewritten exactly."""
     rule, nodes = subdivide(result.rule, np.asarray(result.nodes))
     method = solver.method(metric, rule, nodes.shape[-1])
-    dtype = result.nodes.dtype
-    outcome = run(
-        method, metric, jnp.asarray(nodes[again], dtype), lanes=min(solver.lanes, 8), chunk=32
-    )
+    outcome = run(method, metric, nodes[again], lanes=min(solver.lanes, 8), chunk=32)
+    outcome = jax.tree.map(np.asarray, outcome)
     fresh = certify(metric, rule, outcome.curve)
-    status = _judge(outcome.status, fresh, result.bound[again], accuracy)
+    status = _judge(np, outcome.status, fresh, result.bound[again], accuracy)
 
     def put(old, new):
         out = np.array(old)
-        out[again] = np.asarray(new)
+        out[again] = new
         return out
 
     return Solved(
         rule,
-        put(nodes, outcome.curve).astype(dtype),
+        put(nodes, outcome.curve),
         jax.tree.map(put, result.certificate, fresh),
         put(result.status, status),
-        put(result.iterations, result.iterations[again] + np.asarray(outcome.iterations)),
+        put(result.iterations, result.iterations[again] + outcome.iterations),
         put(result.decrement, outcome.decrement),
         result.bound,
     )
@@ -261,7 +319,7 @@ def solve_traced(
     outcome = run(method, metric, starts, lanes=solver.lanes, chunk=max(1, x.shape[0]))
     certificate = jax.lax.map(lambda c: certify_one(metric, rule, c), outcome.curve, batch_size=16)
     bound = jnp.full(x.shape[0], jnp.inf, x.dtype)
-    status = _judge(outcome.status, certificate, bound, accuracy)
+    status = _judge(jnp, outcome.status, certificate, bound, accuracy)
     return Solved(
         rule, outcome.curve, certificate, status, outcome.iterations, outcome.decrement, bound
     )
