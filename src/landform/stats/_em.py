@@ -10,7 +10,6 @@ from landform.stats._moments import least_squares_step, moment_matched
 from landform.stats._profile import (
     Point,
     Setup,
-    lifted,
     logarithms,
     profile,
     reweight,
@@ -95,24 +94,27 @@ class Run:
                 self.converged = True
                 return
 
-    def refine(self, setup: Setup) -> None:
-        """Go on with more directions and finer curves."""
-        posterior, _ = self._posterior()
-        self.setup = setup._replace(floor=self.setup.floor)
-        soft = posterior * self.weights[:, None]
+    def refine(self, setup: Setup, weights) -> None:
+        """Go on with all data, more directions and finer curves."""
+        self.setup, self.weights = setup._replace(floor=self.setup.floor), weights / weights.sum()
+        for k, point in enumerate(self.points):
+            same = len(point.logs.usable) == len(setup.X)
+            logs = logarithms(self.setup, point.mean, point.logs if same else None)
+            self.points[k] = point._replace(logs=logs, gradient=None)
+        soft = self._posterior()[0] * self.weights[:, None]
         for k, point in enumerate(self.points):
             if self.least_squares:
-                logs = logarithms(self.setup, point.mean, point.logs)
-                self.points[k] = moment_matched(self.setup, point.mean, soft[:, k], logs)
+                new = moment_matched(self.setup, point.mean, soft[:, k], point.logs)
             else:
-                self.points[k] = lifted(self.setup, point, soft[:, k])
+                new = profile(self.setup, point.mean, soft[:, k], point.logs, point.whiten)
+            self.points[k] = new
         self.converged = False
 
     def _posterior(self):
         """Responsibilities, and the mean log-likelihood per unit of weight against dM."""
         joint = np.stack([_log_density(self.setup, p) for p in self.points], axis=1)
         joint = joint + np.log(np.maximum(self.shares, 1e-300))
-        known = np.isfinite(joint).any(axis=1)
+        known = np.asarray(np.isfinite(joint).any(axis=1))
         total = np.where(known, logsumexp(np.where(known[:, None], joint, 0.0), axis=1), 0.0)
         posterior = np.where(known[:, None], np.exp(joint - total[:, None]), 0.0)
         return posterior, float(self.weights @ total / self.weights[known].sum())

@@ -4,8 +4,9 @@ import numpy as np
 
 from landform._metric import metric_tensor
 from landform._results import ConvergenceError
+from landform.stats._logs import Logs
 from landform.stats._normalizer import Table
-from landform.stats._profile import Logs, Point, Setup, logarithms, second_moment, table_at
+from landform.stats._profile import Point, Setup, logarithms, second_moment, table_at
 from landform.stats._rays import trace_rays
 
 

@@ -7,17 +7,18 @@ import numpy as np
 
 from landform._metric import AbstractMetric, metric_tensor
 from landform._results import ConvergenceError
-from landform._spokes import Spokes, solve_options, solve_spokes
 from landform.metrics.analytic import AbstractClosedForm
 from landform.solvers.elements import Rule
 from landform.stats._covariance import best_precision, floored
 from landform.stats._cut import Cloud
+from landform.stats._logs import Logs, find_logs, logs_of, replaced, solve_chunks
 from landform.stats._normalizer import Grid, Moments, Table, make_grid
 from landform.stats._slope import gradient
-from landform.stats.land import NUM_POINTS, Normalizer, euclidean_logs
+from landform.stats.land import Normalizer, euclidean_logs
 
 _FAILED = 0.05  # share of the data without a logarithm at which a fit is refused
 _DEGREE = 4  # of the curves that spokes are kept as
+_MOST = 512  # data in a first approach
 _COARSE = 64  # directions of a first approach, in two dimensions; twice that in more
 
 
@@ -34,48 +35,28 @@ class Setup(NamedTuple):
     accuracy: float = 1e-6
     exact_gradient: bool = True  # with rays to some of the data, not interpolated for all
 
-    def coarser(self, seed: int) -> "Setup | None":
-        """A cheaper version to approach the optimum with; None where it would not be cheaper."""
-        count = _COARSE if self.X.shape[1] == 2 else 2 * _COARSE
-        if self.X.shape[1] == 1 or len(self.grid.directions) < 2 * count:
+    def coarser(self, seed: int) -> "tuple[Setup, np.ndarray] | None":
+        """A cheaper version to approach the optimum with, and the rows of the data that it has.
+
+        Fewer directions, looser tolerances, no more than 512 data; None if that were the same.
+        """
+        n, d = self.X.shape
+        count = _COARSE if d == 2 else 2 * _COARSE
+        if d == 1 or (len(self.grid.directions) < 2 * count and n <= _MOST):
             return None
-        return self._replace(
-            grid=make_grid(self.X.shape[1], count, seed), rtol=max(self.rtol, 1e-3),
-            accuracy=max(self.accuracy, 1e-4), exact_gradient=False,
+        rows = np.arange(n)
+        if n > _MOST:
+            rows = np.sort(np.random.default_rng(seed).choice(n, _MOST, replace=False))
+        level = self._replace(
+            X=self.X[rows], grid=make_grid(d, min(count, len(self.grid.directions)), seed),
+            rtol=max(self.rtol, 1e-3), accuracy=max(self.accuracy, 1e-4), exact_gradient=False,
         )  # fmt: skip
-
-
-class Logs(NamedTuple):
-    """Logarithms of the data at one mean, with their curves for the next."""
-
-    vectors: np.ndarray  # (N, d); those of failed points are zero
-    usable: np.ndarray  # (N,)
-    spokes: Spokes
+        return level, rows
 
 
 def logarithms(setup: Setup, mean, previous: Logs | None = None) -> Logs:
-    """Log_mean(X): from the curves of an earlier mean where there are any, else by a search."""
-    mean = np.asarray(mean, dtype=float)
-    options = solve_options(NUM_POINTS, setup.accuracy, None)
-    known = None if previous is None else previous.spokes
-    spokes = solve_spokes(setup.metric, mean, setup.X, options, known)
-    lost = np.flatnonzero(~spokes.ok)
-    if known is not None and lost.size:
-        again = solve_spokes(setup.metric, mean, setup.X[lost], options)
-        spokes = _replaced(spokes, lost, again, again.ok)
-    return _logs_of(spokes)
-
-
-def _logs_of(spokes: Spokes) -> Logs:
-    return Logs(np.where(spokes.ok[:, None], spokes.velocity, 0.0), spokes.ok, spokes)
-
-
-def _replaced(spokes: Spokes, rows, others: Spokes, which) -> Spokes:
-    """Spokes with some rows taken from others."""
-    parts = [a.copy() for a in spokes]
-    for part, new in zip(parts, others, strict=True):
-        part[rows[which]] = new[which]
-    return Spokes(*parts)
+    """Log_mean(X) with the accuracy of the level."""
+    return find_logs(setup.metric, mean, setup.X, setup.accuracy, previous)
 
 
 class Point(NamedTuple):
@@ -154,7 +135,8 @@ def reweight(setup: Setup, point: Point, weights) -> Point:
 
 def lifted(setup: Setup, point: Point, weights) -> Point:
     """A point of a coarser level on the level of `setup`: curves and rays with its accuracy."""
-    logs = logarithms(setup, point.mean, point.logs)
+    same = len(point.logs.usable) == len(setup.X)
+    logs = logarithms(setup, point.mean, point.logs if same else None)
     return profile(setup, point.mean, weights, logs, point.whiten)
 
 
@@ -220,7 +202,6 @@ def _reroute(setup, table, logs: Logs, weights, gram) -> Logs:
         nodes[i] = np.stack([np.interp(rule.times, at, column) for column in way.T], axis=1)
     rows = rows[found]
     known = spokes.take(rows)._replace(nodes=nodes)
-    options = solve_options(NUM_POINTS, setup.accuracy, None)
-    fresh = solve_spokes(setup.metric, table.mean, setup.X[rows], options, known)
+    fresh = solve_chunks(setup.metric, table.mean, setup.X[rows], setup.accuracy, known)
     better = fresh.ok & (fresh.length < length[rows] * (1.0 - 1e-9))
-    return _logs_of(_replaced(spokes, rows, fresh, better))
+    return logs_of(replaced(spokes, rows, fresh, better))

@@ -11,13 +11,12 @@ from landform._geodesic import geodesic, where_converged
 from landform._metric import AbstractMetric, check_metric, log_volume, metric_tensor
 from landform._numerics import as_points, is_traced, precise
 from landform._results import raise_if_failed
-from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
+from landform.stats._logs import solve_chunks
 from landform.stats._normalizer import Table, default_samples, make_grid
 from landform.stats._sampling import sample_tangents
 
 Normalizer = Literal["exact", "paper"]
-NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
 
 
 class LAND(eqx.Module):
@@ -184,9 +183,7 @@ def _log_prob(land, x, lebesgue, throw):
         velocity, status = result.velocity, result.status
     else:
         data = np.atleast_2d(np.asarray(x))
-        found = solve_spokes(
-            land.metric, np.asarray(land.mean), data, solve_options(NUM_POINTS, 1e-6, None)
-        )
+        found = solve_chunks(land.metric, np.asarray(land.mean), data, 1e-6)
         velocity = jnp.asarray(found.velocity).reshape(x.shape)
         status = jnp.asarray(found.status).reshape(x.shape[:-1])
         if throw:

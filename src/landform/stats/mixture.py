@@ -22,6 +22,7 @@ from landform.stats._fit import (
 )
 from landform.stats._normalizer import default_samples, make_grid
 from landform.stats._profile import Setup
+from landform.stats._surrogate import light
 from landform.stats.land import LAND, Normalizer, check_normalizer
 
 Estimator = Literal["likelihood", "least-squares"]
@@ -157,8 +158,9 @@ def fit_land_mixture(
     -----
     A component left with less weight than d + 1 points keeps its shape; no variance falls under
     1e-6 of the first components' average. Points without a geodesic to a mean do not count for it.
-    Cost for each iteration: K n geodesics from warm starts and K × `n_samples` rays. Arvanitidis,
-    Hansen and Hauberg 2016 (arXiv:1606.02518), sec. 3.3.
+    Cost for each iteration: K n geodesics from warm starts and K × `n_samples` rays; many points
+    and many directions are approached with few, as in `fit_land`. Arvanitidis, Hansen and Hauberg
+    2016 (arXiv:1606.02518), sec. 3.3.
 
     Examples
     --------
@@ -196,19 +198,20 @@ def _fit_mixture(
     weights = check_weights(weights, len(X))
     n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
     grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(metric, X, grid, normalizer, kind, rtol)
+    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol)
     rng = np.random.default_rng(seed)
     coarse, runs = setup.coarser(seed), []
+    level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
     for _ in range(n_init):
         run = Run(
-            coarse or setup, *start_medoids(metric, X, K, rng), weights,
+            level, *start_medoids(level.metric, level.X, K, rng), weights[rows],
             least_squares=estimator == "least-squares",
         )  # fmt: skip
         run.iterate(max_iter, tol)
         runs.append(run)
     best = max(runs, key=lambda run: (run.bounds[-1], run.converged))
     if coarse is not None:
-        best.refine(setup)
+        best.refine(setup, weights)
         best.iterate(max_iter, tol)
     if throw and not best.converged:
         raise ConvergenceError(
@@ -217,7 +220,9 @@ def _fit_mixture(
         )
     usable = np.all([p.logs.usable for p in best.points], axis=0)
     return LANDMixtureModel(
-        components=tuple(land_at(setup, p, n_samples, seed) for p in best.points),
+        components=tuple(
+            land_at(setup._replace(metric=metric), p, n_samples, seed) for p in best.points
+        ),
         weights=jnp.asarray(best.shares),
         history={"lower_bound": jnp.asarray(best.bounds)},
         converged=jnp.asarray(best.converged),

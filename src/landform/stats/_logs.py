@@ -1,0 +1,57 @@
+"""Logarithms of many data at one mean, from the curves of the mean before."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from landform._metric import AbstractMetric
+from landform._spokes import Spokes, solve_options, solve_spokes
+
+NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
+_CHUNK = 1024  # data whose geodesics are solved together; bounds the memory
+
+
+class Logs(NamedTuple):
+    """Logarithms of the data at one mean, with their curves for the next."""
+
+    vectors: np.ndarray  # (N, d); those of failed points are zero
+    usable: np.ndarray  # (N,)
+    spokes: Spokes
+
+
+def find_logs(metric: AbstractMetric, mean, X, accuracy: float, previous=None) -> Logs:
+    """Log_mean(X): from earlier `Logs` of the same data where there are any, else by a search."""
+    mean = np.asarray(mean, dtype=float)
+    known = None if previous is None else previous.spokes
+    spokes = solve_chunks(metric, mean, X, accuracy, known)
+    lost = np.flatnonzero(~spokes.ok)
+    if known is not None and lost.size:
+        again = solve_chunks(metric, mean, X[lost], accuracy)
+        spokes = replaced(spokes, lost, again, again.ok)
+    return logs_of(spokes)
+
+
+def solve_chunks(metric, mean, X, accuracy: float, known: Spokes | None = None) -> Spokes:
+    """Geodesics from a mean to data, 1024 at a time."""
+    options = solve_options(NUM_POINTS, accuracy, None)
+    parts = [
+        solve_spokes(
+            metric, mean, X[i : i + _CHUNK], options,
+            None if known is None else known.take(slice(i, i + _CHUNK)),
+        )
+        for i in range(0, len(X), _CHUNK)
+    ]  # fmt: skip
+    return parts[0] if len(parts) == 1 else Spokes(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def logs_of(spokes: Spokes) -> Logs:
+    """The logarithms that curves begin with."""
+    return Logs(np.where(spokes.ok[:, None], spokes.velocity, 0.0), spokes.ok, spokes)
+
+
+def replaced(spokes: Spokes, rows, others: Spokes, which) -> Spokes:
+    """Spokes with some rows taken from others."""
+    parts = [a.copy() for a in spokes]
+    for part, new in zip(parts, others, strict=True):
+        part[rows[which]] = new[which]
+    return Spokes(*parts)
