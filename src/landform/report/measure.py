@@ -194,7 +194,13 @@ def walks(model: Model, settings: Settings) -> Measured:
     scale = float(np.exp(np.median(np.asarray(log_volume(model.table, codes)))))  # √det M, d = 2
     key = jax.random.key(settings.seed + 2)
     paths = {
-        name: brownian_motion(metric, start, key=key, time=time, num_steps=settings.walk_steps)
+        name: brownian_motion(
+            metric,
+            start,
+            key=key,
+            time=time,
+            num_steps=settings.walk_steps * settings.walk_substeps,
+        )
         for name, metric, time in (
             ("riemannian", model.table, flat_time * scale),
             ("euclidean", Euclidean(2), flat_time),
@@ -204,7 +210,7 @@ def walks(model: Model, settings: Settings) -> Measured:
     arrays: dict[str, Any] = {}
     shares = {}
     for name, path in paths.items():
-        path = np.asarray(path)[:, 1:]
+        path = np.asarray(path)[:, settings.walk_substeps :: settings.walk_substeps]
         inside = tree.query(path)[0] <= reach
         shares[name] = inside.mean(axis=1)
         numbers[f"walk_in_support_{name}"] = float(inside.mean())

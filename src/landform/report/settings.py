@@ -37,6 +37,7 @@ class Settings:
     draws: int = 2000
     walks: int = 8
     walk_steps: int = 2000
+    walk_substeps: int = 4
     frames: int = 11
 
 

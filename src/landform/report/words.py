@@ -24,7 +24,8 @@ CHOICES = (
     "geodesics of the figure are solved exactly.",
     "The support: latent points within {support_radius:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. {walks} walks of {walk_steps} steps under each "
-    "metric, with steps of one size at a typical code.",
+    "metric, with steps of one size at a typical code; each is made of {walk_substeps} of the "
+    "Euler scheme, which at fewer jumps across the ridges now and then.",
     "The mixtures are fitted to {land_points} codes and scored on {land_points} others. LAND has "
     "its own metric there, the local variance of the codes, with widths chosen from them; both "
     "densities are drawn by narrow kernels on {draws} samples.",
