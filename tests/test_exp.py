@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import landform as lf
+from landform.solvers.ivp import FlightMethod
 from oracles import Wrong, half_plane_points, sphere_pairs
 
 PLANE = lf.PoincareHalfPlane()
@@ -46,6 +47,65 @@ def test_speed_is_conserved(shots):
     shot = lf.shoot(PLANE, x, v * x[:, 1:])
     assert np.max(shot.speed_drift) < 1e-6
     assert np.all(np.asarray(shot.status) == lf.Status.CONVERGED)
+
+
+def test_a_batch_of_any_size_is_the_single_ones(shots):
+    x, v = shots
+    v = v * x[:, 1:]
+    batch = lf.shoot(PLANE, x, v)
+    few = lf.shoot(PLANE, x[:5], v[:5])
+    np.testing.assert_allclose(batch.point[:5], few.point, rtol=1e-13)
+    np.testing.assert_array_equal(batch.steps[:5], few.steps)
+    one = lf.shoot(PLANE, x[4], v[4])
+    np.testing.assert_allclose(one.point, few.point[4], rtol=1e-13)
+
+
+def test_the_estimated_error_covers_the_true_one_and_follows_the_tolerance(shots):
+    x, v = shots
+    v = v * x[:, 1:]
+    exact = np.asarray(PLANE.exact_exp(x, v))
+    totals = []
+    for tolerance in (1e-6, 1e-9):
+        shot = lf.shoot(PLANE, x, v, solver=lf.AdaptiveIVP(rtol=tolerance, atol=tolerance))
+        wrong = np.linalg.norm(np.asarray(shot.point) - exact, axis=1)
+        assert np.median(wrong / np.asarray(shot.error)) < 1.0
+        assert np.max(wrong) < 300 * tolerance
+        totals.append(int(np.sum(shot.steps)))
+    assert totals[0] < totals[1] < 4 * totals[0]
+
+
+def test_a_step_has_order_eight():
+    v = np.random.default_rng(7).normal(size=(64, 2))
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    x = np.tile([0.0, 1.0], (64, 1))
+    method = FlightMethod(1.0, 1.0, 10)
+
+    @jax.jit
+    def moved(t):
+        def one(a, b):
+            state = method.init(PLANE, jnp.stack([a[None], b[None]]))
+            return method.step(PLANE, state._replace(time=1.0 - t, step=t)).state[0, 0]
+
+        return jax.vmap(one)(x, v)
+
+    times = np.array([0.4, 0.3, 0.2])
+    errors = [np.sqrt(np.mean((moved(t) - PLANE.exact_exp(x, t * v)) ** 2)) for t in times]
+    slope = np.polyfit(np.log(times), np.log(errors), 1)[0]
+    assert 8.7 < slope < 9.8  # one step errs by one order more than many together
+
+
+def test_infinity_of_a_chart_is_passed_by_or_reported():
+    sphere = lf.StereographicSphere(2)
+    # Along a line through the chart's centre at infinity, and past it at a small distance.
+    v = np.array([[1.0, 0.0], [1.0, 1e-3]]) * 2.0
+    x = np.array([[1.0, 0.0], [1.0, 0.0]])
+    shot = lf.shoot(sphere, x, v, throw=False)
+    exact = np.asarray(sphere.exact_exp(x, v))
+    for point, status, right in zip(shot.point, shot.status, exact, strict=True):
+        if int(status) == lf.Status.CONVERGED:
+            np.testing.assert_allclose(point, right, rtol=1e-4)
+        else:
+            assert int(status) in (lf.Status.LEFT_DOMAIN, lf.Status.UNRESOLVED)
 
 
 def test_leaving_the_domain_fails_alone():

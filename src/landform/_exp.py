@@ -1,16 +1,13 @@
 """The exponential map: geodesics from a point and a velocity."""
 
-import equinox as eqx
 import jax
 
 from landform._geodesic import check_pair, where_converged
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import chunked, is_traced, precise
+from landform._numerics import is_traced, precise
 from landform._results import raise_if_failed
 from landform._typing import Array, Float
-from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_one
-
-_CHUNK = 4096  # geodesics integrated together; bounds the memory of kernel metrics
+from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_many
 
 
 @precise
@@ -51,7 +48,8 @@ def exp(
     Notes
     -----
     Integrates ``M a = ½ ∇_x(vᵀ M v) − (∂_v M) v``. The equation as printed in arXiv:1606.02518
-    lacks the last term for d ≥ 2. Differentiable; forward mode for the adaptive solver.
+    lacks the last term for d ≥ 2. Differentiable; forward mode for the adaptive solver. A batch is
+    integrated in lanes with steps of their own, so that it costs the sum of its geodesics.
 
     Examples
     --------
@@ -71,7 +69,7 @@ def shoot(
     solver: AdaptiveIVP | FixedStepIVP | None = None,
     throw: bool = True,
 ) -> Shot:
-    """The end of a geodesic with its velocity, status, speed drift and number of steps.
+    """The end of a geodesic with its velocity, status, speed drift, steps and estimated error.
 
     Parameters
     ----------
@@ -80,7 +78,9 @@ def shoot(
 
     Returns
     -------
-    A named tuple ``point, velocity, status, speed_drift, steps``, with a leading axis for a batch.
+    A named tuple ``point, velocity, status, speed_drift, steps, error``, with a leading axis for a
+    batch. `error` adds up the estimated errors of the steps in position, not what the geodesics
+    themselves make of them later; it is NaN for fixed steps.
 
     Raises
     ------
@@ -106,17 +106,9 @@ def shoot(
 @precise
 def _shoot(metric, x, v, solver, throw):
     x, v, single = check_pair(metric, x, v, "v")
-    if is_traced(metric, x, v):
-        shot = _shoot_jit(metric, x, v, solver)
-    else:
-        shot = chunked(lambda a, b: _shoot_jit(metric, a, b, solver), _CHUNK, x, v)
+    shot = shoot_many(metric, x, v, solver)
     if single:
         shot = jax.tree.map(lambda leaf: leaf[0], shot)
     if throw and not is_traced(shot.status):
         raise_if_failed("exp", shot.status, shot)
     return shot
-
-
-@eqx.filter_jit
-def _shoot_jit(metric, x, v, solver):
-    return jax.vmap(lambda a, b: shoot_one(metric, a, b, solver))(x, v)

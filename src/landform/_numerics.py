@@ -236,13 +236,17 @@ def lobatto_integral(degree: int) -> np.ndarray:
     return (nodes[:, None] ** powers / powers) @ coefficients
 
 
-def chunked(function, size, *arrays):
+def chunked(function, size, *arrays, ladder: tuple[int, ...] = ()):
     """Apply a batched function in chunks of at most `size`; short ones padded to a power of two.
 
-    Few distinct shapes mean few compilations, and a bounded chunk means bounded memory.
+    Few distinct shapes mean few compilations, and a bounded chunk means bounded memory. With a
+    `ladder` a batch is padded to the first of its sizes that holds it, or else to `size`.
     """
     n = arrays[0].shape[0]
-    size = min(size, 1 << (n - 1).bit_length())
+    if ladder:
+        size = next((step for step in ladder if n <= step), size)
+    else:
+        size = min(size, 1 << (n - 1).bit_length())
     parts = []
     for start in range(0, n, size):
         block = [a[start : start + size] for a in arrays]

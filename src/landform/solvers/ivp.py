@@ -1,20 +1,37 @@
-"""Geodesics from a point and a velocity: initial value problems, adaptive or with fixed steps."""
+"""Geodesics from a point and a velocity: initial value problems in lanes, or with fixed steps.
 
+The adaptive method is the explicit Runge–Kutta pair of order 8 of Dormand and Prince with the
+error estimate of Hairer, Nørsett and Wanner (*Solving Ordinary Differential Equations I*, §II.10).
+Every geodesic has steps of its own: a lane that arrives takes the next geodesic from the queue, so
+that none pays for the longest. A state is positions and velocities, ``(2, 1 + r, d)``: the geodesic
+first, then r Jacobi fields along it, which take part in the choice of the steps.
+"""
+
+import functools
 from typing import NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.integrate import DOP853
 
+from landform._numerics import chunked, compiled, is_traced
 from landform._results import Status
-from landform._typing import Array, Float
+from landform._typing import Array, Float, Int
+from landform.solvers.driver import AbstractMethod, run
 
 _DRIFT = 1e-3  # relative change of speed beyond which a "successful" integration is not a geodesic
+_FIRST = 1.0 / 16.0  # first step tried; one that is too long costs a rejection
+_SMALLEST = 1e-10  # step below which the equation is taken to have no solution
+_STAGES = DOP853.n_stages
+_FEW = (1, 8, 64)  # batches up to these sizes have lanes of their own; larger ones share the most
+_MOST_LANES = 256
+_QUEUE = 1024  # geodesics per call of the compiled loop
 
 
 class AdaptiveIVP(eqx.Module):
-    """Adaptive integration of the geodesic equation (Dormand–Prince 8(7), through Diffrax).
+    """Adaptive integration of the geodesic equation (Dormand–Prince, order 8).
 
     Parameters
     ----------
@@ -63,6 +80,119 @@ class Shot(NamedTuple):
     status: Array
     speed_drift: Array
     steps: Array
+    error: Array  # sum of the estimated errors of the steps in position; NaN with fixed steps
+
+
+def acceleration_field(metric, state: Float[Array, "2 r1 d"]) -> Float[Array, "2 r1 d"]:
+    """The geodesic equation and, for the rows after the first, its linearisation."""
+    position, velocity = state
+    if state.shape[1] == 1:
+        return jnp.stack([velocity, metric.acceleration(position[0], velocity[0])[None]])
+
+    def along(a, b):
+        return jax.jvp(metric.acceleration, (position[0], velocity[0]), (a, b))
+
+    bend, linear = jax.vmap(along, out_axes=(None, 0))(position[1:], velocity[1:])
+    return jnp.stack([velocity, jnp.concatenate([bend[None], linear])])
+
+
+class _Flight(NamedTuple):
+    state: Float[Array, "2 r1 d"]
+    time: Float[Array, ""]
+    step: Float[Array, ""]
+    error: Float[Array, ""]
+    steps: Int[Array, ""]
+    status: Int[Array, ""]
+    running: Array
+
+
+class Landing(NamedTuple):
+    """What an integration leaves: the state at t = 1, and how it got there."""
+
+    state: Float[Array, "2 r1 d"]
+    error: Float[Array, ""]
+    steps: Int[Array, ""]
+    status: Int[Array, ""]
+
+
+class FlightMethod(AbstractMethod):
+    """Dormand–Prince steps of order 8, one a time, until t = 1 or failure."""
+
+    rtol: float = eqx.field(static=True)
+    atol: float = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+
+    def init(self, args, problem):
+        """At t = 0; nothing is evaluated yet."""
+        zero = jnp.zeros((), problem.dtype)
+        return _Flight(
+            problem,
+            zero,
+            zero + _FIRST,
+            zero,
+            jnp.asarray(0),
+            jnp.asarray(int(Status.LEFT_DOMAIN)),
+            jnp.asarray(True),
+        )
+
+    def step(self, args, state):
+        """Try one step; keep it or shorten it by its estimated error."""
+        y, remaining = state.state, 1.0 - state.time
+        last = state.step >= remaining
+        h = jnp.where(last, remaining, state.step)
+        table = jnp.asarray(DOP853.A[:_STAGES, :_STAGES], y.dtype)
+
+        def stage(i, slopes):
+            moved = y + h * jnp.tensordot(table[i], slopes, axes=1)
+            return slopes.at[i].set(acceleration_field(args, moved))
+
+        slopes = jnp.zeros((_STAGES, *y.shape), y.dtype)
+        # One copy of the metric's code for all stages: a twelfth of the time to compile.
+        slopes = jax.lax.fori_loop(0, _STAGES, stage, slopes)
+        weights = np.stack([DOP853.B, DOP853.E5[:_STAGES], DOP853.E3[:_STAGES]])
+        new, fifth, third = h * jnp.tensordot(jnp.asarray(weights, y.dtype), slopes, axes=1)
+        new = y + new
+        scale = self.atol + self.rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
+        a, b = jnp.mean((fifth / scale) ** 2), jnp.mean((third / scale) ** 2)
+        # A step without any error is as good as one with a tiny one, and has a derivative.
+        error = jax.lax.stop_gradient(a / jnp.sqrt(a + 0.01 * b + jnp.finfo(y.dtype).tiny))
+        sound = jnp.isfinite(error) & jnp.all(jnp.isfinite(new))
+        accept = sound & (error <= 1.0)
+        factor = jnp.clip(0.9 * jnp.maximum(error, 1e-12) ** -0.125, 0.2, 6.0)
+        factor = jnp.where(sound, factor, 0.25)
+        arrived = accept & last
+        steps = state.steps + 1
+        following = jax.lax.stop_gradient(h * factor)
+        lost = ~accept & (following < _SMALLEST)
+        local = error * jnp.max(jax.lax.stop_gradient(scale[0, 0]))
+        return _Flight(
+            state=jnp.where(accept, new, y),
+            time=jnp.where(accept, state.time + h, state.time),
+            step=following,
+            error=state.error + jnp.where(accept, local, 0.0),
+            steps=steps,
+            status=jnp.where(arrived, int(Status.CONVERGED), int(Status.LEFT_DOMAIN)),
+            running=~(arrived | lost | (steps >= self.max_steps)),
+        )
+
+    def done(self, state):
+        """Arrived, lost, or out of steps."""
+        return ~state.running
+
+    def finish(self, state):
+        """The state reached."""
+        return Landing(state.state, state.error, state.steps, state.status)
+
+
+def integrate(metric, states: Float[Array, "n 2 r1 d"], solver: AdaptiveIVP) -> Landing:
+    """Integrate many states over t ∈ [0, 1], in lanes that are refilled."""
+    method = FlightMethod(solver.rtol, solver.atol, solver.max_steps)
+    n = states.shape[0]
+    size = next((few for few in _FEW if n <= few), None)
+    lanes, chunk = (size, size) if size else (_MOST_LANES, _QUEUE)
+    if is_traced(metric, states):
+        lanes, chunk = min(lanes, n), n
+    return run(method, metric, states, lanes=lanes, chunk=chunk)
 
 
 def rk4(metric, x, v, num_steps: int):
@@ -76,59 +206,58 @@ def rk4(metric, x, v, num_steps: int):
     def push(state, slope, factor):
         return jax.tree.map(lambda a, b: a + factor * b, state, slope)
 
+    def stage(carry, weights):
+        start, slope, total = carry
+        lead, share = weights
+        slope = field(push(start, slope, lead * h))
+        return (start, slope, push(total, slope, share)), None
+
     def step(state, _):
-        k1 = field(state)
-        k2 = field(push(state, k1, 0.5 * h))
-        k3 = field(push(state, k2, 0.5 * h))
-        k4 = field(push(state, k3, h))
-        total = jax.tree.map(lambda a, b, c, d: a + 2.0 * b + 2.0 * c + d, k1, k2, k3, k4)
+        zero = jax.tree.map(jnp.zeros_like, state)
+        rows = jnp.array([[0.0, 0.5, 0.5, 1.0], [1.0, 2.0, 2.0, 1.0]], x.dtype).T
+        total = jax.lax.scan(stage, (state, zero, zero), rows)[0][2]
         return push(state, total, h / 6.0), None
 
     return jax.lax.scan(step, (x, v), None, length=num_steps)[0]
 
 
-def _adaptive(metric, x, v, solver: AdaptiveIVP):
-    def field(t, state, args):
-        position, velocity = state
-        return velocity, metric.acceleration(position, velocity)
-
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        diffrax.Dopri8(),
-        t0=0.0,
-        t1=1.0,
-        dt0=None,
-        y0=(x, v),
-        stepsize_controller=diffrax.PIDController(rtol=solver.rtol, atol=solver.atol, dtmin=1e-9),
-        saveat=diffrax.SaveAt(t1=True),
-        max_steps=solver.max_steps,
-        adjoint=diffrax.ForwardMode(),
-        throw=False,
-    )
-    point, velocity = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-    arrived = diffrax.is_successful(solution.result)
-    return point, velocity, arrived, solution.stats["num_steps"]
+@compiled
+def _rk4_many(metric, x, v, num_steps):
+    return jax.vmap(lambda a, b: rk4(metric, a, b, num_steps))(x, v)
 
 
-def shoot_one(metric, x, v, solver) -> Shot:
-    """Integrate one geodesic from x with velocity v over t ∈ [0, 1]."""
-    if isinstance(solver, FixedStepIVP):
-        point, velocity = rk4(metric, x, v, solver.num_steps)
-        arrived, steps = jnp.asarray(True), jnp.asarray(solver.num_steps)
-    else:
-        point, velocity, arrived, steps = _adaptive(metric, x, v, solver)
-    before, after = metric.inner(x, v, v), metric.inner(point, velocity, velocity)
+def _judge(metric, x, v, point, velocity, arrived):
+    """Status and drift of the speed of every geodesic."""
+    before = jax.vmap(metric.inner)(x, v, v)
+    after = jax.vmap(metric.inner)(point, velocity, velocity)
     still = before == 0.0
     drift = jnp.abs(jnp.sqrt(after / jnp.where(still, 1.0, before)) - 1.0)
     drift = jnp.where(still, 0.0, drift)
-    finite = jnp.all(jnp.isfinite(point)) & jnp.isfinite(after)
-    status = jnp.where(
-        jnp.isfinite(before) & (before >= 0),
-        jnp.where(
-            arrived & finite,
-            jnp.where(drift <= _DRIFT, int(Status.CONVERGED), int(Status.UNRESOLVED)),
-            int(Status.LEFT_DOMAIN),
-        ),
-        int(Status.BAD_METRIC),
-    )
-    return Shot(point, velocity, status.astype(jnp.int32), drift, steps)
+    finite = jnp.all(jnp.isfinite(point), axis=1) & jnp.isfinite(after)
+    kept = jnp.where(drift <= _DRIFT, int(Status.CONVERGED), int(Status.UNRESOLVED))
+    status = jnp.where(arrived & finite, kept, int(Status.LEFT_DOMAIN))
+    sound = jnp.isfinite(before) & (before >= 0)
+    return jnp.where(sound, status, int(Status.BAD_METRIC)).astype(jnp.int32), drift
+
+
+_judge_jit = compiled(_judge)
+
+
+def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
+    """Integrate geodesics from x with velocities v, ``(n, d)``, over t ∈ [0, 1]."""
+    if isinstance(solver, FixedStepIVP):
+        point, velocity = _rk4_many(metric, x, v, solver.num_steps)
+        n = x.shape[0]
+        arrived, steps = jnp.ones(n, bool), jnp.full(n, solver.num_steps)
+        error = jnp.full(n, jnp.nan, x.dtype)
+    else:
+        landing = integrate(metric, jnp.stack([x, v], axis=1)[:, :, None], solver)
+        point, velocity = landing.state[:, 0, 0], landing.state[:, 1, 0]
+        arrived, steps = landing.status == int(Status.CONVERGED), landing.steps
+        error = landing.error
+    if is_traced(metric, x, v):
+        status, drift = _judge(metric, x, v, point, velocity, arrived)
+    else:
+        judge = functools.partial(_judge_jit, metric)
+        status, drift = chunked(judge, _QUEUE, x, v, point, velocity, arrived, ladder=_FEW)
+    return Shot(point, velocity, status, drift, steps, error)
