@@ -26,7 +26,7 @@ FLOORS = [
     {"_numerics", "_results"},
     {"_metric", "_curve", "metrics"},
     {"solvers"},
-    {"_geodesic", "_exp", "_distances", "_means", "_spokes", "_curvature", "_transport"},
+    {"_geodesic", "_exp", "_distances", "_means", "_spokes", "_curvature", "_transport", "_jacobi"},
     {"stats", "models"},
     {"_archive", "io", "datasets", "interop", "scale"},
     {"sklearn"},

@@ -28,6 +28,11 @@ from landform._geodesic import (
     geodesic as geodesic,
     log as log,
 )
+from landform._jacobi import (
+    JacobiField as JacobiField,
+    exp_differential as exp_differential,
+    jacobi_field as jacobi_field,
+)
 from landform._means import (
     Barycenter as Barycenter,
     barycenter as barycenter,
@@ -72,11 +77,14 @@ from landform.metrics.radial import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
+    GeodesicInterpolant as GeodesicInterpolant,
+    InterpolantGap as InterpolantGap,
     MarginalLikelihood as MarginalLikelihood,
     RBFPrecision as RBFPrecision,
     elbo as elbo,
     fit_variance as fit_variance,
     log_marginal_likelihood as log_marginal_likelihood,
+    train_interpolant as train_interpolant,
     train_vae as train_vae,
 )
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
