@@ -1,5 +1,10 @@
 """Generators: variational autoencoders and decoders with an uncertainty that grows off the data."""
 
+from landform.models.amortize import train_interpolant as train_interpolant
+from landform.models.interpolant import (
+    GeodesicInterpolant as GeodesicInterpolant,
+    InterpolantGap as InterpolantGap,
+)
 from landform.models.likelihood import (
     MarginalLikelihood as MarginalLikelihood,
     elbo as elbo,

@@ -77,8 +77,8 @@ def cosine_rates(peak: float, epoch: int, steps: int, epochs: int) -> np.ndarray
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, show: bool):
-    """A function to call after each epoch, drawing a bar only when asked."""
+def progress_bar(label: str, total: int, show: bool, what: str = "held-out bound"):
+    """A function to call with a value after each epoch, drawing a bar only when asked."""
     if not show:
         yield lambda value: None
         return
@@ -87,7 +87,7 @@ def progress_bar(label: str, total: int, show: bool):
     columns = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
     with Progress(*columns, TextColumn("{task.fields[note]}")) as bar:
         task = bar.add_task(label, total=total, note="")
-        yield lambda value: bar.update(task, advance=1, note=f"held-out bound {value:.2f}")
+        yield lambda value: bar.update(task, advance=1, note=f"{what} {value:.2f}")
 
 
 def fit(
