@@ -274,6 +274,22 @@ def test_graph_distances_bound_the_exact_ones(moons):
     assert np.median(graph[upper] / exact[upper]) < 1.1
 
 
+def test_graph_distances_come_with_their_error_measured(moons):
+    metric, _, _, _ = moons
+    points = np.asarray(metric.data)[:60]
+    found = lf.graph_distances(metric, points, probes=12)
+    matrix = np.asarray(found.matrix)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert not np.asarray(found.failed).any()
+    exact = np.asarray(lf.distance(metric, points[found.pairs[:, 0]], points[found.pairs[:, 1]]))
+    chosen = matrix[tuple(np.asarray(found.pairs).T)]
+    np.testing.assert_allclose(found.ratio, chosen / exact, rtol=1e-5)
+    assert np.all(np.asarray(found.ratio) > 1 - 1e-6)
+    assert np.all(np.diff(found.ratio) >= 0)
+    few = lf.graph_distances(metric, points, points[:3], probes=0)
+    np.testing.assert_allclose(few.matrix, matrix[:, :3], rtol=1e-12)
+
+
 def test_failed_pairs_are_nan_in_the_matrix():
     points = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 0.0]])
     matrix = np.asarray(lf.pairwise_distances(Hole(), points, throw=False))

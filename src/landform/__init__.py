@@ -20,7 +20,11 @@ from landform._curve import (
     curve_energy as curve_energy,
     curve_length as curve_length,
 )
-from landform._distances import pairwise_distances as pairwise_distances
+from landform._distances import (
+    GraphDistances as GraphDistances,
+    graph_distances as graph_distances,
+    pairwise_distances as pairwise_distances,
+)
 from landform._exp import exp as exp, shoot as shoot
 from landform._geodesic import (
     Geodesic as Geodesic,
