@@ -117,3 +117,4 @@ from landform.stats.retraining import (
     retraining_report as retraining_report,
 )
 from landform.stats.scores import f_measure as f_measure
+from landform.stats.selection import Bandwidth as Bandwidth, cv_bandwidth as cv_bandwidth

@@ -9,7 +9,7 @@ import warnings
 
 import typer
 
-from landform.cli import fitting, geometry, reports  # noqa: F401  (they register commands)
+from landform.cli import fitting, geometry, reports, reproduce  # noqa: F401  (they register commands)
 from landform.cli._app import app
 
 __all__ = ["app", "main"]

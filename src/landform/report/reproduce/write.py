@@ -1,0 +1,47 @@
+"""The folder that an experiment leaves: a page, its figures, and all numbers in one file."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from landform.report.page import Section, render
+
+
+def write(
+    out: Path, title: str, lead: str, sections: list[Section], choices: list[str], settings,
+    results: dict, seconds: float,
+) -> None:  # fmt: skip
+    """Write ``index.html``, one PNG a section and ``results.json`` into a folder."""
+    for section in sections:
+        (out / f"{section.key}.png").write_bytes(section.png)
+    described = {"settings": dataclasses.asdict(settings), "seconds": seconds, "results": results}
+    (out / "results.json").write_text(json.dumps(described, indent=2, default=_plain) + "\n")
+    numbers = {key: value for key, value in flat(results).items() if value == value}
+    footer = f"Written by landform in {seconds:.0f} seconds; results.json has every number."
+    page = render(title, lead, sections, choices, numbers, footer)
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def flat(tree: dict, prefix: str = "") -> dict[str, float]:
+    """Nested numbers under joined names; what is not a number is left out."""
+    out: dict[str, float] = {}
+    for key, value in tree.items():
+        name = f"{prefix} {key}".strip()
+        if isinstance(value, dict):
+            out |= flat(value, name)
+        elif isinstance(value, int | float):
+            out[name] = float(value)
+    return out
+
+
+def _plain(value):
+    return value.tolist()
+
+
+def prepared(out) -> Path:
+    """The folder, made where it does not exist."""
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out must be a folder, and {out} is a file")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
