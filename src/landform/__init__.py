@@ -81,6 +81,7 @@ from landform.metrics.radial import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
+    Extrapolation as Extrapolation,
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,
     GeodesicInterpolant as GeodesicInterpolant,

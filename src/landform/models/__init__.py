@@ -1,6 +1,7 @@
 """Generators: variational autoencoders and decoders with an uncertainty that grows off the data."""
 
 from landform.models.amortize import train_interpolant as train_interpolant
+from landform.models.extrapolation import Extrapolation as Extrapolation
 from landform.models.interpolant import (
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,

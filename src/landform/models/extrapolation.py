@@ -1,0 +1,119 @@
+"""Generators of likelihoods that know nothing where they have seen nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._numerics import as_floats, as_points, as_positive, precise
+from landform._typing import Array, Float, Point, PRNGKeyArray, Scalar
+from landform.metrics.pullback import check_generator
+from landform.models.rbf import kmeans_centers, rbf_bandwidths
+
+
+class Extrapolation(eqx.Module):
+    """A generator that turns into a fixed output away from its data.
+
+    ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and
+    ``s(z) = Σ_k exp(−λ_k |z − c_k|²)``. For logits and ``far = 0`` the likelihood becomes uniform:
+    leaving the data then costs information, and geodesics of `FisherRaoPullback` stay among them,
+    as those of `ExpectedPullback` do with `RBFPrecision`.
+
+    Parameters
+    ----------
+    decoder
+        f, a function of one latent point ``(d,)``.
+    centers
+        Centres c_k, shape ``(K, d)``.
+    bandwidths
+        λ_k > 0, shape ``(K,)`` or a single number.
+    far
+        The output far away: a number, or arrays in the form of f's output that broadcast to it.
+    threshold
+        ζ, the sum of basis functions at which both outputs have equal weight.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of its kind, or not positive.
+
+    Notes
+    -----
+    `from_codes` places the centres. Arvanitidis et al. 2022 (arXiv:2106.05367), §5, blend by the
+    distance to the nearest centre; the sum over all of them has no kinks.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, landform as lf
+    >>> logits = lf.Extrapolation(lambda z: jnp.array([4.0]), [[0.0, 0.0]], 0.5, threshold=1e-6)
+    >>> round(float(logits([0.0, 0.0])[0]), 4), round(float(logits([9.0, 0.0])[0]), 4)
+    (4.0, 0.0)
+    """
+
+    decoder: Callable
+    centers: Float[Array, "K d"]
+    bandwidths: Float[Array, " K"]
+    far: Any
+    threshold: Scalar
+
+    @precise
+    def __init__(self, decoder: Callable, centers, bandwidths, *, far=0.0, threshold=1e-2):
+        self.decoder = check_generator("decoder", decoder)
+        self.centers = as_points("centers", centers, ndim=(2,))
+        values = as_floats("bandwidths", bandwidths)
+        if values.shape not in ((), (self.centers.shape[0],)):
+            raise ValueError(
+                f"bandwidths must have shape ({self.centers.shape[0]},), got {values.shape}"
+            )
+        if not np.all(np.asarray(values) > 0):
+            raise ValueError("bandwidths must be positive")
+        self.bandwidths = jnp.broadcast_to(values, self.centers.shape[:1])
+        self.far = jax.tree.map(lambda a: as_floats("far", a), far)
+        self.threshold = as_positive("threshold", threshold)
+
+    @classmethod
+    @precise
+    def from_codes(
+        cls, decoder: Callable, codes, *, key: PRNGKeyArray, num_centers: int = 64,
+        a: float = 2.0, far=0.0, threshold: float = 1e-2,
+    ) -> "Extrapolation":  # fmt: skip
+        """Centres at the k-means of latent codes, bandwidths by `rbf_bandwidths`.
+
+        Parameters
+        ----------
+        decoder
+            f, a function of one latent point ``(d,)``.
+        codes
+            Encoded data, shape ``(n, d)``.
+        key
+            Key of the k-means start.
+        num_centers, a
+            Number of centres, and the multiplier of their radii.
+        far, threshold
+            As of the class.
+        """
+        codes = as_points("codes", codes, ndim=(2,))
+        centers, labels = kmeans_centers(codes, num_centers, key)
+        bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule="pooled")
+        return cls(decoder, centers, bandwidths, far=far, threshold=threshold)
+
+    def weight(self, z: Point) -> Scalar:
+        """w(z), the weight of the decoder: about 1 on the data, 0 far from them."""
+        squares = jnp.sum((z - self.centers) ** 2, axis=1)
+        logs = jax.nn.logsumexp(-self.bandwidths * squares)
+        return jax.nn.sigmoid(logs - jnp.log(self.threshold))
+
+    @precise
+    def __call__(self, z: Point) -> Any:
+        """The blended output at one point ``(d,)``."""
+        z = jnp.asarray(z)
+        output, weight = self.decoder(z), self.weight(z)
+        far = self.far
+        if jax.tree.structure(far) != jax.tree.structure(output):
+            if jax.tree.structure(far) != jax.tree.structure(0.0):
+                raise ValueError("far must be a number, or arrays in the form of the output")
+            far = jax.tree.map(lambda part: far, output)
+        return jax.tree.map(lambda near, away: away + weight * (near - away), output, far)
