@@ -191,6 +191,9 @@ def test_an_indefinite_metric_is_refused_not_solved():
 
     path = lf.geodesic(Saddle(), [0.0, 0.0], [0.0, 1.0], throw=False)
     assert not bool(path.converged)
+    with pytest.raises(ValueError, match="the metric is not finite and positive definite") as found:
+        lf.geodesic(Saddle(), [0.0, 0.0], [0.0, 1.0])
+    assert isinstance(found.value, lf.MetricError)
 
 
 def test_a_jumping_metric_is_not_called_a_geodesic():

@@ -49,7 +49,11 @@ from landform._metric import (
     metric_tensor as metric_tensor,
     volume as volume,
 )
-from landform._results import ConvergenceError as ConvergenceError, Status as Status
+from landform._results import (
+    ConvergenceError as ConvergenceError,
+    MetricError as MetricError,
+    Status as Status,
+)
 from landform._transport import parallel_transport as parallel_transport
 from landform.interop import from_callable as from_callable, from_torch as from_torch
 from landform.io import (

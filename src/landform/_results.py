@@ -96,6 +96,23 @@ class ConvergenceError(RuntimeError):
         self.result = result
 
 
+class MetricError(ConvergenceError, ValueError):
+    """Raised with ``throw=True`` when all failures come from a metric that is not one.
+
+    It is a `ValueError` too: the metric was the caller's, and it is not finite and positive
+    definite where it was asked.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> try:
+    ...     lf.distance(lf.PoincareHalfPlane(), [0.0, -1.0], [0.0, 1.0])
+    ... except ValueError as error:
+    ...     print(type(error).__name__)
+    MetricError
+    """
+
+
 def raise_if_failed(what: str, status, result=None) -> None:
     """Raise one `ConvergenceError` that counts the failures by reason; do nothing without any."""
     codes = np.asarray(status).ravel()
@@ -103,15 +120,14 @@ def raise_if_failed(what: str, status, result=None) -> None:
     if failed.size == 0:
         return
     kinds, counts = np.unique(failed, return_counts=True)
+    error = MetricError if kinds.tolist() == [Status.BAD_METRIC] else ConvergenceError
     if codes.size == 1:
         reason = Status(int(kinds[0])).message
-        raise ConvergenceError(
-            f"{what} failed: {reason}. Pass throw=False to get the result anyway.", result
-        )
+        raise error(f"{what} failed: {reason}. Pass throw=False to get the result anyway.", result)
     reasons = "; ".join(
         f"{n} × {Status(int(k)).message}" for k, n in zip(kinds, counts, strict=True)
     )
-    raise ConvergenceError(
+    raise error(
         f"{failed.size} of {codes.size} {what} computations failed: {reasons}. "
         "Pass throw=False to get the batch with a status for each.",
         result,

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    from landform._results import ConvergenceError
+    from landform._results import ConvergenceError, MetricError
 
     if os.environ.get("LANDFORM_DEBUG"):
         return app(arguments, standalone_mode=False) or 0
@@ -40,6 +40,8 @@ def run(arguments: list[str]) -> int:
         return leave.exit_code
     except typer.Abort:
         return fail("aborted", 130)
+    except MetricError as error:  # the input's fault
+        return fail(error, 2)
     except ConvergenceError as error:
         return fail(error, 1)
     except (ValueError, TypeError, OSError) as error:

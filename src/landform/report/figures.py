@@ -40,8 +40,8 @@ def interpolation(arrays: dict[str, Any], model: Model, background: dict[str, An
     shown = arrays["shown"]
     fig, parts = plotting.mosaic(
             [["map", "scatter"], ["curved", "curved"], ["straight", "straight"]],
-            height_ratios=[4.2, 0.8, 0.8], width_ratios=[1.2, 1.0],
-        width=7.2, height=5.6,
+            height_ratios=[3.3, 0.8, 0.8], width_ratios=[1.2, 1.0],
+        width=7.2, height=4.8,
     )  # fmt: skip
     ax = parts["map"]
     plotting.field(ax, background["extent"], background["values"], label=_LABEL)
