@@ -129,6 +129,7 @@ def test_the_readme_has_an_example_for_each_kind_of_user():
     assert len(README_BLOCKS) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(README_BLOCKS)))
 def test_an_example_of_the_readme_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -27,6 +27,7 @@ def finished(tmp_path_factory):
     return out, results, steps
 
 
+@pytest.mark.slow
 def test_the_demonstration_writes_everything_it_promises(finished):
     out, results, steps = finished
     sections = {
@@ -46,6 +47,7 @@ def test_the_demonstration_writes_everything_it_promises(finished):
     assert all(np.isfinite(v) for v in results.values())
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_other_file(finished):
     out, _, _ = finished
     text = (out / "index.html").read_text()
@@ -58,6 +60,7 @@ def test_the_page_needs_no_other_file(finished):
     assert "{" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_the_one_that_was_measured(finished):
     out, results, _ = finished
     vae, table = lf.load(out / "vae.landform"), lf.load(out / "metric.landform")
@@ -66,6 +69,7 @@ def test_the_saved_model_is_the_one_that_was_measured(finished):
     assert np.median(error) == pytest.approx(results["table_error_median"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_every_number_of_a_section_is_in_the_results(finished):
     _, results, _ = finished
     for key in ("magnification", "deviation", "interpolation", "distances", "clusters", "walks"):
@@ -78,6 +82,7 @@ def test_every_number_of_a_section_is_in_the_results(finished):
     assert section("clusters", unlabelled)[2] == "—"
 
 
+@pytest.mark.slow
 def test_the_rbf_is_unsure_off_the_data_in_every_direction(finished):
     _, results, _ = finished
     assert results["rbf_std_ratio"] > 3
@@ -85,6 +90,7 @@ def test_the_rbf_is_unsure_off_the_data_in_every_direction(finished):
     assert smallest == pytest.approx(results["rbf_std_at_three_radii"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_geodesics_are_never_longer_than_straight_lines_when_certified(finished):
     _, results, _ = finished
     assert results["geodesics_shorter"] >= results["geodesics_converged"] > 0
