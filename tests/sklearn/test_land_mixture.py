@@ -82,6 +82,30 @@ def test_a_metric_that_hardly_varies_is_reported():
         model.fit(grid)
 
 
+def test_weights_count_points_several_times(blobs):
+    weights = np.arange(100) % 3
+    model = LANDMixture(metric="euclidean", n_samples=16).fit(blobs, sample_weight=weights)
+    repeated = np.repeat(blobs, weights, axis=0)
+    np.testing.assert_allclose(model.means_[0], repeated.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(model.covariances_[0], np.cov(repeated.T, bias=True), atol=1e-6)
+
+
+def test_too_few_points_with_a_weight_are_refused(blobs):
+    with pytest.raises(ValueError, match="sample_weight"):
+        LANDMixture(metric="euclidean").fit(blobs, sample_weight=np.arange(100) == 3)
+
+
+@pytest.mark.slow
+def test_cross_validation_chooses_the_metric(blobs):
+    model = LANDMixture(2, sigma="cv", n_samples=16, max_iter=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(blobs)
+    widths = np.array([0.7, 1.0, 1.5, 2.5])
+    # The rule is applied to the points that make equal folds.
+    assert np.min(np.abs(float(model.metric_.sigma) / lf.auto_sigma(blobs) / widths - 1.0)) < 0.05
+
+
 def test_more_components_than_points_are_refused():
     with pytest.raises(ValueError, match="n_components"):
         LANDMixture(5, metric="euclidean").fit(np.eye(3))

@@ -8,6 +8,7 @@ from sklearn.datasets import make_moons
 
 import landform as lf
 from landform.stats._normalizer import make_grid, panel_weights
+from oracles import FlatInDisguise
 
 SPHERE, HALF_PLANE = lf.StereographicSphere(2), lf.PoincareHalfPlane()
 EYE = np.eye(2)
@@ -86,6 +87,36 @@ def test_the_papers_constant_is_too_large_by_the_known_factors(width, value, rat
     assert float(paper.log_prob(x) + paper.log_normalizer) == pytest.approx(float(same), abs=1e-9)
 
 
+def test_the_normalizer_is_the_same_in_two_charts():
+    bent, mean = FlatInDisguise(), np.array([0.4, 0.3])
+    covariance = np.array([[0.3, 0.05], [0.05, 0.2]])
+    flat = lf.LAND(lf.Euclidean(2), np.asarray(bent.flatten(mean)), covariance)
+    back = np.linalg.inv(np.asarray(jax.jacfwd(bent.flatten)(mean)))
+    land = lf.LAND(bent, mean, back @ covariance @ back.T, rtol=1e-7)
+    assert float(land.log_normalizer) == pytest.approx(float(flat.log_normalizer), abs=1e-6)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_mass_on_a_grid_is_one_for_the_exact_normalizer(dim):
+    land = lf.LAND(lf.Euclidean(dim), np.zeros(dim), 0.3 * np.eye(dim), n_samples=32)
+    assert land.total_mass() == pytest.approx(1.0, abs=3e-4)
+
+
+def test_the_mass_on_a_grid_shows_how_wrong_the_papers_constant_is():
+    covariance = 0.09 * EYE / 4.0
+    exact = lf.LAND(SPHERE, [0.0, 0.0], covariance, n_samples=64)
+    assert exact.total_mass() == pytest.approx(1.0, abs=1e-3)
+    paper = lf.LAND(SPHERE, [0.0, 0.0], 0.09 * EYE, normalizer="paper", n_samples=64)
+    assert paper.total_mass() == pytest.approx(1.0 / 3.78, abs=2e-3)
+
+
+@pytest.mark.parametrize(("dim", "size", "match"), [(3, 8, "dimensions"), (2, 1, "size")])
+def test_masses_that_cannot_be_summed_are_refused(dim, size, match):
+    land = lf.LAND(lf.Euclidean(dim), np.zeros(dim), np.eye(dim), n_samples=16)
+    with pytest.raises(ValueError, match=match):
+        land.total_mass(size=size)
+
+
 @pytest.fixture(scope="module")
 def moon():
     X, y = make_moons(120, noise=0.1, random_state=0)
@@ -112,6 +143,10 @@ def test_the_density_integrates_to_one_over_the_chart(case):
     land = lf.LAND(metric, mean, in_chart(metric, mean, np.diag([0.06, 0.09])))
     _, area, density = grid_of(land, low, high, 24)
     assert density.sum() * area == pytest.approx(1.0, abs=2e-3)
+
+
+def test_the_density_of_a_learned_metric_has_mass_one(moon):
+    assert moon.total_mass(size=32) == pytest.approx(1.0, abs=0.01)
 
 
 def test_draws_and_density_of_a_learned_metric_agree(moon):

@@ -9,6 +9,7 @@ import landform as lf
 from landform.stats._normalizer import make_grid
 from landform.stats._profile import Setup, logarithms, profile, reweight, with_gradient
 from landform.stats._search import Search
+from landform.stats._surrogate import light
 
 HALF_PLANE = lf.PoincareHalfPlane()
 
@@ -195,6 +196,72 @@ def test_a_coarse_approach_ends_at_the_optimum_of_all_directions(metric, moon, f
 def test_unknown_options_are_named(cloud, options):
     with pytest.raises(ValueError, match=list(options)[-1]):
         lf.fit_land(lf.Euclidean(2), cloud, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["half-plane", "sphere", "local variance"])
+def test_parameters_of_drawn_data_are_recovered_within_three_standard_errors(name, metric):
+    manifold, mean = {
+        "half-plane": (HALF_PLANE, [0.5, 1.0]),
+        "sphere": (lf.StereographicSphere(2), [0.1, -0.2]),
+        "local variance": (metric, [0.1, 0.85]),
+    }[name]
+    gram = np.asarray(lf.metric_tensor(manifold, mean))
+    frame = np.linalg.inv(np.linalg.cholesky(gram)).T
+    covariance = frame @ np.array([[0.3, 0.05], [0.05, 0.15]]) @ frame.T
+    truth = lf.LAND(manifold, mean, covariance, n_samples=64)
+    found = []
+    for seed in range(20):
+        X = truth.sample(jax.random.key(seed), 100)
+        land = lf.fit_land(manifold, X, init=mean, n_samples=64, throw=False)
+        found.append([*land.mean, *np.asarray(land.covariance)[np.triu_indices(2)]])
+    error = np.std(found, axis=0, ddof=1) / np.sqrt(20)
+    true = [*mean, *covariance[np.triu_indices(2)]]
+    np.testing.assert_array_less(np.abs(np.mean(found, axis=0) - true), 3.0 * error)
+
+
+def test_points_that_coincide_count_as_often_as_they_are_there(cloud):
+    land = lf.fit_land(lf.Euclidean(2), np.concatenate([cloud, cloud]), n_samples=64)
+    np.testing.assert_allclose(land.covariance, np.cov(cloud.T, bias=True), atol=1e-8)
+
+
+def test_two_points_give_a_needle_between_them():
+    land = lf.fit_land(lf.Euclidean(2), [[0.0, 0.0], [2.0, 0.0]], n_samples=64)
+    np.testing.assert_allclose(land.mean, [1.0, 0.0], atol=1e-6)
+    assert float(land.covariance[0, 0]) == pytest.approx(1.0, abs=1e-6)
+    assert 0.0 < float(land.covariance[1, 1]) < 1e-6
+
+
+def test_a_far_outlier_has_no_geodesic_or_takes_part(metric, moon):
+    X = np.concatenate([moon, [[40.0, 40.0]]])
+    land = lf.fit_land(metric, X, n_samples=64, tol=1e-2, throw=False)
+    assert np.isfinite(np.asarray(land.log_prob(moon))).all()
+    assert np.linalg.norm(np.asarray(land.mean)) < 40.0
+
+
+def test_a_constant_feature_gives_a_density_without_width_in_it(cloud):
+    X = np.stack([cloud[:, 0], np.full(40, 2.0)], axis=1)
+    metric = lf.LocalVariance(X, sigma=2.0, rho=0.1)
+    land = lf.fit_land(metric, X, n_samples=64, throw=False)
+    assert float(land.mean[1]) == pytest.approx(2.0, abs=1e-3)
+    assert float(land.covariance[1, 1]) < 1e-6 * float(land.covariance[0, 0])
+
+
+def test_many_points_are_approached_with_few_and_end_at_the_gaussian_fit():
+    X = np.random.default_rng(3).standard_normal((3000, 2)) * [1.0, 0.3]
+    land = lf.fit_land(lf.Euclidean(2), X, n_samples=64)
+    np.testing.assert_allclose(land.mean, X.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(land.covariance, np.cov(X.T, bias=True), atol=1e-4)
+
+
+def test_a_metric_of_many_points_is_replaced_by_an_accurate_table():
+    X = make_moons(2500, noise=0.1, random_state=0)[0]
+    metric = lf.LocalVariance(X, sigma=0.3, rho=0.1)
+    table = light(metric, X)
+    assert isinstance(table, lf.Tabulated)
+    assert float(np.max(table.error(metric, X[:500]))) < 1e-3
+    assert light(lf.LocalVariance(X[:200], sigma=0.3, rho=0.1), X).dim == 2
+    assert not isinstance(light(lf.LocalVariance(X[:200], sigma=0.3), X), lf.Tabulated)
 
 
 def test_the_papers_fit_is_scored_by_the_papers_constant(metric, moon, fitted):

@@ -21,8 +21,9 @@ METRIC_CONSTRAINTS = {
 
 
 def resolve_metric(
-    metric: str | AbstractMetric | Callable, X, *, sigma="auto", rho="auto"
-) -> AbstractMetric:
+    metric: str | AbstractMetric | Callable, X, *, sigma: float | str = "auto",
+    rho: float | str = "auto",
+) -> AbstractMetric:  # fmt: skip
     """The metric that an estimator's parameters ask for.
 
     ``"local-variance"`` learns one from X, with `auto_sigma` and `auto_rho` for ``"auto"``;

@@ -7,7 +7,7 @@ from landform.metrics.tabulated import Tabulated
 
 _MANY = 2000  # data of a kernel metric from which a table pays
 _REACH = 6.0  # widths of the kernel around the data that the table covers
-_FINE = 5.0  # table points within one width
+_FINE = 8.0  # table points within one width
 _SIZES = (64, 768)
 _ERROR = 1e-3  # largest relative error of the metric on the data at which the table is used
 _PROBES = 2000
