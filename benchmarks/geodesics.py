@@ -1,10 +1,12 @@
-"""Geodesics on two moons: landform beside other solvers, on the same pairs in one run.
+"""Geodesics beside other solvers and beside the floor, on the same input in one run.
 
-    python benchmarks/geodesics.py [--points 200] [--pairs 100] [--stochman]
+    python benchmarks/geodesics.py [--only moons ...] [--peers] [--pairs 100]
 
-Every curve is measured again by one fine quadrature of the metric, and its length is compared with
-the best that any solver found for that pair. Compile time is the first call less the second.
-`--stochman` needs stochman 0.3.0 and torch in the environment.
+Every curve is measured again by one fine quadrature, and its length is compared with the best that
+any solver found for that pair. Times are of the second call; compile time is what the first took
+beyond it. The floor is what the metric evaluations of the solve cost as bare matrix products: the
+solver's iterations times the nodes of its first rule (refinements are not counted), each at the
+price of the products alone.
 """
 
 import argparse
@@ -13,15 +15,22 @@ import time
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
+import equinox as eqx
+import geodesic_peers as peers
 import jax
+import jax.numpy as jnp
 import numpy as np
-from scipy.integrate import solve_bvp
 from sklearn.datasets import make_moons
 
 import landform as lf
 
 SIGMA, RHO = 0.15, 1e-3
 FINE = np.linspace(0.0, 1.0, 2001)
+
+
+def load() -> str:
+    """The machine's load, to stand beside every table."""
+    return f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
 
 
 def pairs_of(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,112 +40,230 @@ def pairs_of(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return points[rows[:, 0]], points[rows[:, 1]]
 
 
-def timed(function):
-    """Result, seconds of the second call, and what the first took beyond it."""
-    clock = time.perf_counter()
-    jax.block_until_ready(function())
-    first = time.perf_counter() - clock
-    clock = time.perf_counter()
+def clocked(function):
+    """The result with its seconds, on the wall and of all cores."""
+    wall, cores = time.perf_counter(), time.process_time()
     result = jax.block_until_ready(function())
-    run = time.perf_counter() - clock
-    return result, run, first - run
+    return result, time.perf_counter() - wall, time.process_time() - cores
 
 
-def length(metric, curve: np.ndarray) -> float:
-    """Length of a finely sampled curve by the midpoint rule."""
-    middle, step = 0.5 * (curve[1:] + curve[:-1]), np.diff(curve, axis=0)
-    inverse = np.array(jax.vmap(metric.local_variance)(jax.numpy.asarray(middle)))
-    return float(np.sum(np.sqrt(np.sum(step**2 / inverse, axis=1))))
+def twice(function):
+    """Result and seconds of the second call, and what the first took beyond it."""
+    first = clocked(function)[1]
+    result, run, cores = clocked(function)
+    return result, run, cores, first - run
 
 
-def by_landform(metric, x, y):
-    """All pairs in one call."""
-    found, run, compiled = timed(lambda: lf.geodesic(metric, x, y, throw=False))
-    curves = np.asarray(found.curve(FINE))
-    return [length(metric, c) for c in curves], np.asarray(found.converged), run, compiled
+def bare(function, *args) -> float:
+    """The least seconds of a compiled call among several."""
+    compiled = jax.jit(function)
+    jax.block_until_ready(compiled(*args))
+    return min(clocked(lambda: compiled(*args))[1] for _ in range(20))
 
 
-def by_scipy(metric, x, y):
-    """`solve_bvp` on the geodesic equation, vectorised over its mesh, pair after pair."""
-    field = jax.jit(jax.vmap(metric.acceleration))
-
-    def right(t, state):
-        d = state.shape[0] // 2
-        position, velocity = state[:d].T, state[d:].T
-        size = 1 << (len(t) - 1).bit_length()  # a few shapes, a few compilations
-        pad = ((0, size - len(t)), (0, 0))
-        bent = field(np.pad(position, pad, mode="edge"), np.pad(velocity, pad, mode="edge"))
-        return np.vstack([velocity.T, np.asarray(bent)[: len(t)].T])
-
-    def solve():
-        lengths, fine = [], []
-        mesh = np.linspace(0.0, 1.0, 30)
-        for a, b in zip(x, y, strict=True):
-            guess = np.vstack(
-                [np.outer(a, 1 - mesh) + np.outer(b, mesh), np.outer(b - a, 1 + 0 * mesh)]
-            )
-
-            def ends(start, end, a=a, b=b):
-                return np.concatenate([start[: len(a)] - a, end[: len(b)] - b])
-
-            found = solve_bvp(right, ends, mesh, guess, tol=1e-3, max_nodes=1000)
-            lengths.append(length(metric, found.sol(FINE)[: len(a)].T))
-            fine.append(found.success)
-        return np.array(lengths), np.array(fine)
-
-    (lengths, success), run, compiled = timed(solve)
-    return lengths, success, run, compiled
-
-
-def by_stochman(metric, x, y):
-    """stochman's local-variance metric and cubic curves, with its own defaults, in one batch."""
-    import torch
-    from stochman.manifold import LocalVarMetric
-
-    data = torch.tensor(np.asarray(metric.data))
-    torch.set_default_dtype(torch.float64)
-    manifold = LocalVarMetric(data, SIGMA, RHO)
-    ends = torch.tensor(x), torch.tensor(y)
-
-    def solve():
-        curve, success = manifold.connecting_geodesic(*ends)
-        with torch.no_grad():
-            fine = curve(torch.tensor(FINE)).numpy()
-        return np.array([length(metric, c) for c in fine]), np.atleast_1d(np.asarray(success))
-
-    (lengths, success), run, compiled = timed(solve)
-    return lengths, np.broadcast_to(success, len(x)), run, compiled
-
-
-def main():
-    """Run the comparison and print one row for each solver."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=200)
-    parser.add_argument("--pairs", type=int, default=100)
-    parser.add_argument("--stochman", action="store_true", help="compare with stochman as well")
-    options = parser.parse_args()
-    data = make_moons(options.points, noise=0.1, random_state=0)[0]
-    metric = lf.LocalVariance(data, SIGMA, RHO)
-    x, y = pairs_of(data, options.pairs)
-    solvers = {"landform": by_landform, "scipy solve_bvp": by_scipy}
-    if options.stochman:
-        solvers["stochman"] = by_stochman
-    rows = {name: solver(metric, x, y) for name, solver in solvers.items()}
-    best = np.min([row[0] for row in rows.values()], axis=0)
-    fastest = rows["landform"][2]
-    print(f"{options.points} points, {options.pairs} pairs; load {os.getloadavg()[0]:.1f}")
+def table(rows: dict, measure, floor: float):
+    """Print one row a solver; rows hold curves, success, seconds, core seconds, compile seconds."""
+    lengths = {name: np.array([measure(c) for c in row[0]]) for name, row in rows.items()}
+    best = np.min(list(lengths.values()), axis=0)
+    ours = rows["landform"][2]
     print(
-        f"{'solver':16} {'run s':>8} {'ratio':>7} {'compile':>8}  length / best: median 90% worst"
-        "   success (false)"
+        f"{'solver':16} {'wall s':>8} {'core s':>8} {'ratio':>7} {'compile':>8}"
+        "  length / best: median 90% worst   success (false)"
     )
-    for name, (lengths, success, run, compiled) in rows.items():
-        ratio = np.asarray(lengths) / best
+    for name, (_, success, run, cores, compiled) in rows.items():
+        ratio = lengths[name] / best
         false = int(np.sum(np.asarray(success) & (ratio > 1.001)))
         print(
-            f"{name:16} {run:8.3f} {run / fastest:7.1f} {compiled:8.2f}  "
+            f"{name:16} {run:8.3f} {cores:8.3f} {run / ours:7.1f} {compiled:8.2f}  "
             f"{np.median(ratio):19.4f} {np.quantile(ratio, 0.9):.4f} {ratio.max():.4f}"
             f"   {int(np.sum(success)):7d} ({false})"
         )
+    print(f"{'floor':16} {floor:8.3f} {'':8} {floor / ours:7.2f}", flush=True)
+
+
+def solved(metric, x, y):
+    """A row of landform, and its number of iterations."""
+    found, run, cores, compiled = twice(lambda: lf.geodesic(metric, x, y, throw=False))
+    curves = np.asarray(found.curve(FINE))
+    row = (curves, np.asarray(found.converged), run, cores, compiled)
+    return row, int(np.sum(found.stats["iterations"]))
+
+
+def moons(options):
+    """Two moons with LAND's metric: 200 and 1000 data points, single pairs, compile time."""
+    for count in (200, 1000):
+        data = make_moons(count, noise=0.1, random_state=0)[0]
+        metric = lf.LocalVariance(data, SIGMA, RHO)
+        x, y = pairs_of(data, options.pairs)
+        rows = {}
+        rows["landform"], iterations = solved(metric, x, y)
+
+        def evaluate(points, data=jnp.asarray(data)):
+            square = (points[:, :1] - data[:, 0]) ** 2 + (points[:, 1:] - data[:, 1]) ** 2
+            powers = data[:, :1] ** jnp.arange(5), data[:, 1:] ** jnp.arange(5)
+            monomials = [
+                a[:, i] * b[:, j] for a, b in [powers] for i in range(5) for j in range(5 - i)
+            ]
+            return jnp.exp(square * (-0.5 / SIGMA**2)) @ jnp.stack(monomials, axis=1)
+
+        points = jnp.asarray(np.resize(data, (512, 2)))
+        floor = bare(evaluate, points) / 512 * 32 * iterations
+        if options.peers:
+
+            def by_bvp(metric=metric, x=x, y=y):
+                return peers.bvp_curves(metric, x, y, FINE)
+
+            (curves, good), *rest = twice(by_bvp)
+            rows["scipy solve_bvp"] = (curves, good, *rest)
+        if options.peers and peers.installed("stochman", "torch"):
+            manifold = peers.stochman_local_variance(metric)
+
+            def by_stochman(manifold=manifold, x=x, y=y):
+                return peers.stochman_curves(manifold, x, y, FINE)
+
+            (curves, good), *rest = twice(by_stochman)
+            rows["stochman"] = (curves, good, *rest)
+        print(f"\ntwo moons, {count} points, {len(x)} pairs, {iterations} iterations; {load()}")
+        lengths = eqx.filter_jit(lambda m, c: lf.curve_length(m, c, order=1))
+
+        table(rows, lambda c, m=metric, f=lengths: float(f(m, jnp.asarray(c))), floor)
+        first = clocked(lambda m=metric, a=x, b=y: lf.geodesic(m, a[0], b[0], throw=False))[1]
+        single = [
+            clocked(lambda m=metric, a=a, b=b: lf.geodesic(m, a, b, throw=False))[1]
+            for a, b in zip(x[:50], y[:50], strict=True)
+        ]
+        print(
+            f"one pair: first {first:.2f} s, then median {np.median(single) * 1e3:.1f} ms, "
+            f"90% {np.quantile(single, 0.9) * 1e3:.1f} ms"
+        )
+
+
+class Generator(eqx.Module):
+    """The decoder of the comparison: mean and standard deviation as one pair."""
+
+    w: dict[str, jax.Array]
+
+    def __call__(self, z):
+        """Mean by two hidden layers of 64 tanh, deviation by 64 radial functions."""
+        w = self.w
+        hidden = jnp.tanh(z @ w["a1"] + w["b1"])
+        hidden = jnp.tanh(hidden @ w["a2"] + w["b2"])
+        square = jnp.sum((z - w["centres"]) ** 2, axis=-1)
+        precision = jnp.exp(-w["rate"] * square) @ w["precision"] + w["floor"]
+        return hidden @ w["a3"] + w["b3"], 1.0 / jnp.sqrt(precision)
+
+
+def decoder(options):
+    """A decoder 2–64–64–784 with a deviation that grows off the data, against stochman."""
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(400, 2))
+    shapes = {"a1": (2, 64), "a2": (64, 64), "a3": (64, 784)}
+    weights = {name: rng.normal(size=s) * 1.5 / np.sqrt(s[0]) for name, s in shapes.items()}
+    weights |= {"b1": rng.normal(size=64), "b2": rng.normal(size=64), "b3": rng.normal(size=784)}
+    weights |= {"centres": codes[:64], "precision": rng.uniform(0.0, 1.0, (64, 784))}
+    weights |= {"rate": np.array(4.0), "floor": np.array(0.05)}
+    metric = lf.ExpectedPullback(Generator({k: jnp.asarray(v) for k, v in weights.items()}))
+    x, y = pairs_of(codes, options.pairs)
+    rows = {}
+    rows["landform"], iterations = solved(metric, x, y)
+    embed = jax.jit(jax.vmap(metric.embed))
+
+    def length(curve):
+        return float(jnp.sum(jnp.linalg.norm(jnp.diff(embed(jnp.asarray(curve)), axis=0), axis=1)))
+
+    if options.peers and peers.installed("stochman", "torch"):
+        manifold = peers.stochman_decoder(weights)
+        (curves, good), *rest = twice(lambda: peers.stochman_curves(manifold, x, y, FINE))
+        rows["stochman"] = (curves, good, *rest)
+
+    def products(hidden, tangent, radial):
+        values = hidden @ jnp.asarray(weights["a2"]), radial @ jnp.asarray(weights["precision"])
+        slopes = tangent @ jnp.asarray(weights["a2"]), tangent @ jnp.asarray(weights["precision"])
+        return *values, *slopes, hidden @ weights["a3"], tangent @ jnp.asarray(weights["a3"])
+
+    one = bare(products, jnp.ones((512, 64)), jnp.ones((1024, 64)), jnp.ones((512, 64))) / 512
+    print(f"\ndecoder 2-64-64-784, {len(x)} pairs, {iterations} iterations; {load()}")
+    table(rows, length, one * 33 * iterations)
+    if "stochman" in rows:
+        ours, theirs = ([length(c) for c in rows[k][0]] for k in ("landform", "stochman"))
+        longer = int(np.sum(np.array(ours) > np.array(theirs) * (1 + 1e-6)))
+        print(f"curves longer than stochman's: {longer}")
+
+
+def exponential(options):
+    """1000 exps from one point of two moons at 1e-8."""
+    data = make_moons(200, noise=0.1, random_state=0)[0]
+    metric, x = lf.LocalVariance(data, SIGMA, RHO), data[3]
+    rng = np.random.default_rng(0)
+    v = rng.normal(size=(1000, 2))
+    norm = np.sqrt(np.einsum("na,ab,nb->n", v, lf.metric_tensor(metric, x), v))
+    v *= (2.0 * np.abs(rng.normal(size=1000)) / norm)[:, None]
+    exact = peers.scipy_exp(metric, x, v[:100], "DOP853", 1e-13)
+    shot, run, cores, compiled = twice(lambda: lf.shoot(metric, x, v, throw=False))
+    error = np.linalg.norm(np.asarray(shot.point)[:100] - exact, axis=1)
+    print(f"\n1000 exps on two moons; {load()}")
+    print(f"{'integrator':24} {'wall s':>8} {'core s':>8} {'ratio':>7} {'compile':>8}  worst error")
+    print(
+        f"{'landform':24} {run:8.3f} {cores:8.3f} {1.0:7.1f} {compiled:8.2f}  {error.max():.1e}"
+        f"   (estimated {float(np.max(shot.error)):.1e}, {int(np.sum(shot.status == 0))} converged)"
+    )
+    if options.peers:
+        for method, tolerance in (("RK45", None), ("DOP853", 1e-10)):
+            found, wall, cores = clocked(
+                lambda m=method, t=tolerance: peers.scipy_exp(metric, x, v[:100], m, t)
+            )
+            error = np.linalg.norm(found - exact, axis=1)
+            name = f"scipy {method} {tolerance or 'default'} × 10"
+            print(f"{name:24} {wall * 10:8.3f} {cores * 10:8.3f} {wall * 10 / run:7.1f} {'':8}  "
+                  f"{error.max():.1e}", flush=True)  # fmt: skip
+
+
+def sphere(options):
+    """Logarithms on the 2-sphere in its stereographic chart, 1000 pairs."""
+    metric = lf.StereographicSphere(2)
+    rng = np.random.default_rng(0)
+    x, v = rng.normal(size=(2, 1000, 2)) * 0.5
+    v *= rng.uniform(0.1, 2.0, (1000, 1)) / np.linalg.norm(v, axis=1, keepdims=True)
+    v *= (1.0 + np.sum(x**2, axis=1, keepdims=True)) / 2.0
+    y = np.asarray(metric.exact_exp(x, v))
+    near = np.linalg.norm(y, axis=1) < 4.0
+    x, y, v = x[near], y[near], v[near]
+    found, run, cores, compiled = twice(lambda: lf.log(metric, x, y, throw=False))
+    error = np.linalg.norm(np.asarray(found) - v, axis=1) / np.linalg.norm(v, axis=1)
+    print(f"\nlog on the 2-sphere, {len(x)} pairs; {load()}")
+    print(
+        f"landform   {run / len(x) * 1e3:8.3f} ms a pair ({cores / len(x) * 1e3:.3f} of cores), "
+        f"compile {compiled:.2f} s, relative error median {np.median(error):.1e} "
+        f"99% {np.quantile(error, 0.99):.1e} worst {error.max():.1e}"
+    )
+    if options.peers and peers.installed("geomstats", "torch"):
+        space, gs = peers.geomstats_sphere()
+        walls, errors = [], []
+        for a, b, w in list(zip(x, y, v, strict=True))[:10]:
+            out, wall, _ = clocked(
+                lambda a=a, b=b: np.asarray(space.metric.log(gs.array(b), gs.array(a)))
+            )
+            walls.append(wall)
+            errors.append(np.linalg.norm(out - w) / np.linalg.norm(w))
+        print(
+            f"geomstats  {np.median(walls) * 1e3:8.3f} ms a pair, ratio "
+            f"{np.median(walls) / (run / len(x)):.0f}, relative error "
+            f"median {np.median(errors):.1e} worst {np.max(errors):.1e}"
+        )
+
+
+PARTS = {"moons": moons, "decoder": decoder, "exp": exponential, "sphere": sphere}
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--peers", action="store_true", help="run the other solvers as well")
+    options = parser.parse_args()
+    for name in options.only:
+        PARTS[name](options)
 
 
 if __name__ == "__main__":

@@ -117,18 +117,23 @@ def assemble_chord(metric, rule: Rule, x, second_order: bool) -> Assembly:
         return push(tangents)
 
     values, jacobian = jax.vmap(value_and_jacobian)(x)  # (T1, D), (T1, d, D)
-    values = split(rule, values)
-    jacobian = split(rule, jacobian.reshape(x.shape[0], -1)).reshape(m, p + 1, d, -1)
-    force = jnp.einsum("jk,mkD->mjD", stencil, values - values[:, :1])
-    energy = 0.5 * jnp.sum(force * (values - values[:, :1]))
-    gradient = jnp.einsum("mjaD,mjD->mja", jacobian, force)
-    columns = jacobian.reshape(m, (p + 1) * d, -1)
-    gram = jnp.einsum("mqD,mrD->mqr", columns, columns)
-    scale = jnp.repeat(jnp.repeat(stencil, d, axis=0), d, axis=1)
-    stiffness = scale * gram
+    # All that is needed of the ambient space are inner products within elements. Differences to
+    # the start keep their digits; the rows of an element but its last node are already together.
+    values = values - values[0]
+    rows = jnp.concatenate([values[:, None], jacobian], axis=1)
+    first = rows[:-1].reshape(m, p * (d + 1), -1)
+    last = rows[p::p]
+    cross = jnp.einsum("mqD,mrD->mqr", first, last)
+    above = jnp.concatenate([jnp.einsum("mqD,mrD->mqr", first, first), cross], axis=2)
+    ends = jnp.einsum("mqD,mrD->mqr", last, last)
+    below = jnp.concatenate([jnp.swapaxes(cross, 1, 2), ends], axis=2)
+    gram = jnp.concatenate([above, below], axis=1).reshape(m, p + 1, d + 1, p + 1, d + 1)
+    energy = 0.5 * jnp.sum(stencil * gram[:, :, 0, :, 0])
+    gradient = jnp.einsum("jk,mjak->mja", stencil, gram[:, :, 1:, :, 0])
+    stiffness = (stencil[:, None, :, None] * gram[:, :, 1:, :, 1:]).reshape(m, (p + 1) * d, -1)
     if not second_order:
         return Assembly(energy, gradient, stiffness, jnp.zeros_like(stiffness))
-    total = join(rule, force)
+    total = join(rule, jnp.einsum("jk,mkD->mjD", stencil, split(rule, values)))
 
     def bent(point, covector):
         return jax.hessian(lambda y: metric.embed(y) @ covector)(point)

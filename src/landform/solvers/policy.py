@@ -22,7 +22,8 @@ Model = Literal["newton", "gauss-newton", "georce"]
 Values: TypeAlias = Array | np.ndarray  # solved on the host's schedule, or traced
 
 _TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
-_FEW_OUTPUTS = 16  # embeddings with no more outputs have second derivatives worth their cost
+_FEW_OUTPUTS = 16  # embeddings with more outputs fill the caches with few curves
+_FEW_LANES = 4
 _SPREAD = 1.03  # excess of energy on a coarse rule that the fine one may turn round
 _SAME = 1e-7  # relative difference of energies below which two curves are one
 _FINE_PIECES = 16  # parts of an edge whose length must be certain
@@ -36,10 +37,10 @@ class EnergySolver(eqx.Module):
     ----------
     model
         Second-derivative model of the step. ``"newton"`` is exact and takes fewest iterations on
-        metrics with cheap derivatives; ``"gauss-newton"`` is for pull-backs and needs Jacobians
-        only; ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
-        implicit form). None takes ``"gauss-newton"`` for generators (pull-backs with more than 16
-        outputs) and ``"newton"`` otherwise.
+        all metrics, and is the default; ``"gauss-newton"`` is for pull-backs and needs Jacobians
+        only, at two thirds of the cost of an iteration and with some four times as many;
+        ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
+        implicit form).
     degree
         Polynomial degree p of the elements; errors in length fall as T^(−2p) on smooth metrics.
         1 gives the classical discrete energy.
@@ -52,7 +53,7 @@ class EnergySolver(eqx.Module):
     max_refinements
         How often the number of elements may double where the accuracy asks for it.
     lanes
-        Curves in flight at once.
+        Curves in flight at once; at most 4 for generators with many outputs.
 
     Examples
     --------
@@ -96,9 +97,7 @@ class EnergySolver(eqx.Module):
 
     def method(self, metric, rule: Rule, dim: int) -> EnergyMethod:
         """The lane method for one discretisation."""
-        model = self.model
-        if model is None:
-            model = "gauss-newton" if _outputs(metric, dim) > _FEW_OUTPUTS else "newton"
+        model = self.model or "newton"
         if model == "gauss-newton" and not metric.embeds:
             raise ValueError(
                 "model 'gauss-newton' needs a metric that is the pull-back of a known embedding; "
@@ -106,6 +105,11 @@ class EnergySolver(eqx.Module):
             )
         chord = metric.embeds and model != "georce"
         return EnergyMethod(rule, chord, model == "newton", self.max_steps, _TOLERANCE)
+
+
+def _lanes(metric, solver, dim: int) -> int:
+    """Curves in flight; fewer where each one's evaluation is a large matrix product by itself."""
+    return min(solver.lanes, _FEW_LANES) if _outputs(metric, dim) > _FEW_OUTPUTS else solver.lanes
 
 
 def _outputs(metric, dim: int) -> int:
@@ -175,7 +179,8 @@ def _descend(metric, solver, rule, first, starts, owner, n, progress):
 
     def descend(rule, nodes, report=None):
         method = solver.method(metric, rule, nodes.shape[-1])
-        found = run(method, metric, nodes, lanes=solver.lanes, progress=report)
+        lanes = _lanes(metric, solver, nodes.shape[-1])
+        found = run(method, metric, nodes, lanes=lanes, progress=report)
         return jax.tree.map(np.asarray, found)
 
     total = np.zeros(n, dtype=int)
@@ -288,7 +293,8 @@ def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
     """Double the elements of some pairs; the others' curves are rewritten exactly."""
     rule, nodes = subdivide(result.rule, np.asarray(result.nodes))
     method = solver.method(metric, rule, nodes.shape[-1])
-    outcome = run(method, metric, nodes[again], lanes=min(solver.lanes, 8), chunk=32)
+    lanes = min(_lanes(metric, solver, nodes.shape[-1]), 8)
+    outcome = run(method, metric, nodes[again], lanes=lanes, chunk=32)
     outcome = jax.tree.map(np.asarray, outcome)
     fresh = certify(metric, rule, outcome.curve)
     status = _judge(np, outcome.status, fresh, result.bound[again], accuracy)
