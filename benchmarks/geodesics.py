@@ -98,7 +98,7 @@ def moons(options):
         rows = {}
         rows["landform"], iterations = solved(metric, x, y)
 
-        def evaluate(points, data=jnp.asarray(data)):
+        def evaluate(points, data=data):
             square = (points[:, :1] - data[:, 0]) ** 2 + (points[:, 1:] - data[:, 1]) ** 2
             powers = data[:, :1] ** jnp.arange(5), data[:, 1:] ** jnp.arange(5)
             monomials = [

@@ -14,7 +14,7 @@ from landform.solvers.certificate import Certificate, certify, certify_one, subd
 from landform.solvers.driver import run
 from landform.solvers.elements import Rule
 from landform.solvers.energy import EnergyMethod, EnergyOutcome
-from landform.solvers.graph import STRETCH, find_routes, graph_of, resample, segment_lengths
+from landform.solvers.graph import STRETCH, find_routes, graph_of, resample, segment_lengths, speeds
 
 Starts = Literal["auto", "straight", "graph"]
 Model = Literal["newton", "gauss-newton", "georce"]
@@ -27,6 +27,7 @@ _FEW_LANES = 4
 _SPREAD = 1.03  # excess of energy on a coarse rule that the fine one may turn round
 _SAME = 1e-7  # relative difference of energies below which two curves are one
 _FINE_PIECES = 16  # parts of an edge whose length must be certain
+_NEIGHBOURS = 1e-7  # distance over coordinates below which a segment is the better curve
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
 
@@ -141,6 +142,8 @@ def solve(
     starts = starts.astype(x.dtype)
     outcome, total = _descend(metric, solver, rule, first, starts, owner, x.shape[0], progress)
     certificate = certify(metric, rule, outcome.curve)
+    certificate, ended = _join_neighbours(metric, x, y, certificate, outcome.status)
+    outcome = outcome._replace(status=ended)
     status = _judge(np, outcome.status, certificate, bound, accuracy)
     longer = np.flatnonzero(status == Status.LONGER_THAN_BOUND)
     if longer.size:
@@ -156,6 +159,31 @@ def solve(
             break
         result = _refine(metric, solver, result, again, accuracy)
     return result
+
+
+def _join_neighbours(metric, x, y, certificate: Certificate, status):
+    """Measure pairs closer than rounding lets a curve resolve by the segment between them.
+
+    The nodes of such a curve are rounded by more than a solver's tolerance of its length. The
+    segment is the geodesic up to the square of its length; how much the metric differs between the
+    ends is its speed drift and stands for its residual.
+    """
+    gap = y - x
+    size = np.maximum(np.abs(x), np.abs(y)).max(axis=1)
+    length = np.abs(gap).max(axis=1)
+    near = np.flatnonzero((length > 0.0) & (length < _NEIGHBOURS * size))
+    if near.size == 0:
+        return certificate, status
+    ends = np.stack([speeds(metric, a[near], gap[near]) for a in (x, y)])
+    mean = ends.mean(axis=0)
+    drift = np.abs(ends[1] - ends[0]) / mean
+    values = (mean, 0.5 * mean**2, drift, drift, gap[near], gap[near], np.isfinite(drift))
+    out = Certificate._make(np.array(a) for a in certificate)
+    for whole, part in zip(out, values, strict=True):
+        whole[near] = part
+    status = np.array(status)
+    status[near] = int(Status.CONVERGED)
+    return out, status
 
 
 def _first_rule(metric, solver, rule, init, pairs) -> Rule:
