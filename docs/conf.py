@@ -60,7 +60,13 @@ THEMES = {
     "files": ("Data and files", ("datasets", "io", "scale")),
     "figures": ("Figures", ("plotting", "report")),
 }
-THEMED_MODULES = {"landform.datasets", "landform.io", "landform.scale", "landform.plotting"}
+THEMED_MODULES = {
+    "landform.metrics.families",
+    "landform.datasets",
+    "landform.io",
+    "landform.scale",
+    "landform.plotting",
+}
 THEME = {unit: theme for theme, (_, units) in THEMES.items() for unit in units}
 
 
