@@ -230,7 +230,9 @@ def sphere(options):
     x, y, v = x[near], y[near], v[near]
     found, run, cores, compiled = twice(lambda: lf.log(metric, x, y, throw=False))
     error = np.linalg.norm(np.asarray(found) - v, axis=1) / np.linalg.norm(v, axis=1)
-    print(f"\nlog on the 2-sphere, {len(x)} pairs; {load()}")
+    failed = int(np.sum(~np.isfinite(error)))
+    error = error[np.isfinite(error)]
+    print(f"\nlog on the 2-sphere, {len(x)} pairs, {failed} reported as failed; {load()}")
     print(
         f"landform   {run / len(x) * 1e3:8.3f} ms a pair ({cores / len(x) * 1e3:.3f} of cores), "
         f"compile {compiled:.2f} s, relative error median {np.median(error):.1e} "

@@ -113,7 +113,11 @@ class EnergyMethod(AbstractMethod):
         exact = positive & (relative * (1.0 + damping) <= self._tolerance(curve.dtype))
         converged = exact | (kept.energy == 0.0)
         usable = newton.positive & jnp.all(jnp.isfinite(newton.step))
-        move = jnp.where(usable, newton.step, 0.0)
+        # No node goes further in one step than the curve reaches: in charts that put a point of the
+        # manifold at infinity, energies there are small and a full step would be drawn to it.
+        reach = jnp.max(jnp.abs(curve - curve[:1]))
+        share = jnp.minimum(1.0, reach / (jnp.max(jnp.abs(newton.step)) + tiny))
+        move = jnp.where(usable, share * newton.step, 0.0)
         damping = jnp.where(usable, damping, 4.0 * damping + 0.25)
         bad_start = first & ~finite
         stuck = damping > _GIVE_UP
@@ -135,7 +139,7 @@ class EnergyMethod(AbstractMethod):
             curve=jnp.where(converged, moved, curve),
             accepted=kept,
             damping=damping,
-            predicted=jnp.where(usable, 0.5 * newton.decrement, 0.0),
+            predicted=jnp.where(usable, share * (1.0 - 0.5 * share) * newton.decrement, 0.0),
             decrement=jnp.where(newton.positive, relative, state.decrement),
             iterations=iterations,
             status=status,
