@@ -86,6 +86,8 @@ from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
     Extrapolation as Extrapolation,
+    GaussianProcessDecoder as GaussianProcessDecoder,
+    GaussianProcessMetric as GaussianProcessMetric,
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,
     MarginalLikelihood as MarginalLikelihood,
@@ -93,6 +95,7 @@ from landform.models import (
     elbo as elbo,
     fit_variance as fit_variance,
     log_marginal_likelihood as log_marginal_likelihood,
+    train_gplvm as train_gplvm,
     train_interpolant as train_interpolant,
     train_vae as train_vae,
 )

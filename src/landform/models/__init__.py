@@ -2,6 +2,11 @@
 
 from landform.models.amortize import train_interpolant as train_interpolant
 from landform.models.extrapolation import Extrapolation as Extrapolation
+from landform.models.gaussian_process import (
+    GaussianProcessDecoder as GaussianProcessDecoder,
+    GaussianProcessMetric as GaussianProcessMetric,
+    train_gplvm as train_gplvm,
+)
 from landform.models.interpolant import (
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,
