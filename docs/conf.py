@@ -48,6 +48,7 @@ THEMES = {
             "_exp",
             "_distances",
             "_means",
+            "_jacobi",
             "_curvature",
             "_transport",
             "solvers",

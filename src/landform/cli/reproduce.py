@@ -38,7 +38,7 @@ def land_synthetic(out: Out = None, seeds: Seeds = 3, quick: Quick = False) -> N
         )  # fmt: skip
     out = Path("land-synthetic") if out is None else out
     found = _watched(lambda say: run_synthetic(settings, out, progress=say))
-    rows = {
+    rows: dict[str, object] = {
         f"{name}, {method.replace('_', ' ')}":
         f"{found[name][method]['mean']:.3f} ± {found[name][method]['sd']:.3f}"
         for name in settings.sets for method in ("land", "least_squares", "gaussian")
