@@ -329,8 +329,8 @@ def train_gplvm(
 
     Notes
     -----
-    Lawrence 2005 (Journal of Machine Learning Research 6). The objective has many local maxima: the result depends on the start. For more
-    than a few thousand points take a subset.
+    Lawrence 2005 (Journal of Machine Learning Research 6). The objective has many local maxima: the
+    result depends on the start. For more than a few thousand points take a subset.
 
     Examples
     --------
