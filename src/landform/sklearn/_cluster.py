@@ -73,7 +73,7 @@ class GeodesicKMeans(
         The geometry.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X has names.
 
     Warns
@@ -223,7 +223,7 @@ default="local-variance"
         The geometry; None with precomputed distances.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X has names.
 
     Warns

@@ -80,7 +80,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         The distribution itself.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X has names.
 
     Warns
