@@ -109,3 +109,9 @@ def test_cross_validation_chooses_the_metric(blobs):
 def test_more_components_than_points_are_refused():
     with pytest.raises(ValueError, match="n_components"):
         LANDMixture(5, metric="euclidean").fit(np.eye(3))
+
+
+def test_a_metric_is_not_learned_from_a_constant_feature(rng):
+    X = rng.normal(size=(30, 2)) * [1.0, 0.0]
+    with pytest.raises(ValueError, match=r"X has constant feature\(s\) 1"):
+        LANDMixture().fit(X)

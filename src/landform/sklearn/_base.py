@@ -32,11 +32,13 @@ def resolve_metric(
     Raises
     ------
     TypeError, ValueError
-        If a callable does not return a metric, or the dimension does not match.
+        If a callable does not return a metric, the dimension does not match, or a metric is to be
+        learned from a feature that is constant.
     """
     if isinstance(metric, str):
         if metric == "euclidean":
             return Euclidean(X.shape[1])
+        _check_varies(X)
         width = auto_sigma(X) if sigma == "auto" else float(sigma)
         return LocalVariance(X, width, auto_rho(X, width) if rho == "auto" else float(rho))
     found = metric if isinstance(metric, AbstractMetric) else metric(X)
@@ -45,6 +47,16 @@ def resolve_metric(
     if found.dim not in (None, X.shape[1]):
         raise ValueError(f"metric has {found.dim} coordinate(s) and X has {X.shape[1]} features")
     return found
+
+
+def _check_varies(X) -> None:
+    """Refuse constant features: the metric learned from them would be 1/ρ whatever the data."""
+    constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0)
+    if constant.size:
+        raise ValueError(
+            f"X has constant feature(s) {', '.join(map(str, constant[:5]))}, which say nothing "
+            "about distances: leave them out, or give a metric"
+        )
 
 
 def key_from(random_state) -> jax.Array:
