@@ -135,7 +135,11 @@ def test_an_example_of_the_readme_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     block = README_BLOCKS[number]
     if "torch" in block:
-        pytest.importorskip("torch", reason="torch is not installed: pip install 'landform[torch]'")
+        torch = pytest.importorskip("torch", reason="pip install 'landform[torch]'")
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(2, 64), torch.nn.Tanh(), torch.nn.Linear(64, 784)
+        torch.save(torch.nn.Sequential(*layers, torch.nn.Sigmoid()), "decoder.pt")
+        torch.save(torch.randn(60, 2), "codes.pt")
     exec(compile(block, f"README.md, example {number + 1}", "exec"), {"__name__": "__main__"})
 
 
