@@ -90,7 +90,7 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
     return Rays(points, velocity, matrix, by_velocity, by_mean, speed)
 
 
-class _State(NamedTuple):
+class _Front(NamedTuple):
     """One ray on its way."""
 
     t: jax.Array
@@ -109,7 +109,7 @@ def _trace(metric, mean, directions, radii, rtol):
     def begin(direction):
         y = start(direction)
         empty = jnp.full((radii.shape[0], outputs), jnp.nan, mean.dtype)
-        return _State(jnp.zeros((), mean.dtype), y, jnp.zeros_like(y), 0.05 * end, empty)
+        return _Front(jnp.zeros((), mean.dtype), y, jnp.zeros_like(y), 0.05 * end, empty)
 
     def unfinished(carry):
         state, count = carry
@@ -172,7 +172,7 @@ def _running(state, end):
     return (state.t < end) & (state.h > _SHORTEST * end)
 
 
-def _step(field, size, state: _State, known, radii, rtol) -> _State:
+def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
     """Attempt one step of which `known` stages are; if accepted, fill in the radii it passed."""
     t, y, slope, h, out = state
     stages, error = jnp.asarray(_STAGES, y.dtype), jnp.asarray(_ERROR, y.dtype)
@@ -205,7 +205,7 @@ def _step(field, size, state: _State, known, radii, rtol) -> _State:
     rest = now * (jnp.asarray(_DENSE, y.dtype) @ k)[:m]
     back = 1.0 - share
     between = y[:m] + share * (gain + back * (bend + share * (twist + back * rest)))
-    return _State(
+    return _Front(
         t=jnp.where(good, reached, t),
         y=jnp.where(good, new, y),
         slope=jnp.where(good, k[6], k[0]),
