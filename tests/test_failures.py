@@ -48,6 +48,7 @@ def test_end_points_far_outside_the_data_are_joined_or_reported(moons):
     assert np.all(np.isfinite(np.asarray(paths.length)))
 
 
+@pytest.mark.slow
 def test_data_in_two_far_parts_are_bridged_or_reported():
     data = np.concatenate([two_moons(60), two_moons(60) + np.array([20.0, 0.0])])
     metric = lf.LocalVariance(data, 0.3, 1e-2)
@@ -69,6 +70,7 @@ def test_conjugate_and_nearly_conjugate_points_are_at_distance_pi_or_reported():
     np.testing.assert_allclose(np.asarray(paths.length)[good], exact[good], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_way_through_the_infinity_of_the_chart_is_not_cut_short():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, 8)

@@ -239,6 +239,7 @@ def test_gradients_of_the_distance_are_those_of_the_closed_form():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7), solved, exact)
 
 
+@pytest.mark.slow
 def test_gradients_in_the_metric_and_of_the_logarithm_match_finite_differences():
     data = two_moons()
     x, y = jnp.asarray(data[0]), jnp.asarray(data[7])

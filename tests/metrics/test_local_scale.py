@@ -10,8 +10,10 @@ from landform._metric import AbstractMetric
 from landform.metrics._compress import lay_on_grid
 from oracles import two_moons
 
+SLOW = [pytest.param(dim, marks=pytest.mark.slow) for dim in (1, 4)]
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 4])
+
+@pytest.mark.parametrize("dim", [2, 3, *SLOW])
 def test_energy_terms_are_those_of_automatic_differentiation(dim):
     rng = np.random.default_rng(dim)
     weights = rng.integers(1, 4, size=40)
@@ -51,6 +53,7 @@ def test_a_compressed_metric_is_the_same_within_its_tolerance(tolerance):
     np.testing.assert_array_equal(small.landmarks(), metric.landmarks())
 
 
+@pytest.mark.slow
 def test_geodesics_of_a_compressed_metric_are_those_of_all_data():
     data = two_moons(12_000)
     metric = lf.LocalVariance(data, 0.3, 1e-2)

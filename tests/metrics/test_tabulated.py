@@ -43,7 +43,7 @@ def test_the_metric_is_twice_differentiable_across_the_cells():
         np.testing.assert_allclose(at(-1e-9), at(1e-9), atol=1e-6)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("d", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_derivatives_are_those_of_the_table(d, rng):
     table = lf.Tabulated(Shear(), [-1.0] * d, [1.0] * d, size=9)
     x, v = jnp.asarray(rng.uniform(-0.9, 0.9, d)), jnp.asarray(rng.normal(size=d))

@@ -36,6 +36,7 @@ def test_the_blend_is_its_definition(faded):
     np.testing.assert_allclose(faded(z), weight * logits(z), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_geodesics_of_a_faded_generator_stay_with_the_data(faded):
     metric = lf.FisherRaoPullback(faded, "bernoulli-logits", landmarks=CODES)
     plain = lf.FisherRaoPullback(logits, "bernoulli-logits", landmarks=CODES)

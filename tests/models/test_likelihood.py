@@ -79,6 +79,7 @@ def test_the_bound_is_tight_for_the_exact_posterior_and_below_for_another(linear
     assert gap == pytest.approx(0.5 * shift**2 / variance, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_trained_model_is_below_its_marginal_likelihood(key):
     X = lf.datasets.load("digits", classes=(0, 1), per_class=100).X
     vae = lf.train_vae(X, 2, key=key, hidden=(16,), epochs=10, num_centers=8)

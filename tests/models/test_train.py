@@ -193,6 +193,7 @@ def test_a_fixed_variance_of_stage_one_is_kept(digits):
     assert not np.allclose(start.encode(digits), learned.encode(digits))
 
 
+@pytest.mark.slow
 def test_bernoulli_and_convolutional_models_train(digits):
     model = lf.train_vae(
         digits, 3, key=jax.random.key(0), architecture="conv", hidden=(4, 6), epochs=3,

@@ -96,6 +96,7 @@ def test_geodesics_are_never_longer_than_straight_lines_when_certified(finished)
     assert results["geodesics_shorter"] >= results["geodesics_converged"] > 0
 
 
+@pytest.mark.slow
 def test_labels_change_no_number_but_the_scores():
     sample = report.load_sample(TINY)
     small = dataclasses.replace(TINY, epochs=2)

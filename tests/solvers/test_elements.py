@@ -79,12 +79,12 @@ def test_an_indefinite_system_is_noticed(rng):
 @pytest.mark.parametrize(
     ("degree", "elements", "chord", "order"),
     [
-        (1, (8, 16, 32), False, 2),
-        (1, (8, 16, 32), True, 2),
-        (2, (4, 8, 16), False, 4),
+        pytest.param(1, (8, 16, 32), False, 2, marks=pytest.mark.slow),
+        pytest.param(1, (8, 16, 32), True, 2, marks=pytest.mark.slow),
+        pytest.param(2, (4, 8, 16), False, 4, marks=pytest.mark.slow),
         (2, (4, 8, 16), True, 4),
         (3, (2, 4, 8), False, 6),
-        (3, (2, 4, 8), True, 6),
+        pytest.param(3, (2, 4, 8), True, 6, marks=pytest.mark.slow),
     ],
 )
 def test_energies_converge_with_twice_the_degree(degree, elements, chord, order):

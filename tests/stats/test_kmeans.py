@@ -114,6 +114,7 @@ def test_new_points_get_the_nearest_centre(cloud):
     np.testing.assert_allclose(distances, exact.min(axis=1))
 
 
+@pytest.mark.slow
 def test_two_moons_are_told_apart_better_than_by_straight_lines():
     X, y = make_moons(120, noise=0.05, random_state=0)
     metric = lf.LocalVariance(X, 0.15, 1e-2)

@@ -232,6 +232,7 @@ def test_two_points_give_a_needle_between_them():
     assert 0.0 < float(land.covariance[1, 1]) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_far_outlier_has_no_geodesic_or_takes_part(metric, moon):
     X = np.concatenate([moon, [[40.0, 40.0]]])
     land = lf.fit_land(metric, X, n_samples=64, tol=1e-2, throw=False)
@@ -296,6 +297,7 @@ def test_collinear_data_give_a_needle_along_the_line():
     np.testing.assert_allclose(np.abs(vectors[:, 1]), np.array([1.0, 2.0]) / np.sqrt(5), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_mixture_of_two_moons_finds_the_moons():
     X, y = make_moons(100, noise=0.08, random_state=0)
     metric = lf.LocalVariance(X, sigma=0.15, rho=1e-2)

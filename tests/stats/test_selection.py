@@ -11,6 +11,7 @@ def line():
     return np.random.default_rng(0).standard_normal((60, 1))
 
 
+@pytest.mark.slow
 def test_the_pair_with_the_highest_score_is_chosen(line):
     found = lf.cv_bandwidth(line, sigmas=[1.0], rhos=[1.0, 1e6], n_folds=2)
     best = int(np.argmax(found.scores))
