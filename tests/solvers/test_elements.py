@@ -177,3 +177,13 @@ def test_lanes_finish_every_problem_in_order(n):
     np.testing.assert_array_equal(result["asked"], asked)
     np.testing.assert_array_equal(result["taken"], asked)
     assert progress[-1] == n
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+@pytest.mark.parametrize("assemble", [assemble_chord, assemble_metric])
+def test_single_precision_stays_single(assemble, second_order):
+    weights = jnp.asarray([[1.0, 0.5, 2.0], [0.3, 1.0, 0.1]], jnp.float32)
+    metric = lf.Pullback(lambda z: jnp.tanh(z @ weights))
+    curve = jnp.asarray(np.linspace([0.0, 0.0], [1.0, 0.5], 9), jnp.float32)
+    for part in assemble(metric, Rule(2, 4), curve, second_order):
+        assert part.dtype == jnp.float32
