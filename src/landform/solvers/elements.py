@@ -139,7 +139,7 @@ def assemble_chord(metric, rule: Rule, x, second_order: bool) -> Assembly:
         return jax.hessian(lambda y: metric.embed(y) @ covector)(point)
 
     hessian = jax.vmap(bent)(x, total)
-    share = np.ones((x.shape[0], 1, 1))
+    share = np.ones(x.shape[0])
     share[p:-1:p] = 0.5  # a shared node's second derivative is divided between its two elements
     blocks = split(
         rule, (hessian * jnp.asarray(share, x.dtype)[:, None, None]).reshape(x.shape[0], -1)
