@@ -58,6 +58,24 @@ def test_sphere_distances_and_logarithms_are_exact(sphere):
     assert error.max() < 1e-4
 
 
+def test_logarithms_are_polished(sphere):
+    x, y, v, _ = sphere
+    error = np.linalg.norm(np.asarray(lf.log(lf.StereographicSphere(2), x, y)) - v, axis=1)
+    assert (error / np.linalg.norm(v, axis=1)).max() < 1e-8
+
+
+def test_evaluations_are_the_nodes_of_all_iterations_and_the_points_measured(plane_paths):
+    stats = plane_paths.stats
+    resolved = np.asarray(stats["evaluations"]) - 65 * np.asarray(stats["iterations"]) == 16 * 7
+    assert resolved.mean() > 0.5  # the others were refined
+    assert bool(np.all(np.asarray(stats["evaluations"])[~resolved] > 16 * 7))
+
+
+def test_polish_must_be_positive():
+    with pytest.raises(ValueError, match="polish must be positive or None, got 0"):
+        lf.geodesic(PLANE, [0.0, 1.0], [1.0, 1.0], polish=0.0)
+
+
 def test_few_points_are_enough_for_three_digits(plane_pairs):
     coarse = lf.geodesic(PLANE, *plane_pairs, num_points=17, accuracy=1e-3)
     assert relative(coarse.length, PLANE.exact_distance(*plane_pairs)) < 1e-3
@@ -155,6 +173,53 @@ def test_a_warm_start_from_the_answer_takes_one_step(plane_pairs, plane_paths):
     np.testing.assert_allclose(again.length, plane_paths.length, rtol=1e-9)
 
 
+def test_geodesics_of_another_metric_are_starts_like_any_other(moons):
+    metric, x, y, paths = moons
+    straight = lf.EnergySolver(starts="straight")
+    alone = lf.geodesic(metric, x, y, solver=straight, throw=False)
+    guided = lf.geodesic(metric, x, y, solver=straight, init=metric * 2.0)
+    assert np.max(alone.length / paths.length) > 1.05
+    np.testing.assert_allclose(guided.length, paths.length, rtol=1e-4)
+    assert np.max(guided.stats["iterations"]) <= 3
+    with pytest.raises(TypeError, match="init must hold curves"):
+        jax.jit(lambda a: lf.distance(metric, a, y[0], init=metric))(x[0])
+
+
+def test_a_guide_leaves_room_for_what_it_does_not_show(moons):
+    """Its own geodesics are sharp enough for the choice of a resolution to be by the bends."""
+    metric, x, y, _ = moons
+    table = lf.Tabulated(metric, [-3.0, -3.0], [4.0, 4.0], size=100)
+    paths = lf.geodesic(metric, x, y, init=table, accuracy=1e-3, throw=False)
+    assert np.mean(paths.converged) > 0.9
+    direct = lf.geodesic(metric, x, y, accuracy=1e-3)
+    assert np.median(paths.length / direct.length) < 1.001
+    assert np.sum(paths.stats["evaluations"]) < np.sum(direct.stats["evaluations"])
+
+
+@pytest.mark.parametrize(("most", "elements"), [(0, 2), (1, 8)])
+def test_a_guide_may_be_corrected_once(most, elements, moons):
+    metric, x, y, _ = moons
+    solver = lf.EnergySolver(max_refinements=most)
+    paths = lf.geodesic(
+        metric, x, y, init=metric, solver=solver, num_points=9, accuracy=1e-5, throw=False
+    )
+    assert paths.path.nodes.shape[1] == 4 * elements + 1
+
+
+def test_fewer_steps_keep_the_rest_of_a_solver(moons):
+    metric, x, y, paths = moons
+    solver = lf.EnergySolver(starts="straight", fine_graph=True)
+    few = lf.geodesic(metric, x, y, solver=solver, max_steps=150, throw=False)
+    assert np.max(few.length / paths.length) > 1.05
+
+
+def test_less_accuracy_takes_less_work_and_is_still_reached(plane_pairs, plane_paths):
+    rough = lf.geodesic(PLANE, *plane_pairs, accuracy=1e-2)
+    assert bool(np.all(rough.converged))
+    assert np.sum(rough.stats["evaluations"]) < np.sum(plane_paths.stats["evaluations"])
+    assert relative(rough.length, PLANE.exact_distance(*plane_pairs)) < 1e-2
+
+
 def test_coincident_points_are_at_distance_zero(moons):
     metric, x, _, _ = moons
     paths = lf.geodesic(metric, x[:2], x[:2])
@@ -217,7 +282,7 @@ def test_an_iteration_limit_is_reported():
         ({"x": [np.nan, 1.0]}, ValueError, "x has 1 NaN"),
         ({"y": [1.0, 1.0, 1.0]}, ValueError, "y must have 2 coordinate"),
         ({"x": np.ones((2, 2)), "y": np.ones((3, 2))}, ValueError, "must pair up"),
-        ({"num_points": 1}, ValueError, "num_points must be at least 2"),
+        ({"num_points": 1}, ValueError, "num_points must be an integer of at least 2"),
         ({"num_points": 2.5}, TypeError, "num_points must be an integer"),
         ({"accuracy": 0.0}, ValueError, "accuracy must be positive"),
         ({"solver": "newton"}, TypeError, "solver must be an EnergySolver"),

@@ -39,8 +39,14 @@ results = {
     "pairwise_distances": lf.pairwise_distances(metric, np.stack([x, y])),
     "exact_distance": metric.exact_distance(x, y),
     "exact_exp": metric.exact_exp(x, v),
+    # Arithmetic on a result's own numbers, which must not warn of truncation.
+    "kmedoids": lf.kmedoids(np.ones((3, 3)) - np.eye(3), 2).inertia + 1.0,
+    "frechet_mean": lf.frechet_mean(lf.Euclidean(2), cloud) + 1.0,
 }
+count = 1 + lf.geodesic_kmedoids(lf.Euclidean(2), cloud, 2).n_failed
 single = lf.metric_tensor(metric, x.astype(np.float32))
+few = cloud.astype(np.float32)
+narrow = lf.geodesic(lf.LocalVariance(few, sigma=0.5, rho=1e-2), few[:5], few[5:10])
 inside = jax.jit(lambda p: lf.metric_tensor(metric, p))(jax.numpy.asarray([0.0, 1.0]))
 json.dump(
     {
@@ -50,6 +56,8 @@ json.dump(
         "exact": float(results["exact_distance"]),
         "single": str(single.dtype),
         "inside": str(inside.dtype),
+        "narrow": [bool(narrow.converged.all()), float(narrow.length[0])],
+        "wide": float(lf.distance(local, cloud[0], cloud[5])),
     },
     sys.stdout,
 )
@@ -68,6 +76,7 @@ def report(request, tmp_path_factory):
             **os.environ,
             "JAX_ENABLE_X64": request.param,
             "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+            "JAX_COMPILATION_CACHE_MAX_SIZE": str(jax.config.jax_compilation_cache_max_size),
         },
     )
     assert run.returncode == 0, run.stderr
@@ -91,3 +100,9 @@ def test_singles_are_not_made_doubles(report):
 
 def test_inside_a_users_jit_the_ambient_precision_rules(report):
     assert report["inside"] == ("float64" if report["flag"] else "float32")
+
+
+def test_single_precision_starts_from_the_routes_of_the_data_and_agrees(report):
+    converged, length = report["narrow"]
+    assert converged
+    assert length == pytest.approx(report["wide"], rel=1e-4)

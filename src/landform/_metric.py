@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._numerics import as_points, logdet_spd, precise, solve_spd
+from landform._numerics import as_points, block_size, logdet_spd, map_blocks, precise, solve_spd
 from landform._typing import Array, Float, Matrix, Point, Scalar
 
 
@@ -57,6 +57,13 @@ class AbstractMetric(eqx.Module):
             f"{type(self).__name__} is not the pull-back of a known embedding"
         )
 
+    def embed_parts(self, x: Point) -> tuple[Float[Array, " D"], ...]:
+        """`embed` in vectors that together are its output; inner products are sums over them.
+
+        A generator with several outputs spares solvers the copies that joining them would take.
+        """
+        return (self.embed(x),)
+
     def landmarks(self) -> Float[Array, "k d"] | None:
         """Points of the chart where the data live, the nodes of graph starts; or None."""
         return None
@@ -77,6 +84,10 @@ class AbstractMetric(eqx.Module):
     def energy_gradient(self, x: Point, v: Point) -> Point:
         """The gradient ``∇_x (vᵀ M(x) v)``, twice the force along a curve."""
         return jax.grad(lambda y: self.inner(y, v, v))(x)
+
+    def matrix_and_gradient(self, x: Point, v: Point) -> tuple[Matrix, Point]:
+        """M and `energy_gradient`; overridden where they share work."""
+        return self(x), self.energy_gradient(x, v)
 
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """M and the first and second derivatives of ``vᵀ M(x) v``; by forward over reverse mode."""
@@ -183,7 +194,7 @@ _christoffel_jit = eqx.filter_jit(christoffel_at)
 
 @eqx.filter_jit
 def _tensor(metric, x):
-    return jax.vmap(metric)(x)
+    return map_blocks(metric, block_size(metric, x[0]), x)
 
 
 @eqx.filter_jit

@@ -80,8 +80,11 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
     rows = np.concatenate([rows, np.repeat(rows[:1], _rounded(count) - count)])
     init = None
     if known is not None:
-        shift = centers - known.nodes[:, 0]
-        init = known.nodes + (1.0 - times)[:, None] * shift[:, None, :]
+        nodes = known.nodes
+        if nodes.shape[1] != times.size:  # from a solve with another accuracy
+            nodes = np.asarray(PolynomialCurve(jnp.asarray(nodes), rule.degree)(times))
+        shift = centers - nodes[:, 0]
+        init = nodes + (1.0 - times)[:, None] * shift[:, None, :]
         init = PolynomialCurve(jnp.asarray(init[rows], data.dtype), rule.degree)
     found = geodesic(metric, centers[rows], data[rows], init=init, throw=False, **options)
     same = (found.path.elements, found.path.degree) == tuple(rule)

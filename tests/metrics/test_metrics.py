@@ -53,7 +53,9 @@ def test_fast_paths_equal_automatic_differentiation(metric):
             base.inner(m, X, V, V),
             base.log_volume(m, X),
         )
-        return (*fast, m.energy_gradient(X, V)), (*slow, jax.grad(lambda y: V @ m(y) @ V)(X))
+        slope = jax.grad(lambda y: V @ m(y) @ V)(X)
+        fast = (*fast, m.energy_gradient(X, V), m.matrix_and_gradient(X, V))
+        return fast, (*slow, slope, (m(X), slope))
 
     fast, slow = both(metric)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), fast, slow)
@@ -151,7 +153,7 @@ def test_scaling_multiplies_and_sums_add():
         (lambda: lf.LocalVariance(np.array([["a", "b"]])), TypeError, "data must be an array"),
         (lambda: lf.Pullback(3), TypeError, "f must be a callable"),
         (lambda: lf.ExpectedPullback(smooth_decoder, 3), TypeError, "std must be a callable"),
-        (lambda: lf.Euclidean(0), ValueError, "dim must be at least 1"),
+        (lambda: lf.Euclidean(0), ValueError, "dim must be an integer of at least 1"),
         (lambda: lf.Euclidean(2.0), TypeError, "dim must be an integer"),
         (lambda: lf.SumMetric([lf.Euclidean(2), lf.Euclidean(3)]), ValueError, "same dimension"),
         (lambda: -1.0 * lf.Euclidean(2), ValueError, "factor must be positive"),

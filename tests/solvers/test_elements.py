@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._numerics import gauss, lagrange_matrix, lobatto, lobatto_integral
+from landform._numerics import (
+    MOST_TOGETHER,
+    block_size,
+    gauss,
+    lagrange_matrix,
+    lobatto,
+    lobatto_integral,
+    map_blocks,
+)
 from landform.solvers.certificate import certify_one, subdivide
 from landform.solvers.driver import AbstractMethod, run
 from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join
@@ -129,6 +137,7 @@ def test_subdividing_changes_no_curve(rng):
     nodes = rng.normal(size=(3, 9, 2))
     rule, fine = subdivide(Rule(2, 4), nodes)
     assert rule == Rule(4, 4)
+    assert subdivide(Rule(2, 4), nodes.astype(np.float32))[1].dtype == np.float32
     t = np.linspace(0, 1, 23)
     np.testing.assert_allclose(
         lf.PolynomialCurve(fine, 4)(t), lf.PolynomialCurve(nodes, 4)(t), atol=1e-12
@@ -187,3 +196,32 @@ def test_single_precision_stays_single(assemble, second_order):
     curve = jnp.asarray(np.linspace([0.0, 0.0], [1.0, 0.5], 9), jnp.float32)
     for part in assemble(metric, Rule(2, 4), curve, second_order):
         assert part.dtype == jnp.float32
+
+
+def test_outputs_in_parts_give_what_they_give_as_one_vector(rng):
+    weights = jnp.asarray(rng.normal(size=(2, 5)))
+    mean, std = (lambda z: jnp.tanh(z @ weights)), (lambda z: jnp.exp(z @ weights[:, :5] / 4))
+    parts = lf.ExpectedPullback(mean, std)
+    whole = lf.Pullback(lambda z: jnp.concatenate([mean(z), std(z)]))
+    curve = jnp.asarray(rng.normal(size=(9, 2)))
+    assert len(parts.embed_parts(curve[0])) == 2
+    pairs = [assemble_chord(m, Rule(2, 4), curve, True) for m in (parts, whole)]
+    for a, b in zip(*pairs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(parts(curve[1]), whole(curve[1]), rtol=1e-13)
+
+
+@pytest.mark.parametrize("count", [1, 5, 12, 13])
+def test_blocks_are_one_map(count, rng):
+    x, y = rng.normal(size=(2, count, 3))
+    whole = map_blocks(lambda a, b: (a @ b, a + b), 5, x, y)
+    np.testing.assert_allclose(whole[0], np.sum(x * y, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(whole[1], x + y, rtol=1e-6)
+
+
+def test_blocks_shrink_with_the_work_of_inner_programs_too():
+    def heavy(z):
+        return jax.jit(lambda a: jnp.sum(jnp.outer(jnp.ones(3000) * a[0], jnp.ones(1000))))(z)
+
+    assert block_size(lambda z: jnp.sum(z**2), jnp.zeros(2)) == MOST_TOGETHER
+    assert 1 <= block_size(heavy, jnp.zeros(2)) <= 2

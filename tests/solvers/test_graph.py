@@ -2,10 +2,13 @@
 
 import itertools
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import landform as lf
 from landform.solvers.graph import (
+    Routes,
     attach,
     build_graph,
     distances_between,
@@ -34,6 +37,28 @@ def test_components_are_bridged_by_their_closest_pairs(rng):
     np.testing.assert_allclose(graph.lengths[crossing], gaps.min(), rtol=1e-12)
 
 
+def test_paths_of_a_fine_graph_are_nearer_to_the_distance(rng):
+    class Landmarked(lf.AbstractMetric):
+        corners: np.ndarray
+
+        def __call__(self, x):
+            return jnp.eye(2, dtype=x.dtype)
+
+        def landmarks(self):
+            return jnp.asarray(self.corners)
+
+    metric = Landmarked(rng.uniform(size=(40, 2)))
+    x, y = rng.uniform(size=(2, 60, 2))
+    coarse, fine = (graph_of(metric, fine=which) for which in (False, True))
+    assert len(fine.edges) > 1.5 * len(coarse.edges)
+    excess = [
+        find_routes(metric, graph, x, y).shortest / np.linalg.norm(y - x, axis=1) - 1.0
+        for graph in (coarse, fine)
+    ]
+    assert excess[1].min() >= -1e-9
+    assert excess[1].mean() < 0.9 * excess[0].mean()
+
+
 def test_paths_bound_distances_and_approach_them(rng):
     points = rng.uniform(size=(400, 2))
     graph = build_graph(FLAT, points, neighbours=16)
@@ -58,31 +83,53 @@ def test_routes_start_and_end_at_the_pair_and_alternatives_keep_clear():
             gap = np.linalg.norm(b[:, None] - a[None], axis=2).min(axis=1)
             assert gap.max() > clearance
     lengths = np.array([segment_lengths(metric, r[:-1], r[1:]).sum() for r in routes.vertices])
-    np.testing.assert_allclose(lengths, routes.lengths, rtol=1e-9)
-    assert np.all(routes.lengths <= 1.5 * routes.shortest[routes.owner] * (1 + 1e-12))
+    steps = [np.diff(travelled).min() for travelled in routes.travelled]
+    totals = np.array([travelled[-1] for travelled in routes.travelled])
+    assert min(steps) > 0.0
+    np.testing.assert_allclose(totals, lengths, rtol=1e-9)
+    assert np.all(totals <= 1.5 * routes.shortest[routes.owner] * (1 + 1e-12))
 
 
 def test_the_graph_is_built_once_for_a_metric():
     metric = lf.LocalVariance(two_moons(60), 0.3, 1e-2)
     assert graph_of(metric) is graph_of(metric)
+    assert graph_of(metric, fine=True) is graph_of(metric, fine=True)
     assert graph_of(lf.PoincareHalfPlane()) is None
+
+
+def test_a_single_landmark_makes_no_graph_and_no_failure():
+    metric = lf.Pullback(lambda z: 2.0 * z, landmarks=[[0.3, 0.1], [0.3, 0.1]])
+    found = lf.geodesic(metric, [0.0, 0.0], [3.0, 4.0])
+    assert float(found.length) == pytest.approx(10.0)
 
 
 def test_resampled_paths_have_equal_steps():
     path = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]])
-    curve = resample(FLAT, [path], np.linspace(0, 1, 9))[0]
+    routes = Routes(np.zeros(1, int), [path], [np.array([0.0, 1.0, 4.0])], np.array([4.0]), 0.1)
+    curve = resample(routes, np.linspace(0, 1, 9))[0]
     np.testing.assert_allclose(np.abs(np.diff(curve, axis=0)).sum(axis=1), 0.5, rtol=1e-12)
 
 
-def test_explicit_zero_lengths_are_edges(rng):
+def test_a_point_on_a_vertex_is_that_vertex_and_others_are_joined(rng):
     points = rng.uniform(size=(30, 2))
     graph = build_graph(FLAT, points, neighbours=4)
-    matrix, index, _ = attach(FLAT, graph, points[:1])
-    assert (
-        distances_between(
-            matrix,
-            index,
-            np.array([int(np.argmin(np.linalg.norm(graph.points - points[0], axis=1)))]),
-        )[0, 0]
-        < 1e-12
-    )
+    matrix, index, joined = attach(FLAT, graph, np.stack([points[7], [0.5, 0.5]]))
+    assert matrix.shape == (31, 31)
+    np.testing.assert_array_equal(joined[index], [points[7], [0.5, 0.5]])
+    nearest = np.sort(np.linalg.norm(points - 0.5, axis=1))[0]
+    to = np.array([int(np.argmin(np.linalg.norm(graph.points - 0.5, axis=1)))])
+    np.testing.assert_allclose(distances_between(matrix, index[1:], to)[0, 0], nearest)
+
+
+def test_a_coarse_bound_condemns_no_curve_that_was_refined(rng):
+    # On a line the geodesic is the segment, as long as any bound is when it is measured well.
+    angle = np.pi * rng.random(100)
+    X = (np.cos(angle) + 0.1 * rng.standard_normal(100))[:, None]
+    sigma = lf.auto_sigma(X)
+    metric = lf.LocalVariance(X, sigma, lf.auto_rho(X, sigma))
+    x, y = np.zeros_like(X), X
+    found = lf.geodesic(metric, x, y, num_points=17, accuracy=1e-5, throw=False)
+    assert bool(found.converged.all())
+    pieces = np.linspace(x, y, 400)
+    true = sum(segment_lengths(metric, pieces[i], pieces[i + 1]) for i in range(399))
+    np.testing.assert_allclose(found.length, true, rtol=1e-5)

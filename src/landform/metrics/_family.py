@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._numerics import as_count
 from landform._typing import Array, Float
 from landform.metrics.pullback import flatten_output
 
@@ -52,16 +53,10 @@ def check_choice(name: str, value, choices) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def check_count(name: str, value, least: int) -> None:
-    """Raise `ValueError` unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
 def check_classes(classes) -> None:
     """Raise `ValueError` unless `classes` is None or at least two."""
     if classes is not None:
-        check_count("classes", classes, 2)
+        as_count("classes", classes, 2)
 
 
 def read_array(output) -> Float[Array, " P"]:

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, EnergyTerms, check_metric
-from landform._numerics import precise
+from landform._numerics import as_count, precise
 from landform._typing import Array, Float, Matrix, Point, Scalar
-from landform.metrics.analytic import check_dim
 from landform.metrics.inner import AbstractInner
 from landform.metrics.pullback import (
     as_landmarks,
@@ -216,7 +215,7 @@ class ProductMetric(AbstractMetric):
 
 def _dims(metrics, dims) -> tuple[int, ...]:
     known = [m.dim for m in metrics]
-    given = known if dims is None else [check_dim(d) for d in dims]
+    given = known if dims is None else [as_count("dim", d) for d in dims]
     if len(given) != len(known):
         raise ValueError(f"dims must have one entry for each of {len(known)} metrics, got {dims}")
     for k, (wanted, own) in enumerate(zip(given, known, strict=True)):

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, EnergyTerms, check_dtype, check_metric
-from landform._numerics import as_points, precise
+from landform._numerics import as_count, as_points, precise
 from landform._typing import Array, Float, Matrix, Point, Scalar
 
 
@@ -65,7 +65,7 @@ class Euclidean(AbstractClosedForm):
     _dim: int = eqx.field(static=True)
 
     def __init__(self, dim: int):
-        self._dim = check_dim(dim)
+        self._dim = as_count("dim", dim)
 
     @property
     def dim(self) -> int:
@@ -172,7 +172,7 @@ class StereographicSphere(AbstractClosedForm):
     _dim: int = eqx.field(static=True)
 
     def __init__(self, dim: int):
-        self._dim = check_dim(dim)
+        self._dim = as_count("dim", dim)
 
     @property
     def dim(self) -> int:
@@ -224,12 +224,3 @@ class StereographicSphere(AbstractClosedForm):
         base = 1.0 + x @ x
         top = 2.0 / base * jnp.eye(self._dim, dtype=x.dtype) - 4.0 / base**2 * jnp.outer(x, x)
         return self.embed(x), jnp.concatenate([top, (-4.0 / base**2 * x)[None]], axis=0)
-
-
-def check_dim(dim: int) -> int:
-    """A positive integer dimension, checked."""
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-        raise TypeError(f"dim must be an integer, got {type(dim).__name__}")
-    if int(dim) < 1:
-        raise ValueError(f"dim must be at least 1, got {dim}")
-    return int(dim)

@@ -13,12 +13,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import polygamma
 
+from landform._numerics import as_count
 from landform.metrics._family import (
     AbstractFamily,
     AbstractFlat,
     check_choice,
     check_classes,
-    check_count,
     flat,
     log_positive,
     positive,
@@ -133,7 +133,7 @@ class Multinomial(AbstractFlat):
     classes: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        check_count("trials", self.trials, 1)
+        as_count("trials", self.trials, 1)
         check_classes(self.classes)
 
     def chart(self, output):

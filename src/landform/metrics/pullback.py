@@ -11,6 +11,8 @@ from landform._metric import AbstractMetric, check_dtype
 from landform._numerics import as_points, precise, solve_spd
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
 
+_FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
+
 
 def flatten_output(output) -> Float[Array, " D"]:
     """All arrays of a generator's output as one vector."""
@@ -55,13 +57,26 @@ class AbstractEmbedded(AbstractMetric):
 
     def __call__(self, x: Point) -> Matrix:
         """JᵀJ with the Jacobian by forward mode, one pass per latent dimension."""
-        jacobian = jax.jacfwd(self.embed)(x)
-        return jacobian.T @ jacobian
+        push = jax.vmap(lambda e: jax.jvp(self.embed_parts, (x,), (e,))[1])
+        rows = push(jnp.eye(x.shape[0], dtype=x.dtype))
+        return jax.tree.reduce(jnp.add, [part @ part.T for part in rows])
 
     def inner(self, x: Point, v: Point, w: Point):
         """``(J v) · (J w)``, without the Jacobian."""
-        push = lambda u: jax.jvp(self.embed, (x,), (u,))[1]  # noqa: E731
-        return push(v) @ push(w)
+        push = lambda u: jax.jvp(self.embed_parts, (x,), (u,))[1]  # noqa: E731
+        pairs = zip(push(v), push(w), strict=True)
+        return jax.tree.reduce(jnp.add, [a @ b for a, b in pairs])
+
+    def matrix_and_gradient(self, x: Point, v: Point) -> tuple[Matrix, Point]:
+        """JᵀJ and ``2 D²f[v, ·]ᵀ J v``; in few dimensions by forward mode, which passes J on."""
+        if x.shape[0] > _FEW:
+            return super().matrix_and_gradient(x, v)
+        along = lambda y: jax.jvp(self.embed_parts, (y,), (v,))  # noqa: E731
+        push = jax.vmap(lambda e: jax.jvp(along, (x,), (e,))[1])
+        rows, bends = push(jnp.eye(x.shape[0], dtype=x.dtype))
+        pairs = list(zip(rows, bends, strict=True))
+        matrix = jax.tree.reduce(jnp.add, [a @ a.T for a, _ in pairs])
+        return matrix, jax.tree.reduce(jnp.add, [2.0 * b @ (v @ a) for a, b in pairs])
 
     def acceleration(self, x: Point, v: Point) -> Point:
         """``−M⁻¹ Jᵀ D²f[v, v]``, the geodesic equation of an induced metric."""
@@ -179,6 +194,10 @@ class ExpectedPullback(AbstractEmbedded):
         """(μ(z), σ(z)) as one vector."""
         return jnp.concatenate(self.moments(x))
 
+    def embed_parts(self, x: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+        """μ(z) and σ(z)."""
+        return self.moments(x)
+
     def landmarks(self) -> Float[Array, "k d"] | None:
         """The landmarks given at construction."""
         return self.points
@@ -193,13 +212,18 @@ class ExpectedPullback(AbstractEmbedded):
         one = lambda point: jnp.mean(self.moments(point)[1])  # noqa: E731
         return one(z) if z.ndim == 1 else jax.vmap(one)(z)
 
-    def sample(self, key: PRNGKeyArray, z: Point) -> Pullback:
+    @precise
+    def sample(self, key: PRNGKeyArray, z: Point | None = None) -> Pullback:
         """One draw of the random metric: the pull-back of μ + σ ⊙ ε for one fixed ε.
 
-        `z` is any latent point; it only tells the number of outputs.
+        `z` is any latent point; it only tells the number of outputs, and a landmark will do.
         """
-        size = jax.eval_shape(lambda point: self.moments(point)[0], z).shape[0]
-        noise = jax.random.normal(key, (size,))
+        if z is None:
+            if self.points is None:
+                raise ValueError("z must be given for a metric without landmarks")
+            z = self.points[0]
+        outputs = jax.eval_shape(lambda point: self.moments(point)[0], jnp.asarray(z))
+        noise = jax.random.normal(key, outputs.shape, outputs.dtype)
         return Pullback(_Realisation(self, noise), landmarks=self.points)
 
 
@@ -209,6 +233,7 @@ class _Realisation(eqx.Module):
     metric: ExpectedPullback
     noise: Float[Array, " D"]
 
+    @precise
     def __call__(self, z):
         mean, std = self.metric.moments(z)
         return mean + std * self.noise

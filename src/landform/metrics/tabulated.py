@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, EnergyTerms, check_metric
-from landform._numerics import as_points, precise, solve_spd
+from landform._numerics import as_count, as_points, block_size, precise, solve_spd
 from landform._typing import Array, Float, Matrix, Point
 
-_BLOCK = 2048  # points at which the original metric is evaluated together
 _MAX_NODES = 4_000_000
 
 
@@ -65,8 +64,7 @@ class Tabulated(AbstractMetric):
         high = np.asarray(as_points("high", high, low.size, ndim=(1,)), float)
         if not (high > low).all():
             raise ValueError(f"high must exceed low, got {high.tolist()} and {low.tolist()}")
-        if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 4:
-            raise ValueError(f"size must be an integer of at least 4, got {size!r}")
+        size = as_count("size", size, 4)
         if float(size) ** low.size > _MAX_NODES:
             raise ValueError(
                 f"size must be smaller: {size} points on each of {low.size} sides are too many"
@@ -76,7 +74,7 @@ class Tabulated(AbstractMetric):
             None if landmarks is None else as_points("landmarks", landmarks, low.size, ndim=(2,))
         )
         self.low, self.high = jnp.asarray(low), jnp.asarray(high)
-        self.coefficients = jnp.asarray(_tabulate(metric, low, high, int(size)))
+        self.coefficients = jnp.asarray(_tabulate(metric, low, high, size))
 
     @property
     def dim(self) -> int:
@@ -189,7 +187,7 @@ def _factors(metric, points):
         factor = jnp.linalg.cholesky(metric(x))
         return jnp.concatenate([jnp.log(jnp.diagonal(factor)), factor[np.tril_indices(d, -1)]])
 
-    return jax.lax.map(one, points, batch_size=_BLOCK)
+    return jax.lax.map(one, points, batch_size=block_size(metric, points[0]))
 
 
 @eqx.filter_jit
@@ -200,7 +198,7 @@ def _errors(table, metric, x):
         ratio = jax.scipy.linalg.solve_triangular(factor, half.T, lower=True)
         return jnp.max(jnp.abs(jnp.linalg.eigvalsh(ratio) - 1.0))
 
-    return jax.lax.map(one, x, batch_size=_BLOCK)
+    return jax.lax.map(one, x, batch_size=block_size(metric, x[0]))
 
 
 def _tabulate(metric, low: np.ndarray, high: np.ndarray, size: int) -> np.ndarray:

@@ -13,9 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import compiled, lagrange_matrix, lobatto, lobatto_integral, solve_spd
+from landform._numerics import (
+    block_size,
+    compiled,
+    lagrange_matrix,
+    lobatto,
+    lobatto_integral,
+    map_blocks,
+    solve_spd,
+)
 from landform._typing import Array, Float
-from landform.solvers.elements import Rule, split
+from landform.solvers.driver import side_by_side
+from landform.solvers.elements import Rule, is_wide, split
 
 _FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
 _BLOCKS = (128, 2048)  # points measured together: one program for few points and one for many
@@ -53,28 +62,38 @@ def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
     x, v = _sample(np, rule, np.asarray(nodes))
     flat = [a.reshape(-1, a.shape[-1]) for a in (x, v)]
     count = flat[0].shape[0]
-    size = next((few for few in _BLOCKS if count <= few), _BLOCKS[-1])
-    parts = []
-    for start in range(0, count, size):
+    few, many = _BLOCKS
+    size = few if count <= few or is_wide(metric, x.shape[-1]) else many
+
+    def measure(start):
         block = [a[start : start + size] for a in flat]
         pad = ((0, size - block[0].shape[0]), (0, 0))
         block = [np.pad(a, pad, mode="edge") for a in block]
-        parts.append(jax.tree.map(np.asarray, _probe(metric, *block)))
+        return jax.tree.map(np.asarray, _probe(metric, *block))
+
+    program = ("certify", size, metric, [a[:1] for a in flat])
+    parts = list(side_by_side(measure, range(0, count, size), program))
     whole = [np.concatenate(leaves)[:count] for leaves in zip(*parts, strict=True)]
     local = _Local(*(a.reshape(x.shape[:-1] + a.shape[1:]) for a in whole))
     with np.errstate(all="ignore"):  # a curve off the chart has no numbers, and says so
         return _measure(np, rule, v, local)
 
 
+def num_probes(rule: Rule) -> int:
+    """Points at which measuring one curve evaluates the metric."""
+    return rule.elements * (rule.degree + _FINER + 1)
+
+
 def _probe_one(metric, x, v) -> _Local:
-    matrix = metric(x)
+    matrix, gradient = metric.matrix_and_gradient(x, v)
     inverse = solve_spd(matrix, jnp.eye(x.shape[0], dtype=matrix.dtype))
-    return _Local(matrix, inverse, 0.5 * metric.energy_gradient(x, v))
+    return _Local(matrix, inverse, 0.5 * gradient)
 
 
 @compiled
 def _probe(metric, x, v):
-    return jax.vmap(lambda a, b: _probe_one(metric, a, b))(x, v)
+    block = block_size(metric, x[0]) if metric.embeds else len(x)
+    return map_blocks(lambda a, b: _probe_one(metric, a, b), block, x, v)
 
 
 def _sample(xp, rule: Rule, nodes):
@@ -143,4 +162,5 @@ def subdivide(rule: Rule, nodes: np.ndarray) -> tuple[Rule, np.ndarray]:
     pieces = np.concatenate([inner, last], axis=-2)
     fine = np.einsum("hqj,...mjd->...mhqd", halves, pieces)
     flat = fine[..., :-1, :].reshape(*nodes.shape[:-2], 2 * m * p, nodes.shape[-1])
-    return Rule(2 * m, p), np.concatenate([flat, nodes[..., -1:, :]], axis=-2)
+    whole = np.concatenate([flat, nodes[..., -1:, :]], axis=-2)
+    return Rule(2 * m, p), whole.astype(nodes.dtype)

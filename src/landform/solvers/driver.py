@@ -6,6 +6,9 @@ functions of *one* problem; `init` and `finish` run in every iteration and must 
 """
 
 import abc
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from landform._numerics import compiled
+from landform._numerics import compiled, is_traced, signature
 from landform._typing import Array
 
 PyTree = Any
@@ -55,6 +58,8 @@ def _run(method, args, problems, count, lanes):
     """Solve the first `count` of the queued problems on `lanes` lanes."""
     capacity = jax.tree.leaves(problems)[0].shape[0]
     step = jax.vmap(lambda state: method.step(args, state))
+    if lanes == 1:  # a lane alone keeps its branches and inner loops
+        step = lambda state: _widen(method.step(args, jax.tree.map(lambda a: a[0], state)))  # noqa: E731
 
     def take(index):
         return jax.tree.map(lambda a: a[jnp.clip(index, 0, capacity - 1)], problems)
@@ -113,17 +118,71 @@ def run(
     n = jax.tree.leaves(problems)[0].shape[0]
     if n <= _FEW:
         lanes, chunk = min(lanes, _FEW_LANES), _FEW
+    lanes = min(lanes, chunk)
+    share = chunk
+    if n > _FEW and not is_traced(args, problems):
+        # As many parts of equal size as all processors are busy with to the end.
+        rounds = -(-n // (chunk * cores()))
+        share = min(chunk, max(lanes, -(-n // (rounds * cores()))))
+
+    def part(start):
+        count = min(share, n - start)
+        queue = jax.tree.map(lambda a: _pad(a[start : start + count], chunk), problems)
+        result = _run(method, args, queue, jnp.asarray(count), lanes)
+        return jax.tree.map(lambda a: a[:count], result)
+
     parts = []
-    for start in range(0, n, chunk):
-        part = jax.tree.map(lambda a, s=start: _pad(a[s : s + chunk], chunk), problems)
-        count = min(chunk, n - start)
-        result = _run(method, args, part, jnp.asarray(count), min(lanes, chunk))
-        parts.append(jax.tree.map(lambda a, c=count: a[:c], result))
+    program = ("run", method, lanes, chunk, args, jax.tree.map(lambda a: a[:1], problems))
+    for result in side_by_side(part, range(0, n, share), program):
+        parts.append(result)
         if progress is not None:
-            progress(start + count)
+            progress(min(n, len(parts) * share))
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda *pieces: jnp.concatenate(pieces), *parts)
+
+
+def cores() -> int:
+    """Processors that this process may use; one where XLA computes on something else."""
+    if jax.default_backend() != "cpu":
+        return 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+_compiled: set[int] = set()  # programs that are compiled, by hash
+
+
+def side_by_side(function: Callable, items: Iterable, program) -> Iterable:
+    """``map(function, items)`` on all processors; for calls of one compiled program.
+
+    XLA runs a loop over small arrays on a single processor. `program` is a pytree that identifies
+    the program by its structure and shapes: until it is compiled, which two threads would do twice,
+    items wait for the first one.
+    """
+    items = list(items)
+    workers = min(cores(), len(items))
+    known = signature(program) if workers > 1 else 0
+    first = 0
+    if workers > 1 and known not in _compiled:
+        yield function(items[0])
+        _compiled.add(known)
+        first = 1
+    if workers < 2 or len(items) - first < 2:
+        yield from map(function, items[first:])
+        return
+    wide = jax.config.read("jax_enable_x64")
+
+    def call(item):
+        with jax.enable_x64(wide):  # a thread has flags of its own
+            return jax.block_until_ready(function(item))
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(call, items[first:])
+
+
+def _widen(state):
+    return jax.tree.map(lambda a: jnp.asarray(a)[None], state)
 
 
 def _pad(array, length):

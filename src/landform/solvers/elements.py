@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import gauss, lagrange_matrix, lobatto
+from landform._numerics import block_size, by_structure, gauss, lagrange_matrix, lobatto, map_blocks
 from landform._typing import Array, Float
+
+_FEW_OUTPUTS = 16
 
 
 class Rule(NamedTuple):
@@ -42,6 +44,21 @@ class Assembly(NamedTuple):
     gradient: Float[Array, "m p1 d"]
     stiffness: Float[Array, "m n n"]  # the part that is positive definite whatever the curve
     bend: Float[Array, "m n n"]  # the rest of the exact second derivative, or zeros
+
+
+@by_structure
+def is_wide(metric, dim: int) -> bool:
+    """Whether the metric embeds the chart with so many outputs that few points fill the caches."""
+    if not metric.embeds:
+        return False
+    point = jax.ShapeDtypeStruct((dim,), float)
+    return jax.eval_shape(metric.embed, point).shape[0] > _FEW_OUTPUTS
+
+
+def is_alone(metric, nodes) -> bool:
+    """Whether one curve of ``(n, T + 1, d)`` is too much for the cache, and sets the price."""
+    wide = is_wide(metric, nodes.shape[-1])
+    return wide and block_size(metric, nodes[0, 0]) < nodes.shape[1]
 
 
 def split(rule: Rule, x: Any) -> Any:
@@ -104,49 +121,112 @@ def assemble_metric(metric, rule: Rule, x, second_order: bool) -> Assembly:
     return Assembly(energy, gradient, stiffness, bend)
 
 
-def assemble_chord(metric, rule: Rule, x, second_order: bool) -> Assembly:
-    """The energy of the embedded curve, interpolated in the ambient space; Jacobians only."""
+class Chords(NamedTuple):
+    """An embedded curve's energy, and what its derivatives are made with."""
+
+    energy: Float[Array, ""]
+    pull: tuple[Float[Array, "T1 D"], ...]  # derivative of the energy in each output at each node
+
+
+def chords(metric, rule: Rule, x) -> Chords:
+    """The energy of the embedded curve alone: outputs, without derivatives of the generator."""
+    _, band = _stencils(rule)
+    values = map_blocks(metric.embed_parts, block_size(metric, x[0]), x)  # each (T1, D)
+    # Differences to the start keep their digits.
+    values = jax.tree.map(lambda part: part - part[0], values)
+    pull = jax.tree.map(lambda part: _banded(band, part), values)
+    return Chords(0.5 * _sum(jnp.vdot(a, b) for a, b in zip(values, pull, strict=True)), pull)
+
+
+def assemble_chord(
+    metric, rule: Rule, x, second_order: bool, known: Chords | None = None
+) -> Assembly:
+    """The energy of the embedded curve, interpolated in the ambient space.
+
+    Jacobians and, with `second_order`, the second derivative of one combination of the outputs at
+    each node. Outputs are long beside the rest: they are read as few times as can be, part by part,
+    and only inner products within elements are kept. `known` is what `chords` gave for this curve.
+    """
     m, p = rule
     d = x.shape[1]
-    _, weight, derivative = lobatto(p)
-    stencil = jnp.asarray(np.einsum("i,ij,ik->jk", weight, derivative, derivative) * m, x.dtype)
+    stencil, _ = _stencils(rule)
+    block = block_size(metric, x[0])
+    energy, pull = chords(metric, rule, x) if known is None else known
     tangents = jnp.eye(d, dtype=x.dtype)
 
-    def value_and_jacobian(point):
-        push = jax.vmap(lambda e: jax.jvp(metric.embed, (point,), (e,)), out_axes=(None, 0))
-        return push(tangents)
+    def first(point, covector):
+        slope = lambda e: jax.jvp(metric.embed_parts, (point,), (e,))[1]  # noqa: E731
+        rows = jax.vmap(slope)(tangents)
+        return _sum(a @ c for a, c in zip(rows, covector, strict=True)), rows
 
-    values, jacobian = jax.vmap(value_and_jacobian)(x)  # (T1, D), (T1, d, D)
-    # All that is needed of the ambient space are inner products within elements. Differences to
-    # the start keep their digits; the rows of an element but its last node are already together.
-    values = values - values[0]
-    rows = jnp.concatenate([values[:, None], jacobian], axis=1)
-    first = rows[:-1].reshape(m, p * (d + 1), -1)
-    last = rows[p::p]
+    def both(point, covector):
+        """What `first` gives, and the derivative of the gradient."""
+
+        def at(y):
+            outputs, back = jax.vjp(metric.embed_parts, y)
+            return outputs, back(covector)[0]
+
+        push = jax.vmap(lambda e: jax.jvp(at, (point,), (e,)), out_axes=((None, None), 0))
+        (_, gradient), (jacobian, hessian) = push(tangents)
+        return gradient, jacobian, hessian
+
+    # A shared node's derivatives are divided between its two elements.
+    share = np.ones((x.shape[0], 1))
+    share[p:-1:p] = 0.5
+    by_element = lambda part: split(rule, part * jnp.asarray(share, x.dtype))  # noqa: E731
+    gradient, jacobian, *hessian = map_blocks(both if second_order else first, block, x, pull)
+    gradient = by_element(gradient)
+    gram = _sum(_gram(rule, part) for part in jacobian)
+    table = jnp.asarray(stencil, x.dtype)[:, None, :, None]
+    stiffness = (table * gram).reshape(m, (p + 1) * d, -1)
+    if not second_order:
+        return Assembly(energy, gradient, stiffness, jnp.zeros_like(stiffness))
+    blocks = by_element(hessian[0].reshape(x.shape[0], -1))
+    eye = jnp.eye(p + 1, dtype=x.dtype)[None, :, :, None, None]
+    bend = _interleave(eye * blocks.reshape(m, 1, p + 1, d, d))
+    return Assembly(energy, gradient, stiffness, bend)
+
+
+@functools.cache
+def _stencils(rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """∫ ċᵀċ dt as a form of the nodal values: of one element, and the bands of all, (T1, 2 p + 1).
+
+    Band k of row t multiplies the value at node t + k − p.
+    """
+    m, p = rule
+    _, weight, derivative = lobatto(p)
+    stencil = np.einsum("i,ij,ik->jk", weight, derivative, derivative) * m
+    band = np.zeros((m * p + 1, 2 * p + 1))
+    for start in range(0, m * p, p):
+        for j in range(p + 1):
+            band[start + j, p - j : 2 * p + 1 - j] += stencil[j]
+    return stencil, band
+
+
+def _banded(band: np.ndarray, values: Float[Array, "T1 D"]) -> Float[Array, "T1 D"]:
+    """The banded matrix times nodal values, in one pass over them."""
+    reach = band.shape[1] // 2
+    wide = jnp.pad(values, ((reach, reach), (0, 0)))
+    columns = jnp.asarray(band, values.dtype).T[:, :, None]
+    return _sum(c * wide[k : k + len(values)] for k, c in enumerate(columns))
+
+
+def _sum(parts) -> Array:
+    return functools.reduce(jnp.add, parts)
+
+
+def _gram(rule: Rule, jacobian: Float[Array, "T1 d D"]) -> Float[Array, "m p1 d p1 d"]:
+    """Inner products of all derivatives within each element."""
+    m, p = rule
+    d = jacobian.shape[1]
+    # The rows of an element but its last node are already together.
+    first = jacobian[:-1].reshape(m, p * d, -1)
+    last = jacobian[p::p]
     cross = jnp.einsum("mqD,mrD->mqr", first, last)
     above = jnp.concatenate([jnp.einsum("mqD,mrD->mqr", first, first), cross], axis=2)
     ends = jnp.einsum("mqD,mrD->mqr", last, last)
     below = jnp.concatenate([jnp.swapaxes(cross, 1, 2), ends], axis=2)
-    gram = jnp.concatenate([above, below], axis=1).reshape(m, p + 1, d + 1, p + 1, d + 1)
-    energy = 0.5 * jnp.sum(stencil * gram[:, :, 0, :, 0])
-    gradient = jnp.einsum("jk,mjak->mja", stencil, gram[:, :, 1:, :, 0])
-    stiffness = (stencil[:, None, :, None] * gram[:, :, 1:, :, 1:]).reshape(m, (p + 1) * d, -1)
-    if not second_order:
-        return Assembly(energy, gradient, stiffness, jnp.zeros_like(stiffness))
-    total = join(rule, jnp.einsum("jk,mkD->mjD", stencil, split(rule, values)))
-
-    def bent(point, covector):
-        return jax.hessian(lambda y: metric.embed(y) @ covector)(point)
-
-    hessian = jax.vmap(bent)(x, total)
-    share = np.ones(x.shape[0])
-    share[p:-1:p] = 0.5  # a shared node's second derivative is divided between its two elements
-    blocks = split(
-        rule, (hessian * jnp.asarray(share, x.dtype)[:, None, None]).reshape(x.shape[0], -1)
-    )
-    eye = jnp.eye(p + 1, dtype=x.dtype)[None, :, :, None, None]
-    bend = _interleave(eye * blocks.reshape(m, 1, p + 1, d, d))
-    return Assembly(energy, gradient, stiffness, bend)
+    return jnp.concatenate([above, below], axis=1).reshape(m, p + 1, d, p + 1, d)
 
 
 def join(rule: Rule, parts: Float[Array, "m p1 D"]) -> Float[Array, "T1 D"]:

@@ -14,8 +14,9 @@ from landform.solvers.elements import (
     Rule,
     assemble_chord,
     assemble_metric,
+    chords,
 )
-from landform.solvers.systems import solve_newton
+from landform.solvers.systems import Newton, solve_newton
 
 Model = Literal["newton", "gauss-newton", "georce"]
 
@@ -52,6 +53,10 @@ class EnergyMethod(AbstractMethod):
     derivative and S the rest. λ = 0 is Newton's method. Where that matrix is not positive definite
     the step is ``−((1 + λ) K)⁻¹ g``, the one of the Gauss–Newton (chord energy) or GEORCE (metric)
     method, which always descends; λ grows when a step is refused.
+
+    With `search`, for the chord energy of costly generators, no step is taken before its energy is
+    known, which is a tenth of an evaluation; and λ grows until the matrix is positive definite,
+    for a step that knows all of the second derivative is worth the systems solved for it.
     """
 
     rule: Rule = eqx.field(static=True)
@@ -59,6 +64,7 @@ class EnergyMethod(AbstractMethod):
     second_order: bool = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     tolerance: float = eqx.field(static=True)
+    search: bool = eqx.field(static=True, default=False)
 
     def init(self, args, problem):
         """From a start curve; nothing is evaluated yet."""
@@ -92,6 +98,8 @@ class EnergyMethod(AbstractMethod):
 
     def step(self, args, state):
         """Evaluate the candidate, accept or shorten, and propose the next."""
+        if self.search:
+            return self._searched(args, state)
         metric = args
         assemble = assemble_chord if self.chord else assemble_metric
         fresh = assemble(metric, self.rule, state.candidate, self.second_order)
@@ -112,12 +120,7 @@ class EnergyMethod(AbstractMethod):
         relative = newton.decrement / (2.0 * kept.energy + tiny)
         exact = positive & (relative * (1.0 + damping) <= self._tolerance(curve.dtype))
         converged = exact | (kept.energy == 0.0)
-        usable = newton.positive & jnp.all(jnp.isfinite(newton.step))
-        # No node goes further in one step than the curve reaches: in charts that put a point of the
-        # manifold at infinity, energies there are small and a full step would be drawn to it.
-        reach = jnp.max(jnp.abs(curve - curve[:1]))
-        share = jnp.minimum(1.0, reach / (jnp.max(jnp.abs(newton.step)) + tiny))
-        move = jnp.where(usable, share * newton.step, 0.0)
+        usable, share, move = _limited(newton, curve)
         damping = jnp.where(usable, damping, 4.0 * damping + 0.25)
         bad_start = first & ~finite
         stuck = damping > _GIVE_UP
@@ -143,6 +146,74 @@ class EnergyMethod(AbstractMethod):
             decrement=jnp.where(newton.positive, relative, state.decrement),
             iterations=iterations,
             status=status,
+            running=~over,
+        )
+
+    def _searched(self, metric, state):
+        """Find a better curve by its energy, then its derivatives, which say whether to go on."""
+        first = state.iterations == 0
+        old = state.accepted
+        hessian = old.bend if self.second_order else jnp.zeros_like(old.bend)
+
+        def newton_at(parts, bend, damping):
+            plain = (1.0 + damping) * parts.stiffness
+            return solve_newton(self.rule.elements, plain + bend, parts.gradient)
+
+        def attempt(carry):
+            damping = carry[0]
+            newton = newton_at(old, hessian, damping)
+            usable, share, move = _limited(newton, state.curve)
+            candidate = jnp.where(first, state.curve, state.curve + move)
+            unknown = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), carry[2])
+            known = jax.lax.cond(
+                usable | first,
+                lambda: chords(metric, self.rule, candidate),
+                lambda: unknown,
+            )
+            predicted = share * (1.0 - 0.5 * share) * newton.decrement
+            gained = old.energy - known.energy
+            fine = jnp.isfinite(known.energy) & (known.energy >= 0)
+            good = first | (usable & fine & (gained >= _ARMIJO * predicted))
+            well = first | (gained >= 0.5 * predicted)
+            grown = jnp.where(usable, 4.0 * damping + 0.25, 2.0 * damping + 0.1)
+            damping = jnp.where(good, damping, grown)
+            return damping, candidate, known, good, well
+
+        known = jax.eval_shape(lambda x: chords(metric, self.rule, x), state.curve)
+        known = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), known)
+        no = jnp.asarray(False)
+        carry = (state.damping, state.curve, known, no, no)
+        damping, candidate, known, good, well = jax.lax.while_loop(
+            lambda carry: ~carry[3] & (carry[0] <= _GIVE_UP), attempt, carry
+        )
+        fresh = jax.lax.cond(
+            good,
+            lambda: assemble_chord(metric, self.rule, candidate, self.second_order, known),
+            lambda: old,
+        )
+        finite = jnp.isfinite(fresh.energy) & (fresh.energy >= 0)
+        curve = jnp.where(good, candidate, state.curve)
+        eased = jnp.where(damping > 0.05, 0.1 * damping, 0.0)
+        damping = jnp.where(well, eased, damping)
+
+        newton = newton_at(fresh, fresh.bend, damping)
+        usable, _, move = _limited(newton, curve)
+        relative = newton.decrement / (2.0 * fresh.energy + jnp.finfo(curve.dtype).tiny)
+        enough = relative * (1.0 + damping) <= self._tolerance(curve.dtype)
+        converged = (good & usable & enough) | (fresh.energy == 0.0)
+        bad_start = first & ~finite
+        failed = jnp.where(good, int(Status.MAX_STEPS), int(Status.STALLED))
+        failed = jnp.where(bad_start, int(Status.BAD_METRIC), failed)
+        iterations = state.iterations + 1
+        over = converged | bad_start | ~good | (iterations >= self.max_steps)
+        return state._replace(
+            # Near the minimum Newton's last step is free: it needs no evaluation to be trusted.
+            curve=jnp.where(converged & usable, curve + move, curve),
+            accepted=fresh,
+            damping=damping,
+            decrement=jnp.where(newton.positive, relative, state.decrement),
+            iterations=iterations,
+            status=jnp.where(converged, int(Status.CONVERGED), failed),
             running=~over,
         )
 
@@ -172,3 +243,16 @@ class EnergyMethod(AbstractMethod):
 
     def _tolerance(self, dtype):
         return max(self.tolerance, 50.0 * float(jnp.finfo(dtype).eps))
+
+
+def _limited(newton: Newton, curve):
+    """Whether a step can be taken, which part of it, and that part.
+
+    No node goes further in one step than the curve reaches: in charts that put a point of the
+    manifold at infinity, energies there are small and a full step would be drawn to it.
+    """
+    usable = newton.positive & jnp.all(jnp.isfinite(newton.step))
+    reach = jnp.max(jnp.abs(curve - curve[:1]))
+    tiny = jnp.finfo(curve.dtype).tiny
+    share = jnp.minimum(1.0, reach / (jnp.max(jnp.abs(newton.step)) + tiny))
+    return usable, share, jnp.where(usable, share * newton.step, 0.0)

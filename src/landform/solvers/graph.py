@@ -4,16 +4,17 @@ import itertools
 import weakref
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from landform._numerics import compiled, gauss
+from landform._numerics import block_size, compiled, gauss, map_blocks
 
-_CHUNKS = (256, 8192)  # points measured per compiled call
+_CHUNKS = (256, 2048)  # points measured per compiled call
+_COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbours of each
+_FINE_PIECES = 16  # parts of an edge whose length must be certain
 _MANY = 20_000  # vertices from which edges are measured at fewer points
 STRETCH = 1.1  # how much longer than the graph's shortest path a start may be
 
@@ -29,7 +30,9 @@ class Graph(NamedTuple):
 
 @compiled
 def _speeds(metric, points, vectors):
-    return jnp.sqrt(jax.vmap(metric.inner)(points, vectors, vectors))
+    block = block_size(metric, points[0]) if metric.embeds else len(points)
+    square = map_blocks(lambda x, v: metric.inner(x, v, v), block, points, vectors)
+    return jnp.sqrt(square)
 
 
 def speeds(metric, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -56,6 +59,13 @@ def segment_lengths(metric, start, end, *, order: int = 4) -> np.ndarray:
     vectors = np.broadcast_to(step[:, None], points.shape)
     flat = (a.reshape(-1, step.shape[1]) for a in (points, vectors))
     return speeds(metric, *flat).reshape(-1, order) @ weights
+
+
+def fine_length(metric, path: np.ndarray) -> float:
+    """Length of a polyline by a quadrature that resolves what its edges jump over."""
+    share = np.linspace(0.0, 1.0, _FINE_PIECES + 1)[:, None]
+    points = np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(path)])
+    return float(np.sum(segment_lengths(metric, points[:-1], points[1:])))
 
 
 def _bridges(points: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -113,19 +123,23 @@ def build_graph(metric, points, *, neighbours: int = 10, fill: int = 0) -> Graph
     return Graph(points, edges[usable], lengths[usable], neighbours)
 
 
-_cache: dict[int, tuple[weakref.ref, Graph]] = {}
+_cache: dict[tuple[int, bool], tuple[weakref.ref, Graph]] = {}
 
 
-def graph_of(metric) -> Graph | None:
-    """The graph over the metric's landmarks, built once for each metric; None without any."""
-    known = _cache.get(id(metric))
+def graph_of(metric, fine: bool = False) -> Graph | None:
+    """The graph over the metric's landmarks, built once for each metric; None without a pair.
+
+    A `fine` one has more points between the landmarks, and edges in more directions.
+    """
+    key = id(metric), fine
+    known = _cache.get(key)
     if known is not None and known[0]() is metric:
         return known[1]
     landmarks = metric.landmarks()
-    if landmarks is None:
+    if landmarks is None or (np.asarray(landmarks) == np.asarray(landmarks)[:1]).all():
         return None
-    graph = build_graph(metric, np.asarray(landmarks), fill=1000)
-    key = id(metric)
+    fill, neighbours = _FINE if fine else _COARSE
+    graph = build_graph(metric, np.asarray(landmarks), neighbours=neighbours, fill=fill)
     _cache[key] = (weakref.ref(metric, lambda _: _cache.pop(key, None)), graph)
     return graph
 
@@ -135,27 +149,35 @@ class Routes(NamedTuple):
 
     owner: np.ndarray  # (r,) the pair each route belongs to
     vertices: list[np.ndarray]  # (k_i, d) each, both end points included
-    lengths: np.ndarray  # (r,)
+    travelled: list[np.ndarray]  # (k_i,) each, length along the route from its start
     shortest: np.ndarray  # (n,), infinite where unconnected
+    clearance: float  # distance in coordinates up to which two paths count as one
 
 
 def attach(metric, graph: Graph, points: np.ndarray):
-    """The graph's matrix with `points` joined to their nearest vertices, and their indices."""
+    """The graph's matrix with `points` joined to their nearest vertices, and their indices.
+
+    A point that is a vertex stays that vertex.
+    """
     base = graph.points.shape[0]
     unique, inverse = np.unique(points, axis=0, return_inverse=True)
     k = min(graph.neighbours, base)
-    near = cKDTree(graph.points).query(unique, k=k)[1].reshape(unique.shape[0], k)
-    new = np.repeat(np.arange(unique.shape[0]), k)
-    old = near.ravel()
-    lengths = segment_lengths(metric, unique[new], graph.points[old])
+    gap, near = cKDTree(graph.points).query(unique, k=k)
+    gap, near = gap.reshape(-1, k), near.reshape(-1, k)
+    fresh = gap[:, 0] > 0.0
+    added = unique[fresh]
+    place = np.where(fresh, base - 1 + np.cumsum(fresh), near[:, 0])
+    new = np.repeat(np.arange(added.shape[0]), k)
+    old = near[fresh].ravel()
+    lengths = segment_lengths(metric, added[new], graph.points[old])
     usable = np.isfinite(lengths)
     rows = np.concatenate([graph.edges[:, 0], base + new[usable]])
     columns = np.concatenate([graph.edges[:, 1], old[usable]])
     weights = np.concatenate([graph.lengths, lengths[usable]])
-    size = base + unique.shape[0]
+    size = base + added.shape[0]
     # csgraph reads an explicit zero as no edge; a point on a vertex is at a tiny distance instead.
     matrix = sp.csr_matrix((np.maximum(weights, 1e-300), (rows, columns)), (size, size))
-    return matrix, base + inverse.ravel(), np.concatenate([graph.points, unique])
+    return matrix, place[inverse.ravel()], np.concatenate([graph.points, added])
 
 
 def find_routes(
@@ -182,36 +204,41 @@ def find_routes(
     )
     shortest = distance[which[:n], index[n:]]
     clearance = 0.05 * float(np.linalg.norm(np.ptp(graph.points, axis=0)))
-    owner, vertices, lengths = [], [], []
+    owner, vertices, travelled = [], [], []
     for i in np.flatnonzero(np.isfinite(shortest)):
         a, b = which[i], which[n + i]
-        route, length = _trace(previous[a], index[i], index[n + i]), shortest[i]
+        route = _trace(previous[a], index[i], index[n + i])
+        along = distance[a][route]
         through = distance[a] + distance[b]
-        through = np.where(through <= stretch * length, through, np.inf)
+        through = np.where(through <= stretch * shortest[i], through, np.inf)
         for _ in range(alternatives + 1):
             owner.append(i)
             vertices.append(points[route])
-            lengths.append(length)
+            travelled.append(along)
             candidates = np.flatnonzero(np.isfinite(through))
-            near = cKDTree(_densify(points[route], clearance)).query(points[candidates])[0]
-            through[candidates[near <= clearance]] = np.inf
+            near = is_near(points[route], points[candidates], clearance)
+            through[candidates[near]] = np.inf
             middle = int(np.argmin(through))
-            length = through[middle]
-            if not np.isfinite(length):
+            if not np.isfinite(through[middle]):
                 break
             there = _trace(previous[a], index[i], middle)
-            back = _trace(previous[b], index[n + i], middle)
-            route = np.concatenate([there, back[::-1][1:]])
-    return Routes(np.array(owner, dtype=int), vertices, np.array(lengths), shortest)
+            back = _trace(previous[b], index[n + i], middle)[::-1][1:]
+            along = np.concatenate([distance[a][there], through[middle] - distance[b][back]])
+            route = np.concatenate([there, back])
+    return Routes(np.array(owner, dtype=int), vertices, travelled, shortest, clearance)
 
 
-def _densify(path: np.ndarray, spacing: float) -> np.ndarray:
-    """Points on a polyline no further than `spacing` apart."""
-    parts = [path[:1]]
-    for a, b in itertools.pairwise(path):
-        count = int(np.linalg.norm(b - a) / max(spacing, 1e-300)) + 1
-        parts.append(a + (b - a) * (np.arange(1, count + 1) / count)[:, None])
-    return np.concatenate(parts)
+def is_near(path: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
+    """Which points are within `reach` of a polyline."""
+    # From the path's start, and with its end as a segment, for a path may be one point.
+    path = np.asarray(path, dtype=float)
+    a, points = path - path[0], points - path[0]
+    u = np.diff(a, axis=0, append=a[-1:])
+    square = np.maximum(np.sum(u**2, axis=1), 1e-300)
+    gap = np.sum(points**2, axis=1)[:, None] - 2.0 * points @ a.T + np.sum(a**2, axis=1)
+    along = points @ u.T - np.sum(a * u, axis=1)
+    share = np.clip(along / square, 0.0, 1.0)
+    return (gap + share * (share * square - 2.0 * along)).min(axis=1) <= reach**2
 
 
 def _trace(previous: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -221,16 +248,12 @@ def _trace(previous: np.ndarray, start: int, end: int) -> np.ndarray:
     return np.array(path[::-1])
 
 
-def resample(metric, paths: list[np.ndarray], times: np.ndarray) -> np.ndarray:
-    """Points on polylines at given shares of their Riemannian lengths, ``(r, T + 1, d)``."""
-    starts = np.concatenate([path[:-1] for path in paths])
-    ends = np.concatenate([path[1:] for path in paths])
-    lengths = segment_lengths(metric, starts, ends, order=2)
-    breaks = np.cumsum([len(path) - 1 for path in paths])[:-1]
-    out = np.empty((len(paths), times.size, starts.shape[1]))
-    for curve, path, steps in zip(out, paths, np.split(lengths, breaks), strict=True):
-        travelled = np.concatenate([[0.0], np.cumsum(steps)])
-        share = travelled / travelled[-1] if travelled[-1] > 0 else np.linspace(0, 1, len(path))
+def resample(routes: Routes, times: np.ndarray) -> np.ndarray:
+    """Points on routes at given shares of their lengths, ``(r, T + 1, d)``."""
+    out = np.empty((len(routes.vertices), times.size, routes.vertices[0].shape[1]))
+    for curve, path, travelled in zip(out, routes.vertices, routes.travelled, strict=True):
+        total = travelled[-1]
+        share = travelled / total if total > 0 else np.linspace(0, 1, len(path))
         for k in range(path.shape[1]):
             curve[:, k] = np.interp(times, share, path[:, k])
     return out

@@ -1,6 +1,5 @@
 """The default way to a geodesic: good starts, Newton, a certificate, refinement where it asks."""
 
-import itertools
 from typing import Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
@@ -10,11 +9,18 @@ import numpy as np
 
 from landform._results import Status
 from landform._typing import Array
-from landform.solvers.certificate import Certificate, certify, certify_one, subdivide
+from landform.solvers.certificate import (
+    Certificate,
+    certify,
+    certify_one,
+    num_probes,
+    subdivide,
+)
 from landform.solvers.driver import run
-from landform.solvers.elements import Rule
-from landform.solvers.energy import EnergyMethod, EnergyOutcome
-from landform.solvers.graph import STRETCH, find_routes, graph_of, resample, segment_lengths, speeds
+from landform.solvers.elements import Rule, is_alone, is_wide
+from landform.solvers.energy import EnergyMethod
+from landform.solvers.graph import fine_length, graph_of, speeds
+from landform.solvers.starts import SPREAD, best_of, find_starts, promising
 
 Starts = Literal["auto", "straight", "graph"]
 Model = Literal["newton", "gauss-newton", "georce"]
@@ -22,11 +28,9 @@ Model = Literal["newton", "gauss-newton", "georce"]
 Values: TypeAlias = Array | np.ndarray  # solved on the host's schedule, or traced
 
 _TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
-_FEW_OUTPUTS = 16  # embeddings with more outputs fill the caches with few curves
-_FEW_LANES = 4
-_SPREAD = 1.03  # excess of energy on a coarse rule that the fine one may turn round
-_SAME = 1e-7  # relative difference of energies below which two curves are one
-_FINE_PIECES = 16  # parts of an edge whose length must be certain
+_SHARP = 1e-4  # relative Newton decrement over the accuracy asked for
+_FEW_LANES = 4  # where few curves fill the caches
+_COARSE_STEPS = 24  # after which a start shows whether it may be the shortest; it may go on
 _NEIGHBOURS = 1e-7  # distance over coordinates below which a segment is the better curve
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
@@ -55,6 +59,9 @@ class EnergySolver(eqx.Module):
         How often the number of elements may double where the accuracy asks for it.
     lanes
         Curves in flight at once; at most 4 for generators with many outputs.
+    fine_graph
+        Whether the graph has up to 16,000 points between the landmarks and 24 edges a point, in
+        place of 1000 and 10: routes miss fewer short ways, for metrics as cheap as tables.
 
     Examples
     --------
@@ -71,6 +78,7 @@ class EnergySolver(eqx.Module):
     max_steps: int = eqx.field(static=True, default=200)
     max_refinements: int = eqx.field(static=True, default=3)
     lanes: int = eqx.field(static=True, default=16)
+    fine_graph: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if self.model not in (None, "newton", "gauss-newton", "georce"):
@@ -96,8 +104,12 @@ class EnergySolver(eqx.Module):
             segments = -(-segments // 2)
         return Rule(max(1, -(-segments // self.degree)), self.degree)
 
-    def method(self, metric, rule: Rule, dim: int) -> EnergyMethod:
+    def method(
+        self, metric, rule: Rule, max_steps: int | None = None, *, tolerance: float = _TOLERANCE,
+        search: bool = False,
+    ) -> EnergyMethod:  # fmt: skip
         """The lane method for one discretisation."""
+        most = self.max_steps if max_steps is None else max_steps
         model = self.model or "newton"
         if model == "gauss-newton" and not metric.embeds:
             raise ValueError(
@@ -105,19 +117,26 @@ class EnergySolver(eqx.Module):
                 f"{type(metric).__name__} is not: use 'newton' or 'georce'"
             )
         chord = metric.embeds and model != "georce"
-        return EnergyMethod(rule, chord, model == "newton", self.max_steps, _TOLERANCE)
+        newton = model == "newton"
+        return EnergyMethod(rule, chord, newton, most, tolerance, search and chord)
 
 
-def _lanes(metric, solver, dim: int) -> int:
-    """Curves in flight; fewer where each one's evaluation is a large matrix product by itself."""
-    return min(solver.lanes, _FEW_LANES) if _outputs(metric, dim) > _FEW_OUTPUTS else solver.lanes
+def _lanes(metric, solver, nodes) -> int:
+    """Curves in flight; fewer where each one's evaluation is a large matrix product by itself.
+
+    One alone where not even its own nodes go together through the cache.
+    """
+    if not is_wide(metric, nodes.shape[-1]):
+        return solver.lanes
+    return 1 if is_alone(metric, nodes) else min(solver.lanes, _FEW_LANES)
 
 
-def _outputs(metric, dim: int) -> int:
-    """Number of outputs of the embedding, 0 without one."""
-    if not metric.embeds:
-        return 0
-    return jax.eval_shape(metric.embed, jax.ShapeDtypeStruct((dim,), float)).shape[0]
+def _sharp(accuracy: float) -> float:
+    """The Newton decrement that a relative error `accuracy` of the length is far above.
+
+    The step that it belongs to is still taken, and leaves the square of it.
+    """
+    return max(_TOLERANCE, _SHARP * accuracy)
 
 
 class Solved(NamedTuple):
@@ -128,29 +147,29 @@ class Solved(NamedTuple):
     certificate: Certificate
     status: Values
     iterations: Values
+    evaluations: Values  # points at which the metric or the Jacobian was evaluated
     decrement: Values
     bound: Values  # length of the best known path, infinite without one
 
 
 def solve(
-    metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float, progress
+    metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float, progress, polish=None
 ) -> Solved:
-    """Solve n concrete pairs on the host's schedule."""
+    """Solve n concrete pairs on the host's schedule; then refine once more what `polish` asks."""
     x, y = np.asarray(x), np.asarray(y)
     first = _first_rule(metric, solver, rule, init, x.shape[0])
-    starts, owner, bound, known = _starts(metric, x, y, solver, first, init)
+    starts, owner, bound, known = find_starts(metric, x, y, solver, first, init)
     starts = starts.astype(x.dtype)
-    outcome, total = _descend(metric, solver, rule, first, starts, owner, x.shape[0], progress)
+    outcome, total, work = _descend(
+        metric, solver, rule, first, starts, owner, x.shape[0], accuracy, progress
+    )
     certificate = certify(metric, rule, outcome.curve)
+    work = work + num_probes(rule)
     certificate, ended = _join_neighbours(metric, x, y, certificate, outcome.status)
     outcome = outcome._replace(status=ended)
     status = _judge(np, outcome.status, certificate, bound, accuracy)
-    longer = np.flatnonzero(status == Status.LONGER_THAN_BOUND)
-    if longer.size:
-        # The bounds come from coarse quadrature: before they condemn a curve they are made sure of.
-        bound[longer] = [min(_fine_length(metric, path) for path in known[i]) for i in longer]
-        status = _judge(np, outcome.status, certificate, bound, accuracy)
-    result = Solved(rule, outcome.curve, certificate, status, total, outcome.decrement, bound)
+    result = Solved(rule, outcome.curve, certificate, status, total, work, outcome.decrement, bound)
+    result = _assure(metric, result, known, accuracy)
     for _ in range(solver.max_refinements):
         again = np.flatnonzero(
             np.isin(result.status, (Status.UNRESOLVED, Status.LONGER_THAN_BOUND))
@@ -158,7 +177,32 @@ def solve(
         if again.size == 0:
             break
         result = _refine(metric, solver, result, again, accuracy)
+        result = _assure(metric, result, known, accuracy)
+    if polish is not None and solver.max_refinements > 0:
+        rough = result.certificate.residual > residual_tolerance(polish)
+        again = np.flatnonzero((result.status == Status.CONVERGED) & rough)
+        if again.size:
+            result = _refine(metric, solver, result, again, accuracy, keep=True)
     return result
+
+
+def _assure(metric, result: Solved, known: dict, accuracy) -> Solved:
+    """Judge curves longer than their bounds again, by bounds that are sure.
+
+    The bounds come from coarse quadrature, which may jump over what makes a path long; before one
+    condemns a curve, at whatever refinement, the known paths of its pair are measured finely.
+    Measured pairs leave `known`.
+    """
+    longer = np.flatnonzero(result.status == Status.LONGER_THAN_BOUND)
+    longer = longer[[i in known for i in longer.tolist()]]
+    if longer.size == 0:
+        return result
+    bound, status = np.array(result.bound), np.array(result.status)
+    bound[longer] = [min(fine_length(metric, path) for path in known.pop(i)) for i in longer]
+    certificate = jax.tree.map(lambda leaf: leaf[longer], result.certificate)
+    met = np.full(longer.shape, int(Status.CONVERGED))
+    status[longer] = _judge(np, met, certificate, bound[longer], accuracy)
+    return result._replace(bound=bound, status=status)
 
 
 def _join_neighbours(metric, x, y, certificate: Certificate, status):
@@ -191,112 +235,59 @@ def _first_rule(metric, solver, rule, init, pairs) -> Rule:
 
     One pair alone does without: another program to compile costs more than its starts.
     """
-    several = init is None and solver.starts != "straight" and graph_of(metric) is not None
+    several = init is None and solver.starts != "straight"
+    several = several and graph_of(metric, solver.fine_graph) is not None
     if several and pairs > 1 and solver.max_refinements > 0 and rule.elements % 2 == 0:
         return Rule(rule.elements // 2, rule.degree)
     return rule
 
 
-def _descend(metric, solver, rule, first, starts, owner, n, progress):
+def _descend(metric, solver, rule, first, starts, owner, n, accuracy, progress):
     """The best outcome for every pair at the resolution of `rule`, from all of its starts.
+
+    With the iterations of all starts together, and the nodes they evaluated.
 
     Starts on a coarser rule all descend there, and only what may be the shortest goes on. Where a
     coarse energy turns out to have been flattered, by a metric with more detail than the coarse
     rule sees, all starts of the pair go on.
     """
 
-    def descend(rule, nodes, report=None):
-        method = solver.method(metric, rule, nodes.shape[-1])
-        lanes = _lanes(metric, solver, nodes.shape[-1])
+    def descend(level, nodes, report=None, most=solver.max_steps):
+        # Coarse energies are compared with one another, to more digits than are asked for.
+        tolerance = _sharp(accuracy) if level == rule else _TOLERANCE
+        alone = is_alone(metric, nodes)
+        method = solver.method(metric, level, most, tolerance=tolerance, search=alone)
+        lanes = _lanes(metric, solver, nodes)
         found = run(method, metric, nodes, lanes=lanes, progress=report)
         return jax.tree.map(np.asarray, found)
 
-    total = np.zeros(n, dtype=int)
-    found = descend(first, starts, progress)
-    np.add.at(total, owner, found.iterations)
+    total, work = np.zeros(n, dtype=int), np.zeros(n, dtype=int)
+
+    def count(rule, owner, iterations):
+        np.add.at(total, owner, iterations)
+        np.add.at(work, owner, iterations * len(rule.times))
+
+    coarse_steps = min(_COARSE_STEPS, solver.max_steps) if first != rule else solver.max_steps
+    found = descend(first, starts, progress, coarse_steps)
+    count(first, owner, found.iterations)
     if first != rule:
         coarse, fine = found, subdivide(first, found.curve)[1]
-        which = _promising(coarse, owner, n)
+        which = promising(coarse, owner, n)
         found = descend(rule, fine[which])
-        np.add.at(total, owner[which], found.iterations)
+        count(rule, owner[which], found.iterations)
         expected = np.full(n, np.inf)
         np.minimum.at(expected, owner[which], coarse.energy[which])
-        leader = _best(found, owner[which], n)
-        flattered = ~(found.energy[leader] <= _SPREAD * expected)
+        leader = best_of(found, owner[which], n)
+        flattered = ~(found.energy[leader] <= SPREAD * expected)
         left = np.setdiff1d(np.flatnonzero(flattered[owner]), which)
         if left.size:
             more = descend(rule, fine[left])
-            np.add.at(total, owner[left], more.iterations)
+            count(rule, owner[left], more.iterations)
             which = np.concatenate([which, left])
             found = jax.tree.map(lambda *parts: np.concatenate(parts), found, more)
         owner = owner[which]
-    best = _best(found, owner, n)
-    return jax.tree.map(lambda a: a[best], found), total
-
-
-def _promising(outcome: EnergyOutcome, owner, n):
-    """Of every pair's starts those that may lead to its shortest curve, each curve once."""
-    energy = np.where(np.isfinite(outcome.energy), outcome.energy, np.inf)
-    failed = outcome.status != Status.CONVERGED
-    order = np.lexsort((energy, failed, owner))
-    first = order[np.searchsorted(owner[order], np.arange(n))]
-    chosen, last = [], -1
-    for i in order:
-        lead = first[owner[i]]
-        near = energy[i] <= _SPREAD * energy[lead]
-        same = last >= 0 and owner[last] == owner[i] and energy[i] <= (1 + _SAME) * energy[last]
-        if i == lead or (near and not same):
-            chosen.append(i)
-            last = i
-    return np.array(chosen)
-
-
-def _starts(metric, x, y, solver, rule, init):
-    """Start curves, the pair each belongs to, and each pair's known paths with the best length."""
-    n = x.shape[0]
-    times = rule.times
-    if init is not None:
-        return init, np.arange(n), np.full(n, np.inf), {}
-    straight = x[:, None] + (y - x)[:, None] * times[:, None]
-    everyone = np.arange(n)
-    if solver.starts == "straight":
-        return straight, everyone, np.full(n, np.inf), {}
-    graph = graph_of(metric)
-    if graph is None:
-        if solver.starts == "graph":
-            raise ValueError(
-                f"starts='graph' needs landmarks, and {type(metric).__name__} has none: give the "
-                "metric landmarks=, or use starts='straight'"
-            )
-        return straight, everyone, np.full(n, np.inf), {}
-    routes = find_routes(metric, graph, x, y)
-    curves = resample(metric, routes.vertices, times) if routes.vertices else straight[:0]
-    direct = segment_lengths(metric, x, y, order=16)
-    # A straight line much longer than the graph's path descends from far to where a path leads.
-    fair = ~(direct > STRETCH * routes.shortest)
-    if solver.starts == "graph":
-        fair = ~np.isfinite(routes.shortest)
-    starts = np.concatenate([curves, straight[fair]])
-    owner = np.concatenate([routes.owner, everyone[fair]])
-    bound = np.fmin(routes.shortest, np.where(np.isfinite(direct), direct, np.inf))
-    known = {i: [np.stack([x[i], y[i]])] for i in everyone}
-    for i, path in zip(routes.owner, routes.vertices, strict=True):
-        known[i].append(path)
-    return starts, owner, bound, known
-
-
-def _fine_length(metric, path: np.ndarray) -> float:
-    """Length of a polyline by a quadrature that resolves what its edges jump over."""
-    share = np.linspace(0.0, 1.0, _FINE_PIECES + 1)[:, None]
-    points = np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(path)])
-    return float(np.sum(segment_lengths(metric, points[:-1], points[1:])))
-
-
-def _best(outcome: EnergyOutcome, owner, n):
-    """For every pair the best of its starts: converged first, then the lowest energy."""
-    failed = (outcome.status != Status.CONVERGED) | ~np.isfinite(outcome.energy)
-    order = np.lexsort((outcome.energy, failed, owner))
-    return order[np.searchsorted(owner[order], np.arange(n))]
+    best = best_of(found, owner, n)
+    return jax.tree.map(lambda a: a[best], found), total, work
 
 
 def _judge(xp, status, certificate: Certificate, bound, accuracy):
@@ -317,19 +308,30 @@ def residual_tolerance(accuracy: float) -> float:
     return float(np.sqrt(2.0 * accuracy))
 
 
-def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
-    """Double the elements of some pairs; the others' curves are rewritten exactly."""
+def _refine(metric, solver, result: Solved, again, accuracy, *, keep: bool = False) -> Solved:
+    """Double the elements of some pairs; the others' curves are rewritten exactly.
+
+    With `keep` a pair's curve is replaced only by one that converged with a smaller residual.
+    """
     rule, nodes = subdivide(result.rule, np.asarray(result.nodes))
-    method = solver.method(metric, rule, nodes.shape[-1])
-    lanes = min(_lanes(metric, solver, nodes.shape[-1]), 8)
+    tolerance = _TOLERANCE if keep else _sharp(accuracy)
+    method = solver.method(metric, rule, tolerance=tolerance, search=is_alone(metric, nodes))
+    lanes = min(_lanes(metric, solver, nodes), 8)
     outcome = run(method, metric, nodes[again], lanes=lanes, chunk=32)
     outcome = jax.tree.map(np.asarray, outcome)
     fresh = certify(metric, rule, outcome.curve)
     status = _judge(np, outcome.status, fresh, result.bound[again], accuracy)
+    iterations, work = np.array(result.iterations), np.array(result.evaluations)
+    iterations[again] += outcome.iterations
+    work[again] += outcome.iterations * len(rule.times) + num_probes(rule)
+    better = np.full(again.shape, True)
+    if keep:
+        sharper = fresh.residual < result.certificate.residual[again]
+        better = (status == Status.CONVERGED) & sharper
 
     def put(old, new):
         out = np.array(old)
-        out[again] = new
+        out[again[better]] = new[better]
         return out
 
     return Solved(
@@ -337,7 +339,8 @@ def _refine(metric, solver, result: Solved, again, accuracy) -> Solved:
         put(nodes, outcome.curve),
         jax.tree.map(put, result.certificate, fresh),
         put(result.status, status),
-        put(result.iterations, result.iterations[again] + outcome.iterations),
+        iterations,
+        work,
         put(result.decrement, outcome.decrement),
         result.bound,
     )
@@ -349,11 +352,12 @@ def solve_traced(
     """Solve n pairs inside a user's transformation: one start, one discretisation."""
     times = jnp.asarray(rule.times, x.dtype)
     starts = x[:, None] + (y - x)[:, None] * times[:, None] if init is None else init
-    method = solver.method(metric, rule, x.shape[-1])
+    method = solver.method(metric, rule)
     outcome = run(method, metric, starts, lanes=solver.lanes, chunk=max(1, x.shape[0]))
     certificate = jax.lax.map(lambda c: certify_one(metric, rule, c), outcome.curve, batch_size=16)
     bound = jnp.full(x.shape[0], jnp.inf, x.dtype)
     status = _judge(jnp, outcome.status, certificate, bound, accuracy)
+    work = outcome.iterations * len(rule.times) + num_probes(rule)
     return Solved(
-        rule, outcome.curve, certificate, status, outcome.iterations, outcome.decrement, bound
+        rule, outcome.curve, certificate, status, outcome.iterations, work, outcome.decrement, bound
     )

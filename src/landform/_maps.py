@@ -1,0 +1,111 @@
+"""Maps of a metric of the plane: its volume and its curvature, on logarithmic scales."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
+
+from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, grid, style
+from landform._curvature import gaussian_curvature
+from landform._metric import AbstractMetric, log_volume
+
+SIGNED = LinearSegmentedColormap.from_list(
+    "landform-signed", [EUCLIDEAN, "#9cc4df", "#ffffff", "#edb58a", RIEMANNIAN]
+)
+"""Blue for negative, white for zero, orange for positive."""
+
+
+def magnification_map(
+    ax: Axes, metric: AbstractMetric, low, high, *, size: int = 120, bar: bool = True
+) -> np.ndarray:
+    """The magnification factor of a metric of the plane, ``log₁₀ √det M``, as an image.
+
+    Volumes of learned metrics span decades, so that only their logarithm shows both the data and
+    what lies between them.
+
+    Parameters
+    ----------
+    ax
+        The axis.
+    metric
+        A metric of two dimensions.
+    low, high
+        Corners of the rectangle, as `bounds` gives them.
+    size
+        Points on a side; ``size²`` evaluations of the metric.
+    bar
+        Whether to draw the colour bar.
+
+    Returns
+    -------
+    The values, ``(size, size)``, rows from the bottom to the top; NaN, and white, where M is not
+    positive definite.
+    """
+    places, extent = grid(low, high, size)
+    values = np.asarray(log_volume(metric, places.reshape(-1, 2))) / np.log(10.0)
+    values = values.reshape(size, size)
+    finite = values[np.isfinite(values)]
+    limits = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
+    _draw(ax, extent, values, r"$\log_{10}\sqrt{\det M}$", bar, cmap=FIELD, vmin=limits[0],
+          vmax=limits[1], interpolation="bilinear")  # fmt: skip
+    return values
+
+
+def curvature_map(
+    ax: Axes, metric: AbstractMetric, low, high, *, size: int = 60, threshold: float | None = None,
+    bar: bool = True,
+) -> np.ndarray:  # fmt: skip
+    """The Gaussian curvature of a metric of the plane as an image, on a signed logarithmic scale.
+
+    Blue where geodesics part (negative), orange where they meet (positive). Curvatures of learned
+    metrics span decades of both signs; below `threshold` the scale is linear.
+
+    Parameters
+    ----------
+    ax
+        The axis.
+    metric
+        A metric of two dimensions, three times differentiable.
+    low, high
+        Corners of the rectangle.
+    size
+        Points on a side; ``size²`` evaluations of the curvature, which needs second derivatives of
+        the metric.
+    threshold
+        Curvature up to which the scale is linear; None for the median of the absolute values.
+    bar
+        Whether to draw the colour bar.
+
+    Returns
+    -------
+    The curvatures, ``(size, size)``, rows from the bottom to the top.
+    """
+    places, extent = grid(low, high, size)
+    values = np.asarray(gaussian_curvature(metric, places.reshape(-1, 2))).reshape(size, size)
+    known = np.abs(values[np.isfinite(values)])
+    top = float(np.percentile(known, 99)) if known.size and known.max() > 0.0 else 1.0
+    middle = float(np.median(known)) if known.size else 0.0
+    linear = (middle or top) if threshold is None else float(threshold)
+    if not linear > 0.0:
+        raise ValueError(f"threshold must be positive, got {threshold}")
+    top = max(top, linear)
+    norm = SymLogNorm(linear, vmin=-top, vmax=top, base=10)
+    colours = _draw(ax, extent, values, "Gaussian curvature", bar, cmap=SIGNED, norm=norm)
+    if colours is not None:
+        decades = 10.0 ** np.arange(np.ceil(np.log10(2.0 * linear)), np.log10(top) + 1e-9)
+        colours.set_ticks([*-decades[::-1], 0.0, *decades])
+        colours.minorticks_off()
+    return values
+
+
+def _draw(ax: Axes, extent, values, label: str, bar: bool, **options: Any) -> Any:
+    with style():
+        image = ax.imshow(values, origin="lower", extent=extent, aspect="equal", **options)
+        if not bar:
+            return None
+        colours: Any = ax.figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, aspect=25)
+        colours.outline.set_visible(False)
+        colours.set_label(label)
+        colours.ax.tick_params(length=2)
+    return colours
