@@ -1,6 +1,7 @@
 """Trees of objects as JSON and a table of arrays, and back; only known classes are ever made."""
 
 import enum
+import importlib
 import sys
 import types
 from typing import Any
@@ -15,6 +16,10 @@ from landform._numerics import is_traced
 _STORED = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
+
+
+estimators: dict[str, type] = {}
+"""Estimators by name: saved with all of their attributes, made without running `__init__`."""
 
 
 class UnknownClass(ValueError):
@@ -72,6 +77,10 @@ class Writer:
                 if hasattr(value, name)
             }
             return {"class": cls.__name__, "fields": fields}
+        if estimators.get(cls.__name__) is cls:
+            state = {name: self.encode(v, f"{where}.{name}") for name, v in vars(value).items()}
+            module = cls.__module__.rpartition(".")[0]
+            return {"estimator": cls.__name__, "module": module, "state": state}
         if isinstance(value, enum.IntEnum) and cls.__module__.startswith("landform."):
             return int(value)
         return self._method(value, where)
@@ -93,6 +102,8 @@ class Writer:
             array = np.asarray(jax.random.key_data(value))
         else:
             array = np.asarray(value)
+        if array.dtype.hasobject and all(type(item) is str for item in array.ravel()):
+            return {"names": array.tolist()}
         if array.dtype.hasobject:
             raise TypeError(f"{where} is an array of Python objects, which cannot be saved")
         array = np.array(array, order="C")
@@ -155,6 +166,8 @@ class Reader:
             return self._array(node)
         if "class" in node:
             return self._object(node["class"], node["fields"])
+        if "estimator" in node:
+            return self._estimator(node)
         if "method" in node:
             return self._method(node)
         ((kind, content),) = node.items()
@@ -166,6 +179,8 @@ class Reader:
             return {key: self.decode(item) for key, item in content}
         if kind == "float":
             return float(content)
+        if kind == "names":
+            return np.array(content, dtype=object)
         raise ValueError(f"unknown entry {kind!r}")
 
     def _array(self, node):
@@ -206,6 +221,20 @@ class Reader:
         for base in reversed(cls.__mro__):
             if "__check_init__" in vars(base):
                 vars(base)["__check_init__"](obj)
+        return obj
+
+    def _estimator(self, node):
+        name, module = node["estimator"], str(node["module"])
+        if name not in estimators and module.startswith("landform."):
+            importlib.import_module(module)  # estimators are not imported with landform
+        if name not in estimators:
+            raise UnknownClass(f"it needs the estimator {name!r}, which this landform has not")
+        cls: Any = estimators[name]
+        lacking = sorted(set(cls().get_params(deep=False)) - set(node["state"]))
+        if lacking:
+            raise UnknownClass(f"its {name} lacks the parameters {', '.join(lacking)}")
+        obj = object.__new__(cls)
+        vars(obj).update({key: self.decode(value) for key, value in node["state"].items()})
         return obj
 
     def _method(self, node):

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_points, is_traced, precise
+from landform._numerics import as_count, as_points, is_traced, precise
 from landform._results import AbstractResult, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int
 from landform.solvers.graph import adjacency, build_graph, distances_between
@@ -85,8 +85,8 @@ def pairwise_distances(
     check_metric(metric)
     if method not in ("geodesic", "graph", "grid"):
         raise ValueError(f"method must be 'geodesic', 'graph' or 'grid', got {method!r}")
-    if grid_size is not None and (not hasattr(grid_size, "__index__") or grid_size < 5):
-        raise ValueError(f"grid_size must be an integer of at least 5, got {grid_size!r}")
+    if grid_size is not None:
+        grid_size = as_count("grid_size", grid_size, 5)
     return _pairwise(
         metric, X, Y, method, solver, num_points, accuracy, neighbours, grid_size, throw, progress
     )

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, check_dtype, check_metric, metric_tensor
 from landform._numerics import (
+    as_count,
     as_floats,
     as_points,
     check_finite,
     is_traced,
     precise,
 )
-from landform._results import Status, describe, raise_if_failed
+from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._spokes import Spokes, shorter, solve_options, solve_spokes, variance
 from landform._typing import Array, Bool, Float, Int
 from landform.solvers.policy import EnergySolver
@@ -24,7 +24,7 @@ _ROUNDS = 4  # descents, each after a search for shorter curves from the mean fo
 _MAX_HALVINGS = 10
 
 
-class Barycenter(eqx.Module):
+class Barycenter(AbstractOutcome):
     """A Fréchet mean with all that led to it.
 
     Attributes
@@ -66,11 +66,6 @@ class Barycenter(eqx.Module):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     statuses: Int[Array, " n"]
-
-    @property
-    def reason(self) -> str | list[str]:
-        """The status in words."""
-        return describe(self.status)
 
 
 def frechet_mean(
@@ -199,10 +194,9 @@ def barycenter(
     check_metric(metric)
     if not (np.isfinite(tol) and tol > 0):
         raise ValueError(f"tol must be positive, got {tol}")
-    if isinstance(max_steps, bool) or not hasattr(max_steps, "__index__") or max_steps < 0:
-        raise ValueError(f"max_steps must be an integer of at least 0, got {max_steps!r}")
+    max_steps = as_count("max_steps", max_steps, 0)
     options = solve_options(num_points, accuracy, solver)
-    return _barycenter(metric, X, weights, init, tol, int(max_steps), options, throw, progress)
+    return _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progress)
 
 
 @precise

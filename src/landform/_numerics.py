@@ -1,7 +1,10 @@
-"""Helpers with nothing geometric in them: precision, input checks, quadrature, SPD solves."""
+"""Helpers with nothing geometric in them: precision, checks, quadrature, SPD solves, files."""
 
 import functools
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -14,6 +17,9 @@ from landform._results import AbstractResult
 from landform._typing import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+MOST_TOGETHER = 2048
+_CACHED = 5_000_000  # intermediate numbers, most of which are never stored
 
 
 def is_traced(*trees) -> bool:
@@ -71,6 +77,64 @@ def compiled(function: F) -> F:
         return (plain if is_traced(args, kwargs) else quick())(*args, **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+def signature(*trees) -> int:
+    """What a compiled program depends on: the structure, and the shapes of the arrays; hashed."""
+    leaves, structure = jax.tree.flatten(trees)
+    shapes = [(leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else leaf for leaf in leaves]
+    return hash((structure, *shapes))
+
+
+def by_structure(function: F) -> F:
+    """Call `function` once for all arguments of one structure and shape, for it traces them."""
+    known: dict[int, Any] = {}
+
+    @functools.wraps(function)
+    def wrapped(*args):
+        key = signature(args)
+        if key not in known:
+            known[key] = function(*args)
+        return known[key]
+
+    return wrapped  # type: ignore[return-value]
+
+
+@by_structure
+def block_size(function, *args) -> int:
+    """How many evaluations of a function of one point go together through a processor's cache.
+
+    A generator of images has millions of intermediate numbers a point, and many points at once only
+    move them through memory; a small network is a matrix product that wants many. Between 1 and
+    `MOST_TOGETHER`, by the numbers in all intermediate results of one evaluation.
+    """
+    shapes = [jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)) for a in args]
+    work = _count(jax.make_jaxpr(lambda *a: function(*a))(*shapes).jaxpr)
+    return int(min(max(_CACHED // max(work, 1), 1), MOST_TOGETHER))
+
+
+def _count(jaxpr) -> int:
+    """Numbers in the results of all operations of a program, those of inner programs included."""
+    total = 0
+    for equation in jaxpr.eqns:
+        total += sum(v.aval.size for v in equation.outvars if hasattr(v.aval, "size"))
+        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_program)
+        total += sum(_count(getattr(one, "jaxpr", one)) for one in inner if _program(one))
+    return total
+
+
+def _program(value) -> bool:
+    return hasattr(value, "eqns")
+
+
+def map_blocks(function, block: int, *args):
+    """`jax.vmap` over leading axes; where there are more, about `block` entries at a time."""
+    count = jax.tree.leaves(args)[0].shape[0]
+    if count <= block:
+        return jax.vmap(function)(*args)
+    even = max(b for b in range(1, block + 1) if count % b == 0)
+    block = even if 4 * even >= block else block  # a rest would be a second program to compile
+    return jax.lax.map(lambda one: function(*one), args, batch_size=block)
 
 
 def _safe_outside(out):
@@ -135,6 +199,16 @@ def as_points(name: str, value, dim: int | None = None, *, ndim: tuple[int, ...]
         )
     check_finite(name, points)
     return points
+
+
+def as_count(name: str, value, least: int = 1) -> int:
+    """An integer of at least `least`."""
+    wrong = f"{name} must be an integer of at least {least}, got {value!r}"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(wrong)
+    if int(value) < least:
+        raise ValueError(wrong)
+    return int(value)
 
 
 def as_positive(name: str, value) -> Array:
@@ -254,3 +328,29 @@ def chunked(function, size, *arrays, ladder: tuple[int, ...] = ()):
         block = [jnp.concatenate([a, jnp.repeat(a[:1], size - count, axis=0)]) for a in block]
         parts.append(jax.tree.map(lambda leaf, c=count: leaf[:c], function(*block)))
     return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: jnp.concatenate(p), *parts)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write to a temporary file next to `path`, then take its place."""
+    path = path.expanduser()
+    if path.is_dir():
+        raise ValueError(f"path must be a file, and {path} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"path must lie in a folder that exists, and {path.parent} does not"
+        )
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -76,6 +76,17 @@ class AbstractResult(eqx.Module):
     """Numbers for the user, as opposed to a model: see `landform._numerics.precise`."""
 
 
+class AbstractOutcome(AbstractResult):
+    """A result with a status that says how its computation ended."""
+
+    status: eqx.AbstractVar[Array]
+
+    @property
+    def reason(self) -> str | list[str]:
+        """The status in words; a list for a batch."""
+        return describe(self.status)
+
+
 class ConvergenceError(RuntimeError):
     """Raised by a public entry point with ``throw=True`` when a computation failed.
 

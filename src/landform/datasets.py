@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from landform._numerics import as_count
+
 ENVIRONMENT = "LANDFORM_DATA"
 _FILES = {
     "mnist": ("mnist.npz", "handwritten digits, 28 × 28"),
@@ -130,10 +132,9 @@ def _keep(y: np.ndarray, classes, per_class) -> np.ndarray:
             )
         keep = np.isin(y, wanted)
     if per_class is not None:
-        if isinstance(per_class, bool) or int(per_class) != per_class or per_class < 1:
-            raise ValueError(f"per_class must be an integer of at least 1, got {per_class!r}")
+        per_class = as_count("per_class", per_class)
         for label in np.unique(y):
-            keep[np.flatnonzero(y == label)[int(per_class) :]] = False
+            keep[np.flatnonzero(y == label)[per_class:]] = False
     return keep
 
 
@@ -205,12 +206,6 @@ def _openml_mnist():
     return images, np.asarray(source.target).astype(int), {}
 
 
-def _count(name: str, value, least: int = 1) -> int:
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
 def _noise(value) -> float:
     if not np.isfinite(value) or value < 0:
         raise ValueError(f"noise must be at least 0 and finite, got {value!r}")
@@ -247,7 +242,7 @@ def two_moons(n: int = 200, *, noise: float = 0.1, seed: int = 0) -> Dataset:
     """
     from sklearn.datasets import make_moons
 
-    X, y = make_moons(_count("n", n, 2), noise=_noise(noise), random_state=seed)
+    X, y = make_moons(as_count("n", n, 2), noise=_noise(noise), random_state=seed)
     return Dataset(X, y, "two-moons", {})
 
 
@@ -293,7 +288,7 @@ def half_ellipse(
     """
     if not (width > 0 and height > 0):
         raise ValueError(f"width and height must be positive, got {width!r} and {height!r}")
-    n, components = _count("n", n), _count("components", components, 2)
+    n, components = as_count("n", n), as_count("components", components, 2)
     rng = np.random.default_rng(seed)
     y = rng.integers(components, size=n)
     angle = np.pi * y / (components - 1)
@@ -339,7 +334,7 @@ def noisy_circle(n: int = 200, *, dim: int = 1000, noise: float = 0.1, seed: int
     >>> bool(np.allclose(np.linalg.norm(circle.X, axis=1), 1.0))
     True
     """
-    n, dim = _count("n", n), _count("dim", dim, 2)
+    n, dim = as_count("n", n), as_count("dim", dim, 2)
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0.0, 2.0 * np.pi, n)
     plane = np.stack([np.cos(angle), np.sin(angle)], axis=1)

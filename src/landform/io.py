@@ -1,9 +1,7 @@
 """Files: one safetensors file for a metric, a distribution, a generator or a curve; no pickle."""
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import safetensors
 from safetensors.numpy import save as to_bytes
 
 from landform._archive import Reader, UnknownClass, Writer, is_named_tuple, own_classes
+from landform._numerics import write_whole
 
 FORMAT = 1
 """Version of the layout; a reader refuses files with a larger one."""
@@ -71,8 +70,9 @@ def save(path, obj: Any, *, metadata: dict[str, Any] | None = None) -> None:
     path
         File to write, by custom ``*.landform``. It is replaced only when all has been written.
     obj
-        A landform object, an instance of a class made known with `register_class`, or lists, tuples
-        and dictionaries of these, arrays, numbers and strings.
+        A landform object, an estimator of `landform.sklearn`, fitted or not, an instance of a class
+        made known with `register_class`, or lists, tuples and dictionaries of these, arrays,
+        numbers and strings.
     metadata
         Anything that JSON can hold, kept in the header; `describe_file` returns it.
 
@@ -103,7 +103,7 @@ def save(path, obj: Any, *, metadata: dict[str, Any] | None = None) -> None:
         text = json.dumps(header, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must hold what JSON can hold: {error}") from None
-    _write_whole(Path(path), to_bytes(writer.tensors, metadata={_HEADER: text}))
+    write_whole(Path(path), to_bytes(writer.tensors, metadata={_HEADER: text}))
 
 
 def load(path) -> Any:
@@ -176,7 +176,9 @@ def describe_file(path) -> dict[str, Any]:
     header, arrays = _read(path, arrays=False)
     tree = header["tree"]
     name = (
-        tree.get("class", next(iter(tree), "")) if isinstance(tree, dict) else type(tree).__name__
+        tree.get("class", tree.get("estimator", next(iter(tree), "")))
+        if isinstance(tree, dict)
+        else type(tree).__name__
     )
     return {
         "class": name,
@@ -190,32 +192,6 @@ def describe_file(path) -> dict[str, Any]:
 
 def _classes() -> dict[str, type]:
     return {**own_classes(), **_registered}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file next to `path`, then take its place."""
-    path = path.expanduser()
-    if path.is_dir():
-        raise ValueError(f"path must be a file, and {path} is a folder")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"path must lie in a folder that exists, and {path.parent} does not"
-        )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _read(path, *, arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:
