@@ -10,14 +10,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import landform as lf
-from landform.sklearn import GeodesicKMeans, GeodesicKMedoids
+from landform.sklearn import GeodesicKMeans, GeodesicKMedoids, GeodesicSpectral
 
 # Flat geodesics of few points: the checks are about the interface, and their data have many shapes.
 COARSE = {"n_clusters": 3, "metric": "euclidean", "num_points": 5, "random_state": 0}
 
 
 @parametrize_with_checks(
-    [GeodesicKMeans(**COARSE), GeodesicKMedoids(**COARSE, distances="graph")],
+    [
+        GeodesicKMeans(**COARSE),
+        GeodesicKMedoids(**COARSE, distances="graph"),
+        GeodesicSpectral(**COARSE, distances="graph"),
+    ],
     expected_failed_checks=lambda estimator: {},
 )
 def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
@@ -77,3 +81,17 @@ def test_too_few_iterations_warn():
     X, _ = make_blobs(90, centers=3, cluster_std=1.5, random_state=1)
     with pytest.warns(ConvergenceWarning, match="limit"):
         GeodesicKMeans(3, metric="euclidean", max_iter=1, random_state=0).fit(X)
+
+
+def test_spectral_clusters_are_those_of_the_function_and_follow_the_moons():
+    X, y = make_moons(150, noise=0.05, random_state=0)
+    model = GeodesicSpectral(2, distances="graph", random_state=0).fit(X)
+    assert lf.f_measure(y, model.labels_) == 1.0
+    assert model.affinity_matrix_.shape == (150, 150)
+    assert (model.n_failed_, model.converged_) == (0, True)
+    matrix = np.asarray(lf.pairwise_distances(model.metric_, X, method="graph"))
+    given = GeodesicSpectral(2, metric="precomputed", random_state=0)
+    assert lf.f_measure(y, given.fit_predict(matrix)) == 1.0
+    assert given.metric_ is None
+    assert given.__sklearn_tags__().input_tags.pairwise
+    np.testing.assert_allclose(given.scales_, model.scales_)

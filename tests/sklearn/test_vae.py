@@ -1,6 +1,8 @@
 """The autoencoder as a transformer."""
 
 import inspect
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -83,6 +85,82 @@ def test_names_of_features_and_pipelines_work(model, digits):
     assert model.get_feature_names_out().tolist() == ["latentvae0", "latentvae1"]
     pipeline = make_pipeline(FunctionTransformer(), clone(model).set_params(epochs=1))
     assert pipeline.fit_transform(digits).shape == (120, 2)
+
+
+def test_images_are_taken_as_they_are(digits):
+    settings = SMALL | {"architecture": "conv", "hidden": (2, 3), "variance": "constant"}
+    rows = LatentVAE(image_shape=(8, 8), **settings).fit(digits)
+    images = digits.reshape(-1, 8, 8)
+    model = LatentVAE(**settings).fit(images)
+    assert model.n_features_in_ == 64
+    np.testing.assert_array_equal(model.transform(images), rows.transform(digits))
+    np.testing.assert_array_equal(model.transform(digits), rows.transform(digits))
+    back = model.inverse_transform(model.transform(images[:3]))
+    assert back.shape == (3, 8, 8)
+    np.testing.assert_array_equal(
+        back.reshape(3, 64), rows.inverse_transform(rows.transform(digits[:3]))
+    )
+    assert model.score(images) == rows.score(digits)
+    with pytest.raises(ValueError, match="X must have 2 coordinate"):
+        model.inverse_transform(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_many_latent_dimensions(digits, likelihood):
+    settings = SMALL | {"hidden": (40,), "likelihood": likelihood}
+    model = LatentVAE(32, **settings).fit(digits)
+    codes = model.transform(digits[:2])
+    assert codes.shape == (2, 32)
+    assert np.linalg.eigvalsh(lf.metric_tensor(model.metric_, codes)).min() > 0.0
+    assert np.isfinite(model.score(digits))
+
+
+def test_a_fitted_estimator_comes_back_from_a_file(model, digits, tmp_path):
+    lf.save(tmp_path / "m.landform", model)
+    assert lf.describe_file(tmp_path / "m.landform")["class"] == "LatentVAE"
+    back = lf.load(tmp_path / "m.landform")
+    assert type(back) is LatentVAE
+    assert back.get_params() == model.get_params()
+    np.testing.assert_array_equal(back.transform(digits), model.transform(digits))
+    np.testing.assert_array_equal(back.score_samples(digits), model.score_samples(digits))
+    codes = model.transform(digits[:3])
+    np.testing.assert_array_equal(back.inverse_transform(codes), model.inverse_transform(codes))
+    np.testing.assert_array_equal(
+        lf.metric_tensor(back.metric_, codes), lf.metric_tensor(model.metric_, codes)
+    )
+    assert (tmp_path / "m.landform").stat().st_size < 2e5  # arrays shared by metric and model once
+
+
+def test_estimators_are_known_to_a_program_that_has_not_imported_them(model, tmp_path):
+    lf.save(tmp_path / "m.landform", [model, LatentVAE(3)])
+    code = (
+        "import sys, landform as lf; assert 'landform.sklearn' not in sys.modules; "
+        "a, b = lf.load(sys.argv[1]); print(type(a).__name__, b.latent_dim)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "m.landform")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["LatentVAE", "3"]
+
+
+def test_every_estimator_with_names_of_features_can_be_saved(tmp_path):
+    import landform.sklearn as estimators
+
+    X = np.random.default_rng(0).normal(size=(12, 2))
+    medoids = estimators.GeodesicKMedoids(2, metric="euclidean").fit(X)
+    medoids.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    lf.save(tmp_path / "k.landform", medoids)
+    back = lf.load(tmp_path / "k.landform")
+    assert back.feature_names_in_.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(back.labels_, medoids.labels_)
+    np.testing.assert_array_equal(back.cluster_centers_, medoids.cluster_centers_)
+    for name in dir(estimators):
+        if isinstance(getattr(estimators, name), type):
+            lf.save(tmp_path / "e.landform", getattr(estimators, name)())
+            assert type(lf.load(tmp_path / "e.landform")).__name__ == name
+    with pytest.raises(TypeError, match="random_state"):
+        lf.save(tmp_path / "r.landform", LatentVAE(random_state=np.random.RandomState(0)))
 
 
 def test_images_need_their_shape(digits):

@@ -6,9 +6,11 @@ import pytest
 from sklearn.datasets import make_moons
 
 import landform as lf
+from landform.stats._fit import _advice
 from landform.stats._normalizer import make_grid
 from landform.stats._profile import Setup, logarithms, profile, reweight, with_gradient
 from landform.stats._search import Search
+from landform.stats._starts import Starts
 from landform.stats._surrogate import light
 
 HALF_PLANE = lf.PoincareHalfPlane()
@@ -233,9 +235,10 @@ def test_two_points_give_a_needle_between_them():
 
 
 @pytest.mark.slow
-def test_a_far_outlier_has_no_geodesic_or_takes_part(metric, moon):
+def test_a_far_outlier_without_a_geodesic_is_left_out_and_said_to_be(metric, moon):
     X = np.concatenate([moon, [[40.0, 40.0]]])
-    land = lf.fit_land(metric, X, n_samples=64, tol=1e-2, throw=False)
+    with pytest.warns(UserWarning, match="1 of 41 points of X have no geodesic"):
+        land = lf.fit_land(metric, X, n_samples=64, tol=1e-2, throw=False)
     assert np.isfinite(np.asarray(land.log_prob(moon))).all()
     assert np.linalg.norm(np.asarray(land.mean)) < 40.0
 
@@ -316,6 +319,36 @@ def test_a_component_without_points_of_its_own_keeps_a_shape():
     model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_samples=64, throw=False)
     assert np.all(np.linalg.eigvalsh(np.stack([c.covariance for c in model.components])) > 0)
     assert np.isfinite(np.asarray(model.log_prob(X))).all()
+
+
+def test_data_in_a_subspace_are_named_where_the_fit_does_not_settle():
+    assert "subspace" in _advice(np.outer(np.linspace(0.0, 1.0, 30), [1.0, 2.0]))
+    assert "max_iter" in _advice(np.random.default_rng(0).standard_normal((30, 2)))
+
+
+def test_a_far_point_founds_no_component_and_clusters_cover_the_data():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 2)) + np.repeat([[0.0, 0.0], [9.0, 0.0]], 20, axis=0)
+    far = np.concatenate([X, [[1e3, 1e3]]])
+    starts = list(Starts(lf.Euclidean(2), far, np.random.default_rng(1)).several(2, 3))
+    for centres, shares in starts:
+        assert np.abs(centres).max() < 20.0
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+        assert shares.shape == (41, 2)
+        assert shares.sum(axis=0).min() > 15.0
+
+
+def test_the_start_by_a_gaussian_mixture_knows_elongated_clusters():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 2)) * [10.0, 0.1]
+    X[100:, 1] += 1.0
+    labels = np.arange(200) >= 100
+    found = Starts(lf.Euclidean(2), X, np.random.default_rng(0)).gaussian(2)
+    assert found is not None
+    agreement = np.mean(found[1].argmax(axis=1) == labels)
+    assert max(agreement, 1.0 - agreement) > 0.99
+    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_samples=64)
+    assert float(np.ptp([c.mean[1] for c in model.components])) == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_mixture_that_ran_out_of_iterations_says_so(cloud):

@@ -11,13 +11,31 @@ def line():
     return np.random.default_rng(0).standard_normal((60, 1))
 
 
-@pytest.mark.slow
-def test_the_pair_with_the_highest_score_is_chosen(line):
-    found = lf.cv_bandwidth(line, sigmas=[1.0], rhos=[1.0, 1e6], n_folds=2)
-    best = int(np.argmax(found.scores))
-    assert (found.sigma, found.rho) == (float(found.sigmas[best]), float(found.rhos[best]))
-    np.testing.assert_array_equal(found.rhos, [1.0, 1e6])
-    assert np.all(np.isfinite(found.stderr))
+@pytest.fixture(scope="module")
+def found(line):
+    return lf.cv_bandwidth(line, sigmas=[0.5], rhos=[1.0, 1e6], n_folds=2)
+
+
+def test_the_outcome_is_one_of_the_pairs(found):
+    best = int(np.nanargmax(found.scores))
+    assert float(found.stderr[best]) == 0.0
+    assert float(found.rho) in np.asarray(found.rhos)
+    np.testing.assert_array_equal(found.rhos, [1e6, 1.0])
+    np.testing.assert_array_equal(found.sigmas, [0.5, 0.5])
+    assert int(found.n_scored[best]) == 60
+
+
+def test_variation_vanishes_with_the_metric(found):
+    assert float(found.variation[0]) < 1e-4 < float(found.variation[1])
+
+
+def test_of_metrics_that_the_data_do_not_tell_apart_the_flattest_is_taken(line, found):
+    """On normal data no metric predicts better than a flat one by more than chance."""
+    gap = float(np.nanmax(found.scores) - found.scores[0])
+    assert gap <= float(found.stderr[0]) + 1e-12
+    assert float(found.rho) == 1e6
+    again = lf.cv_bandwidth(line, sigmas=[0.5], rhos=[1.0, 1e6], n_folds=2, rule="best")
+    assert float(again.rho) == float(again.rhos[int(np.nanargmax(again.scores))])
 
 
 def test_a_flat_metric_scores_as_the_normal_distribution(line):
@@ -33,12 +51,39 @@ def test_a_flat_metric_scores_as_the_normal_distribution(line):
     assert float(found.scores[0]) == pytest.approx(np.mean(scores), abs=1e-2)
 
 
+def test_both_estimators_score_alike_under_a_flat_metric(line):
+    pairs = {"sigmas": [1.0], "rhos": [1e6], "n_folds": 2}
+    squares = lf.cv_bandwidth(line, estimator="least-squares", **pairs)
+    likely = lf.cv_bandwidth(line, **pairs)
+    np.testing.assert_allclose(squares.scores, likely.scores, atol=1e-2)
+
+
+def test_the_rule_tries_a_flat_metric_first_and_gives_up_what_falls_behind(line):
+    tried = []
+    found = lf.cv_bandwidth(line, sigmas=[0.02, 0.5], n_folds=2, progress=tried.append)
+    scores, count = np.asarray(found.scores), np.asarray(found.n_scored)
+    assert float(found.variation[0]) < 1e-3
+    assert np.all(np.isnan(scores) | (scores == -np.inf) | (count > 0))
+    assert tried == list(range(1, len(tried) + 1))
+    assert len(tried) < len(scores)  # of the narrow σ the rough ones are not tried
+    assert count.max() == 60
+
+
+def test_folds_see_the_metric_of_all_points(line):
+    """The rule's ρ is for all points, however few take part: the sums grow with their number."""
+    once = lf.cv_bandwidth(line, sigmas=[0.5], n_folds=2)
+    some = lf.cv_bandwidth(line, sigmas=[0.5], n_folds=2, max_points=30)
+    np.testing.assert_allclose(some.rhos, once.rhos, rtol=0.5)
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"n_folds": 1}, "n_folds"),
         ({"sigmas": [-1.0]}, "sigmas"),
         ({"rhos": []}, "rhos"),
+        ({"rule": "worst"}, "rule"),
+        ({"estimator": "median"}, "estimator"),
         ({"max_points": 3}, "at least"),
         ({"X": [[0.0, np.nan]]}, "NaN"),
     ],

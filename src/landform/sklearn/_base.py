@@ -20,6 +20,18 @@ METRIC_CONSTRAINTS = {
 }
 
 
+class PairwiseMixin:
+    """For estimators that take a matrix of distances with ``metric="precomputed"``."""
+
+    metric: str | AbstractMetric | Callable
+
+    def __sklearn_tags__(self):
+        """Distances are no features: cross-validation must cut both axes of them."""
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.pairwise = isinstance(self.metric, str) and self.metric == "precomputed"
+        return tags
+
+
 def resolve_metric(
     metric: str | AbstractMetric | Callable, X, *, sigma: float | str = "auto",
     rho: float | str = "auto",

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from landform.sklearn._base import METRIC_CONSTRAINTS, key_from, resolve_metric
+from landform.sklearn._base import METRIC_CONSTRAINTS, PairwiseMixin, key_from, resolve_metric
 from landform.stats.kmeans import distances_to, geodesic_kmeans, nearest_centers
 from landform.stats.kmedoids import geodesic_kmedoids, kmedoids
 
@@ -174,7 +174,7 @@ class GeodesicKMeans(
 
 
 class GeodesicKMedoids(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+    PairwiseMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
 ):
     """K-medoids with geodesic distances: clusters around points of the data.
 
@@ -275,12 +275,6 @@ default="local-variance"
         self.num_points = num_points
         self.accuracy = accuracy
         self.random_state = random_state
-
-    def __sklearn_tags__(self):
-        """Distances are no features: cross-validation must cut both axes of them."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = isinstance(self.metric, str) and self.metric == "precomputed"
-        return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

@@ -189,6 +189,12 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 f"LANDMixture did not converge in {self.n_iter_} iterations; raise max_iter or tol",
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip
+        if self.n_failed_:
+            warnings.warn(
+                f"{self.n_failed_} of {len(X)} points have no geodesic to some mean and do not "
+                "count for it, as points far from all others may be",
+                ConvergenceWarning, stacklevel=2,
+            )  # fmt: skip
         return self
 
     def predict_proba(self, X):

@@ -16,7 +16,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from landform._numerics import chunked, precise
+from landform._numerics import as_points, chunked, precise
 from landform.models.train import ARCHITECTURES, train_vae
 from landform.models.vae import (
     LIKELIHOODS,
@@ -52,7 +52,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     hidden : tuple of int, default=None
         Widths or channels of the encoder's layers; (64, 32) or (16, 32) when None.
     image_shape : tuple of int, default=None
-        Shape (H, W) or (H, W, C) of an image whose rows of X are the flattened pixels.
+        Shape (H, W) or (H, W, C) of an image whose rows of X are the flattened pixels; not needed
+        where X is given as images, of shape ``(n_samples, H, W)`` or ``(n_samples, H, W, C)``.
     activation : str, default="tanh"
         A smooth activation; kinked ones have no metric and are refused.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
@@ -162,16 +163,20 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Train on X, shape ``(n_samples, n_features)``, at least 20 points; `y` is ignored."""
+        """Train on X, at least 20 points as rows or as images; `y` is ignored."""
+        X, shape = _rows(X)
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
         if len(X) < 20:
             raise ValueError(f"X must have at least 20 points, got n_samples={len(X)}")
         self._key = key_from(self.random_state)
+        self._shape = self._check_shape(X, shape)
+        self._output_shape = (X.shape[1],) if shape is None else shape
         kept = len(X) - max(1, round(self.held_out * len(X)))
         self.vae_ = train_vae(
-            self._images(X), int(self.latent_dim), key=self._key, architecture=self.architecture,
-            hidden=self.hidden, activation=self.activation, likelihood=self.likelihood,
-            output=self.output, variance=self.variance, a=self.a, rule=self.rule,
+            X.reshape(len(X), *self._shape), int(self.latent_dim), key=self._key,
+            architecture=self.architecture, hidden=self.hidden,
+            activation=self.activation, likelihood=self.likelihood, output=self.output,
+            variance=self.variance, a=self.a, rule=self.rule,
             num_centers=min(self.num_centers, kept // 2), stage_one_std=self.stage_one_std,
             held_out=self.held_out, epochs=self.epochs,
             batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup,
@@ -188,9 +193,10 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return np.asarray(self.vae_.encode(self._checked(X)))
 
     def inverse_transform(self, X):
-        """What the generator makes of codes X on average, shape ``(n_samples, n_features)``."""
+        """What the generator makes of codes X on average: rows, or images where `fit` saw some."""
         check_is_fitted(self)
-        return np.asarray(self.vae_.decode(X)).reshape(-1, self.n_features_in_)
+        codes = as_points("X", X, int(self.latent_dim))
+        return np.asarray(self.vae_.decode(codes)).reshape(-1, *self._output_shape)
 
     def score_samples(self, X):
         """A lower bound of the log-density of each row of X, in nats.
@@ -206,20 +212,33 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _checked(self, X):
         check_is_fitted(self)
-        return self._images(validate_data(self, X, dtype=np.float64, reset=False))
+        X = validate_data(self, _rows(X)[0], dtype=np.float64, reset=False)
+        return X.reshape(len(X), *self._shape)
 
-    def _images(self, X):
-        if self.image_shape is None:
+    def _check_shape(self, X, seen) -> tuple[int, ...]:
+        """The shape of one data point: given, or that of the images in `fit`, or that of a row."""
+        given = seen if self.image_shape is None else tuple(int(s) for s in self.image_shape)
+        if given is None:
             if self.architecture == "conv":
-                raise ValueError("image_shape must be given with architecture='conv'")
-            return X
-        shape = tuple(self.image_shape)
-        if int(np.prod(shape)) != X.shape[1]:
+                raise ValueError(
+                    "image_shape must be given with architecture='conv', or X as images of shape "
+                    "(n_samples, H, W) or (n_samples, H, W, C)"
+                )
+            return (X.shape[1],)
+        if int(np.prod(given)) != X.shape[1]:
             raise ValueError(
-                f"image_shape must have as many pixels as X has features, got {shape} and "
+                f"image_shape must have as many pixels as X has features, got {given} and "
                 f"{X.shape[1]}"
             )
-        return X.reshape(len(X), *shape)
+        return given
+
+
+def _rows(X):
+    """Images as rows of pixels, with their shape; anything else as it is, with None."""
+    if getattr(X, "ndim", 2) not in (3, 4) or 0 in X.shape:
+        return X, None
+    images = np.asarray(X)
+    return images.reshape(len(images), -1), images.shape[1:]
 
 
 @precise

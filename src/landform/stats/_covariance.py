@@ -40,7 +40,8 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
     flat = basis.reshape(len(basis), -1)
     parameters = np.linalg.lstsq(flat.T, np.linalg.inv(target).ravel(), rcond=None)[0]
     nodes = table.tangents @ back.T
-    features = 0.5 * np.einsum("kri,bij,krj->krb", nodes, basis, nodes).reshape(-1, len(basis))
+    nodes = nodes.reshape(-1, d)
+    features = 0.5 * (nodes[:, :, None] * nodes[:, None, :]).reshape(-1, d * d) @ flat.T
     goal = 0.5 * flat @ target.ravel()
 
     def evaluate(p) -> tuple[float, Moments | None, np.ndarray]:

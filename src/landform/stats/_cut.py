@@ -10,6 +10,7 @@ from landform.solvers.graph import segment_lengths
 CONJUGATE, CUT, BROKEN = 1, 2, 3
 _NEIGHBOURS = 12
 _CERTAIN = 0.98  # share of a short segment's length by the trapezoidal rule that it surely has
+_CONSTANT = 1e-9  # change of the metric along rays that is rounding
 _SLACK = 1e-3  # relative excess over another path that the integration's error may explain
 
 
@@ -35,6 +36,8 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
     radius = np.full(count, np.inf)
     if paper:
         return _end_of_chart(finite, radii, radius, reason)
+    if finite.all() and _is_flat(rays):
+        return Cut(radius, reason)
     folded = finite & ((jacobian <= 0.0) | _touches(rays, finite, radii))
     _end_of_chart(finite, radii, radius, reason)
     determinant = jacobian * radii ** rays.points.shape[2]
@@ -54,6 +57,13 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
         if radii[node] < radius[k]:
             radius[k], reason[k] = radii[node], CUT
     return Cut(radius, reason)
+
+
+def _is_flat(rays) -> bool:
+    """Whether the rays are straight lines of a constant metric, which nothing cuts."""
+    eye, first = np.eye(rays.points.shape[2]), rays.matrix[0, 0]
+    straight = np.abs(rays.by_velocity - eye).max() < _CONSTANT
+    return bool(straight and np.abs(rays.matrix - first).max() < _CONSTANT * np.abs(first).max())
 
 
 def _end_of_chart(finite, radii, radius, reason):

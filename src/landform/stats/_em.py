@@ -3,7 +3,6 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from landform._distances import pairwise_distances
 from landform._metric import metric_tensor
 from landform._results import ConvergenceError
 from landform.stats._moments import least_squares_step, moment_matched
@@ -17,79 +16,49 @@ from landform.stats._profile import (
 )
 from landform.stats._search import Search
 
-_CANDIDATES = 500  # data among which the first means are looked for
-_ROUNDS = 20
+_SHORT = 1  # iterations after which starts are compared
+_NEAR = 0.3  # nats per point within which a start may still catch up
 _FAILED = 0.05  # share of the logarithms that may fail
 _REGULAR = 1e-6  # least variance of a component, as a share of the first components' average
 _STILL = 0.1  # share of the tolerance under which a mean is left alone
 
 
-def start_medoids(metric, X, count: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the data and labels, by k-medoids under graph distances, spread out at first."""
-    some = X if len(X) <= _CANDIDATES else X[rng.choice(len(X), _CANDIDATES, replace=False)]
-    square = np.asarray(pairwise_distances(metric, some, method="graph", throw=False)) ** 2
-    finite = square[np.isfinite(square)]
-    square = np.where(np.isfinite(square), square, 10.0 * finite.max() + 1.0)
-    chosen = [int(rng.integers(len(some)))]
-    while len(chosen) < count:
-        least = square[:, chosen].min(axis=1)
-        least[chosen] = 0.0
-        open_ = np.setdiff1d(np.arange(len(some)), chosen)
-        odds = least if least.sum() > 0 else np.isin(np.arange(len(some)), open_).astype(float)
-        chosen.append(int(rng.choice(len(some), p=odds / odds.sum())))
-    for _ in range(_ROUNDS):
-        label = square[:, chosen].argmin(axis=1)
-        label[chosen] = np.arange(count)
-        members = [np.flatnonzero(label == k) for k in range(count)]
-        new = [int(m[square[np.ix_(m, m)].sum(axis=0).argmin()]) for m in members]
-        if new == chosen:
-            break
-        chosen = new
-    centres = some[chosen]
-    gap = np.asarray(pairwise_distances(metric, X, centres, method="graph", throw=False))
-    labels = np.where(np.isfinite(gap), gap, np.inf).argmin(axis=1)
-    for k, centre in enumerate(centres):
-        labels[np.flatnonzero((centre == X).all(axis=1))[0]] = k
-    return centres, labels
-
-
 class Run:
     """The components of one start, with their responsibilities' history."""
 
-    def __init__(self, setup: Setup, centres, labels, weights, *, least_squares: bool = False):
-        count = len(centres)
+    def __init__(self, setup: Setup, centres, shares, weights, *, least_squares: bool = False):
         logs = [logarithms(setup, centre) for centre in centres]
-        hard = np.eye(count)[labels] * weights[:, None]
+        soft = shares * weights[:, None]
         self.weights = weights / weights.sum()
         spread = 0.0
         for k, centre in enumerate(centres):
             gram = np.asarray(metric_tensor(setup.metric, centre))
             tangents = tangents_of(setup, centre, logs[k])
             squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
-            spread += hard[:, k] @ squares / weights.sum()
+            spread += soft[:, k] @ squares / weights.sum()
         if not spread > 0:
             spread = 1.0
         self.setup = setup._replace(floor=_REGULAR * spread / centres.shape[1])
         self.least_squares = least_squares
         estimate = moment_matched if least_squares else profile
         self.points: list[Point] = [
-            estimate(self.setup, centre, hard[:, k], logs[k]) for k, centre in enumerate(centres)
+            estimate(self.setup, centre, soft[:, k], logs[k]) for k, centre in enumerate(centres)
         ]
         self.searches = [Search() for _ in centres]
-        self.shares = hard.sum(axis=0) / weights.sum()
+        self.shares = soft.sum(axis=0) / weights.sum()
         self.bounds: list[float] = []
+        self.posterior: np.ndarray | None = None
         self.converged = False
         self._check()
 
     def iterate(self, max_iter: int, tol: float) -> None:
         """Alternate E- and M-steps until the likelihood gains less than `tol` per point."""
-        posterior, bound = self._posterior()
-        self.bounds.append(bound)
+        if self.posterior is None:
+            self._expect()
         for _ in range(max_iter):
-            self._maximise(posterior, tol)
-            posterior, bound = self._posterior()
-            self.bounds.append(bound)
-            gain = bound - self.bounds[-2]
+            self._maximise(self.posterior, tol)
+            self._expect()
+            gain = self.bounds[-1] - self.bounds[-2]
             if (abs(gain) if self.least_squares else gain) < tol:
                 self.converged = True
                 return
@@ -108,7 +77,11 @@ class Run:
             else:
                 new = profile(self.setup, point.mean, soft[:, k], point.logs, point.whiten)
             self.points[k] = new
-        self.converged = False
+        self.posterior, self.converged = None, False
+
+    def _expect(self):
+        self.posterior, bound = self._posterior()
+        self.bounds.append(bound)
 
     def _posterior(self):
         """Responsibilities, and the mean log-likelihood per unit of weight against dM."""
@@ -143,8 +116,45 @@ class Run:
         if failed > _FAILED:
             raise ConvergenceError(
                 f"{100 * failed:.0f} % of the geodesics between data and means failed (limit 5 %); "
-                "the metric may be too rough: use a larger sigma or rho"
+                "the metric may be too rough: use a larger sigma or rho; or a component sits on "
+                "points far from all others: leave these out"
             )
+
+
+def best_run(
+    setup: Setup, starts, weights, max_iter: int, tol: float, *, follow: int, least_squares: bool
+) -> Run:
+    """The best of some starts, most of which are given up after one iteration.
+
+    Short runs tell good starts from bad ones almost as well as long ones (Biernacki, Celeux and
+    Govaert 2003). Up to `follow` starts within 0.3 nats of the most likely one go on, the earlier
+    ones first. One that fails does not count, unless all do.
+    """
+    runs: list[Run] = []
+    error: Exception | None = None
+    for centres, shares in starts:
+        try:
+            run = Run(setup, centres, shares, weights, least_squares=least_squares)
+            run.iterate(min(_SHORT, max_iter), tol)
+            runs.append(run)
+        except (ConvergenceError, np.linalg.LinAlgError) as failure:
+            error = failure
+    highest = max((run.bounds[-1] for run in runs), default=0.0)
+    runs.sort(key=lambda run: max(highest - run.bounds[-1] - _NEAR, 0.0))  # stable
+    ended: list[Run] = []
+    for run in runs:
+        if len(ended) == follow or (ended and run.bounds[-1] < highest - _NEAR):
+            break
+        try:
+            if not run.converged:
+                run.iterate(max_iter + 1 - len(run.bounds), tol)
+            ended.append(run)
+        except (ConvergenceError, np.linalg.LinAlgError) as failure:
+            error = failure
+    if not ended:
+        assert error is not None
+        raise error
+    return max(ended, key=lambda run: (run.bounds[-1], run.converged))
 
 
 def _log_density(setup: Setup, point: Point):

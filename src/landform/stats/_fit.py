@@ -7,11 +7,12 @@ import numpy as np
 
 from landform._distances import pairwise_distances
 from landform._metric import check_metric
-from landform._numerics import as_floats, as_points, precise
+from landform._numerics import as_count, as_floats, as_points, precise
 from landform._results import ConvergenceError
+from landform.stats._logs import accuracy_for
 from landform.stats._normalizer import default_samples, make_grid
 from landform.stats._paper import paper_steps
-from landform.stats._profile import Point, Setup, lifted, logarithms, profile
+from landform.stats._profile import Point, Setup, covered, lifted, logarithms, profile
 from landform.stats._search import Search
 from landform.stats._surrogate import light
 from landform.stats.land import LAND, Normalizer, check_normalizer
@@ -21,6 +22,7 @@ Algorithm = Literal["bfgs", "paper"]
 
 _ITERATIONS = {"bfgs": 50, "paper": 500}
 _CANDIDATES = 500  # data among which a start is looked for
+_THIN = 1e-10  # least variance, as a share of the largest, of data that span the space
 _COARSE_TOL = 1e-3  # gain at which the coarse level has done its part
 
 
@@ -80,6 +82,11 @@ def fit_land(
         If more than 5 % of the weight has no geodesic to the mean, or with ``throw=True`` without
         convergence.
 
+    Warns
+    -----
+    UserWarning
+        If points have no geodesic to the mean; with ``throw=False`` if there is no convergence.
+
     Notes
     -----
     The gradient is exact up to interpolation: with T = −∂Log_μ(x)/∂μ from the linearised geodesic
@@ -106,8 +113,8 @@ def fit_land(
     if algorithm == "paper" and covariance_type != "full":
         raise ValueError("covariance_type must be 'full' with algorithm='paper'")
     max_iter = _ITERATIONS[algorithm] if max_iter is None else max_iter
-    check_count("max_iter", max_iter)
-    check_count("n_init", n_init)
+    as_count("max_iter", max_iter)
+    as_count("n_init", n_init)
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
     return _fit_land(
@@ -125,7 +132,7 @@ def _fit_land(
     weights = check_weights(weights, len(X))
     n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
     grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol)
+    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     starts = _starts(metric, X, weights, init, n_init, seed)
     coarse = ()
     if algorithm == "paper":
@@ -137,13 +144,29 @@ def _fit_land(
     if not converged:
         message = (
             f"fit_land did not converge in {len(history.rows) - 1} steps (the gradient promises "
-            f"{0.5 * point.slope**2:.2g} nats per point); raise max_iter or n_samples"
+            f"{0.5 * point.slope**2:.2g} nats per point); {_advice(X)}"
         )
         if throw:
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
+    if lost := int((~point.logs.usable & (weights > 0)).sum()):
+        warnings.warn(
+            f"{lost} of {len(X)} points of X have no geodesic to the mean and were left out, as "
+            "points far from all others may be", UserWarning, stacklevel=4,
+        )  # fmt: skip
     arrays = history.arrays() | {"coarse_objective": coarse}
-    return land_at(setup._replace(metric=metric), point, n_samples, seed, arrays)
+    return land_at(setup, metric, point, n_samples, seed, arrays)
+
+
+def _advice(X) -> str:
+    """What to do about a search that came to no end."""
+    values = np.linalg.eigvalsh(np.atleast_2d(np.cov(X.T)))
+    if values[0] < _THIN * values[-1]:
+        return (
+            "X lies in a subspace, or nearly so, and has no density there: leave dependent "
+            "features out"
+        )
+    return "raise max_iter or n_samples"
 
 
 def _starts(metric, X, weights, init, n_init, seed):
@@ -174,12 +197,13 @@ def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
     return point, search, objective
 
 
-def land_at(setup: Setup, point: Point, n_samples, seed, history=None) -> LAND:
-    """The distribution of a fitted point."""
+def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
+    """The distribution of a fitted point, under `metric` itself where the search had a table."""
     covariance = point.covariance
     return LAND(
-        setup.metric, point.mean, 0.5 * (covariance + covariance.T), normalizer=setup.normalizer,
+        metric, point.mean, 0.5 * (covariance + covariance.T), normalizer=setup.normalizer,
         n_samples=n_samples, seed=seed, rtol=setup.rtol, history=history,
+        table=point.table if metric is setup.metric and covered(point) else None,
     )  # fmt: skip
 
 
@@ -187,12 +211,6 @@ def check_kind(kind) -> None:
     """Raise `ValueError` unless the kind of covariance is known."""
     if kind not in ("full", "diag", "spherical"):
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
-
-
-def check_count(name: str, value) -> None:
-    """Raise `ValueError` unless an option is a positive integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def check_data(metric, X, least: int = 2) -> np.ndarray:

@@ -7,8 +7,19 @@ import numpy as np
 from landform._metric import AbstractMetric
 from landform._spokes import Spokes, solve_options, solve_spokes
 
-NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
+_NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
+_FEW_POINTS = 17  # the same for a loose accuracy
+_LOOSE = 0.9e-5
 _CHUNK = 1024  # data whose geodesics are solved together; bounds the memory
+
+
+def accuracy_for(rtol: float) -> float:
+    """The relative error of lengths that goes with the tolerance of the rays in a fit.
+
+    A length that is wrong by ε of itself changes a log-density by ε times the squared logarithm,
+    which is d on average: a normaliser of tolerance ε is no better.
+    """
+    return float(np.clip(rtol, 1e-6, 1e-4))
 
 
 class Logs(NamedTuple):
@@ -33,7 +44,8 @@ def find_logs(metric: AbstractMetric, mean, X, accuracy: float, previous=None) -
 
 def solve_chunks(metric, mean, X, accuracy: float, known: Spokes | None = None) -> Spokes:
     """Geodesics from a mean to data, 1024 at a time."""
-    options = solve_options(NUM_POINTS, accuracy, None)
+    count = _NUM_POINTS if accuracy < _LOOSE else _FEW_POINTS
+    options = solve_options(count, accuracy, None)
     parts = [
         solve_spokes(
             metric, mean, X[i : i + _CHUNK], options,

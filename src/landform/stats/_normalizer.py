@@ -134,7 +134,7 @@ class Table:
 
     def moments(self, precision) -> Moments:
         """The normaliser ∫ m(v) exp(−½ vᵀPv) dv of a precision matrix P, and what goes with it."""
-        form = 0.5 * np.einsum("kri,ij,krj->kr", self.tangents, precision, self.tangents)
+        form = 0.5 * ((self.tangents @ precision) * self.tangents).sum(axis=2)
         shift = form.min()
         terms = self.coefficient * np.exp(shift - form)
         total = terms.sum()
@@ -149,7 +149,7 @@ class Table:
 
     def excluded(self, precision) -> dict[str, float]:
         """Mass beyond the cuts by reason, and that of the outermost panel, relative to C."""
-        form = 0.5 * np.einsum("kri,ij,krj->kr", self.tangents, precision, self.tangents)
+        form = 0.5 * ((self.tangents @ precision) * self.tangents).sum(axis=2)
         density = np.exp(form.min() - form)
         total = (self.coefficient * density).sum()
         lost = (self.beyond * density).sum(axis=1) / total

@@ -151,7 +151,7 @@ def _check_lost(weights, logs):
     if lost > _FAILED:
         raise ConvergenceError(
             f"{100 * lost:.0f} % of the data have no geodesic to the mean (limit 5 %); the metric "
-            "may be too rough: use a larger sigma or rho"
+            "may be too rough: use a larger sigma or rho; or leave out points far from all others"
         )
 
 

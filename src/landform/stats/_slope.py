@@ -7,7 +7,7 @@ from landform.stats._normalizer import Table
 from landform.stats._rays import trace_rays
 
 _NEIGHBOURS = 4
-_TRACED = 64  # data with rays of their own
+_TRACED = 128  # data with rays of their own
 
 
 def gradient(table: Table, precision, moments, tangents, share, exact: bool) -> np.ndarray:
@@ -18,8 +18,8 @@ def gradient(table: Table, precision, moments, tangents, share, exact: bool) -> 
     nodes; with `exact` the mean error of that is measured on some of them by rays of their own.
     """
     transport = table.transport()
-    pull = np.einsum("krij,ip,krp->krj", transport, precision, table.tangents)
-    model = np.einsum("kr,krj->j", moments.probability, pull)
+    force = moments.probability[..., None] * (table.tangents @ precision)
+    model = np.einsum("krij,kri->j", transport, force)
     if table.euclidean:
         return model - precision @ (share @ tangents)
     back = np.linalg.inv(table.scale)
@@ -30,7 +30,7 @@ def gradient(table: Table, precision, moments, tangents, share, exact: bool) -> 
     near, weight = near.reshape(len(tangents), k), 1.0 / (gap.reshape(len(tangents), k) + 1e-9)
     weight /= weight.sum(axis=1, keepdims=True)
     local = np.einsum("nk,nkij->nij", weight, transport[rows[near], columns[near]])
-    values = np.einsum("nij,ip,np->nj", local, precision, tangents)
+    values = np.einsum("nij,ni->nj", local, tangents @ precision)
     if not exact:
         return model - share @ values
     stride = max(1, -(-len(tangents) // _TRACED))
@@ -38,7 +38,8 @@ def gradient(table: Table, precision, moments, tangents, share, exact: bool) -> 
     traced, known = _transport_of(table, tangents[some])
     some = some[known]
     factor = share.sum() / share[some].sum() if some.size else 1.0
-    correction = np.einsum("nij,ip,np->nj", traced[known] - local[some], precision, tangents[some])
+    gap = traced[known] - local[some]
+    correction = np.einsum("nij,ni->nj", gap, tangents[some] @ precision)
     return model - share @ values - factor * (share[some] @ correction)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_points, as_positive, is_traced, precise
+from landform._numerics import as_count, as_points, as_positive, is_traced, precise
 from landform._results import Status, raise_if_failed
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
 
@@ -126,12 +126,9 @@ def random_walk(
 def _walk(metric, x0, key, time, num_steps, drift, throw):
     x0 = check_dtype(metric, as_points("x0", x0, metric.dim))
     time = as_positive("time", time).astype(x0.dtype)
-    if isinstance(num_steps, bool) or not hasattr(num_steps, "__index__"):
-        raise TypeError(f"num_steps must be an integer, got {type(num_steps).__name__}")
-    if int(num_steps) < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-    noise = _noise(key, jnp.atleast_2d(x0), int(num_steps))
-    points, status = walk_from(metric, jnp.atleast_2d(x0), noise, time / int(num_steps), drift)
+    num_steps = as_count("num_steps", num_steps)
+    noise = _noise(key, jnp.atleast_2d(x0), num_steps)
+    points, status = walk_from(metric, jnp.atleast_2d(x0), noise, time / num_steps, drift)
     if x0.ndim == 1:
         points, status = points[0], status[0]
     if throw and not is_traced(status):

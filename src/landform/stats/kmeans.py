@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from landform._means import check_weights
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_points, is_traced, precise
-from landform._results import Status, describe, raise_if_failed
+from landform._numerics import as_count, as_points, is_traced, precise
+from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import GraphDistances, Lloyd, plus_plus
 
 
-class KMeans(eqx.Module):
+class KMeans(AbstractOutcome):
     """A clustering by centres, as `geodesic_kmeans` returns it.
 
     Attributes
@@ -62,11 +61,6 @@ class KMeans(eqx.Module):
     n_failed: Int[Array, ""]
     n_solved: Int[Array, ""]
     metric: AbstractMetric
-
-    @property
-    def reason(self) -> str | list[str]:
-        """The status in words."""
-        return describe(self.status)
 
 
 def geodesic_kmeans(
@@ -149,22 +143,13 @@ def geodesic_kmeans(
     """
     check_metric(metric)
     for name, value, least in (("n_init", n_init, 1), ("max_iter", max_iter, 1)):
-        check_count(name, value, least)
+        as_count(name, value, least)
     if not (np.isfinite(tol) and tol > 0):
         raise ValueError(f"tol must be positive, got {tol}")
     options = solve_options(num_points, accuracy, solver)
     return _kmeans(
         metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
     )
-
-
-def check_count(name: str, value, least: int) -> int:
-    """An integer of at least `least`, checked."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
-    if int(value) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
 
 
 def host_rng(key: PRNGKeyArray) -> np.random.Generator:
@@ -180,7 +165,7 @@ def _kmeans(
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     if is_traced(metric, X, weights):
         raise ValueError("geodesic_kmeans cannot be called inside a transformation such as jit")
-    count = check_count("n_clusters", n_clusters, 1)
+    count = as_count("n_clusters", n_clusters, 1)
     if count > X.shape[0]:
         raise ValueError(f"n_clusters must be at most n_samples={X.shape[0]}, got {count}")
     weights = check_weights(weights, X.shape[0])

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Literal
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csgraph
@@ -11,17 +10,17 @@ from scipy.sparse import csgraph
 from landform._distances import pairwise_distances
 from landform._means import check_weights
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_floats, as_points, check_finite, is_traced, precise
-from landform._results import Status, describe, raise_if_failed
+from landform._numerics import as_count, as_floats, as_points, check_finite, is_traced, precise
+from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import plus_plus
-from landform.stats.kmeans import check_count, host_rng
+from landform.stats.kmeans import host_rng
 
 _IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
 
 
-class KMedoids(eqx.Module):
+class KMedoids(AbstractOutcome):
     """A clustering by medoids, as `kmedoids` and `geodesic_kmedoids` return it.
 
     Attributes
@@ -61,12 +60,8 @@ class KMedoids(eqx.Module):
     status: Int[Array, ""]
     n_failed: Int[Array, ""]
 
-    @property
-    def reason(self) -> str | list[str]:
-        """The status in words."""
-        return describe(self.status)
 
-
+@precise
 def kmedoids(
     distances,
     n_clusters: int,
@@ -126,12 +121,7 @@ def kmedoids(
     >>> lf.kmedoids(np.abs(x[:, None] - x), 2).labels.tolist()
     [0, 0, 0, 1, 1]
     """
-    matrix = np.asarray(as_floats("distances", distances), dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(f"distances must have shape (n, n), got {matrix.shape}")
-    check_finite("distances", matrix)
-    if (matrix < 0.0).any():
-        raise ValueError("distances must not be negative")
+    matrix = as_distances(distances)
     arguments = _check(len(matrix), n_clusters, key, weights, method, init, n_init, max_iter)
     return _package(matrix, *arguments, failures=None, throw=throw)
 
@@ -210,6 +200,18 @@ def _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw):
     if is_traced(metric, X):
         raise ValueError("geodesic_kmedoids cannot be called inside a transformation such as jit")
     arguments = _check(len(X), n_clusters, **start)
+    matrix, failures = bridged_distances(metric, X, **solve)
+    return _package(matrix, *arguments, failures=failures, throw=throw)
+
+
+def bridged_distances(metric, X, **solve) -> tuple[np.ndarray, int]:
+    """All geodesic distances, failed pairs by the shortest chain of the others; and their number.
+
+    Raises
+    ------
+    ConvergenceError
+        If some points are not joined by any chain.
+    """
     matrix = np.array(pairwise_distances(metric, X, throw=False, **solve), dtype=float)
     failed = np.isnan(matrix)
     if failed.any():
@@ -218,17 +220,29 @@ def _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw):
     if not np.isfinite(matrix).all():
         count = int(np.sum(np.isinf(matrix).all(axis=1) | np.isinf(matrix[0])))
         raise_if_failed("distance", np.full(max(count, 1), int(Status.DISCONNECTED)))
-    return _package(matrix, *arguments, failures=int(failed.sum()) // 2, throw=throw)
+    return matrix, int(failed.sum()) // 2
+
+
+def as_distances(distances, least: int = 1) -> np.ndarray:
+    """A matrix of finite distances ≥ 0 between at least so many points."""
+    matrix = np.asarray(as_floats("distances", distances), dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < least:
+        wanted = "(n, n)" + (f" with n ≥ {least}" if least > 1 else "")
+        raise ValueError(f"distances must have shape {wanted}, got {matrix.shape}")
+    check_finite("distances", matrix)
+    if (matrix < 0.0).any():
+        raise ValueError("distances must not be negative")
+    return matrix
 
 
 def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
-    count = check_count("n_clusters", n_clusters, 1)
+    count = as_count("n_clusters", n_clusters, 1)
     if count > n:
         raise ValueError(f"n_clusters must be at most n_samples={n}, got {count}")
     if method not in ("pam", "alternate"):
         raise ValueError(f"method must be 'pam' or 'alternate', got {method!r}")
-    check_count("n_init", n_init, 1)
-    check_count("max_iter", max_iter, 1)
+    as_count("n_init", n_init, 1)
+    as_count("max_iter", max_iter, 1)
     weights = check_weights(weights, n)
     if not isinstance(init, str):
         given = np.asarray(init)

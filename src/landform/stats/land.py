@@ -9,10 +9,10 @@ import numpy as np
 
 from landform._geodesic import geodesic, where_converged
 from landform._metric import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform._numerics import as_points, is_traced, precise
+from landform._numerics import as_count, as_points, is_traced, precise
 from landform._results import raise_if_failed
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
-from landform.stats._logs import solve_chunks
+from landform.stats._logs import accuracy_for, solve_chunks
 from landform.stats._normalizer import Table, default_samples, make_grid
 from landform.stats._sampling import sample_tangents
 
@@ -46,7 +46,10 @@ class LAND(eqx.Module):
     seed
         Seed of the directions; the same directions for all means make likelihoods comparable.
     rtol
-        Tolerance of the geodesics' integration.
+        Tolerance of the rays' integration; a tenth of it, from 1e-6 to 1e-4, is the relative
+        accuracy of the lengths in `log_prob`.
+    history, table
+        Of a fit: what happened in its steps, and the rays it ended with, which are kept.
 
     Attributes
     ----------
@@ -101,6 +104,7 @@ class LAND(eqx.Module):
     def __init__(
         self, metric, mean, covariance, *, normalizer: Normalizer = "exact",
         n_samples: int | None = None, seed: int = 0, rtol: float = 1e-5, history=None,
+        table: Table | None = None,
     ):  # fmt: skip
         self.metric = check_metric(metric)
         if is_traced(metric, mean, covariance):
@@ -115,7 +119,7 @@ class LAND(eqx.Module):
         self.n_samples = int(default_samples(mean.size) if n_samples is None else n_samples)
         if self.n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
-        table = self._table()
+        table = self._table() if table is None else table
         precision = np.linalg.inv(covariance)
         moments = table.moments(precision)
         self.log_normalizer = jnp.asarray(moments.log_normalizer)
@@ -213,7 +217,8 @@ def _log_prob(land, x, lebesgue, throw):
         velocity, status = result.velocity, result.status
     else:
         data = np.atleast_2d(np.asarray(x))
-        found = solve_chunks(land.metric, np.asarray(land.mean), data, 1e-6)
+        accuracy = accuracy_for(0.1 * land.rtol)
+        found = solve_chunks(land.metric, np.asarray(land.mean), data, accuracy)
         velocity = jnp.asarray(found.velocity).reshape(x.shape)
         status = jnp.asarray(found.status).reshape(x.shape[:-1])
         if throw:
@@ -239,16 +244,15 @@ def _total_mass(land, size):
     d = land.mean.size
     if d > 2:
         raise ValueError(f"total_mass is for one or two dimensions, got {d}")
-    if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 2:
-        raise ValueError(f"size must be an integer of at least 2, got {size!r}")
+    size = as_count("size", size, 2)
     table = land._table()
     form = np.einsum("kri,ij,krj->kr", table.tangents, np.asarray(land.precision), table.tangents)
     inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
     inside &= table.grid.radii <= table.cut.radius[:, None]
     points = table.rays.points[inside]
     low, high = points.min(axis=0), points.max(axis=0)
-    step = (high - low) / int(size)
-    axes = [a + s * (np.arange(int(size)) + 0.5) for a, s in zip(low, step, strict=True)]
+    step = (high - low) / size
+    axes = [a + s * (np.arange(size) + 0.5) for a, s in zip(low, step, strict=True)]
     places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
     density = np.exp(np.asarray(_log_prob(land, places, True, False)))
     failed = np.isnan(density)
@@ -259,10 +263,9 @@ def _total_mass(land, size):
 
 @precise
 def _sample(land, key, n):
-    if isinstance(n, bool) or not hasattr(n, "__index__") or int(n) < 1:
-        raise ValueError(f"n must be a positive integer, got {n!r}")
+    n = as_count("n", n)
     seeds = np.asarray(jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max))
-    return jnp.asarray(sample_tangents(land, np.random.default_rng(seeds), int(n)))
+    return jnp.asarray(sample_tangents(land, np.random.default_rng(seeds), n))
 
 
 def check_normalizer(normalizer) -> None:

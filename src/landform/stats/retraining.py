@@ -7,7 +7,7 @@ import numpy as np
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric
-from landform._numerics import as_points, precise
+from landform._numerics import as_count, as_points, precise
 from landform._results import AbstractResult
 from landform._typing import Array, Float, Int
 
@@ -190,8 +190,7 @@ def _pairs(pairs, n: int, num_pairs: int, seed: int) -> np.ndarray:
         if pairs.min() < 0 or pairs.max() >= n:
             raise ValueError(f"pairs must be rows of the data, between 0 and {n - 1}")
         return pairs
-    if isinstance(num_pairs, bool) or not hasattr(num_pairs, "__index__") or num_pairs < 1:
-        raise ValueError(f"num_pairs must be an integer of at least 1, got {num_pairs!r}")
+    num_pairs = as_count("num_pairs", num_pairs)
     total = n * (n - 1) // 2
     chosen = np.random.default_rng(seed).choice(total, min(num_pairs, total), replace=False)
     chosen = np.sort(chosen)

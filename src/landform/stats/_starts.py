@@ -1,0 +1,139 @@
+"""Where expectation maximisation may begin: shares of the points in every component."""
+
+import functools
+import warnings
+
+import numpy as np
+
+from landform._distances import pairwise_distances
+
+_CANDIDATES = 500  # data among which the first means are looked for
+_ROUNDS = 20
+_MOST = 2000  # data of the Gaussian mixture
+_REGULAR = 1e-6  # its least variance, as a share of the data's
+_TRIES = 5  # its starts of each of the kinds below
+_KINDS = ("kmeans", "k-means++", "random_from_data")
+
+
+class Starts:
+    """Starts for data under a metric; the graph distances are found once."""
+
+    def __init__(self, metric, X, rng):
+        self.metric, self.X, self.rng = metric, X, rng
+        self.seed = int(rng.integers(np.iinfo(np.int32).max))
+        few = len(X) <= _CANDIDATES
+        self.some = np.arange(len(X)) if few else rng.choice(len(X), _CANDIDATES, replace=False)
+        points = X[self.some]
+        square = np.asarray(pairwise_distances(metric, points, method="graph", throw=False)) ** 2
+        finite = square[np.isfinite(square)]
+        self.square = np.where(np.isfinite(square), square, 10.0 * finite.max() + 1.0)
+
+    def several(self, count: int, medoids: int):
+        """Different starts: `medoids` times k-medoids, and for a mixture a Gaussian one, second.
+
+        Neither kind is best throughout. Medoids follow curves, but take every cluster to be round;
+        a Gaussian mixture knows elongated and overlapping clusters, but nothing of curves.
+        """
+        found = [self.medoids(count) for _ in range(medoids)]
+        if count > 1 and (other := self.gaussian(count)) is not None:
+            found.insert(1, other)
+        seen = set()
+        for centres, shares in found:
+            key = centres.tobytes(), shares.argmax(axis=1).tobytes()
+            if key not in seen:
+                seen.add(key)
+                yield centres, shares
+
+    def medoids(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the data and memberships ``(n, k)``, by k-medoids under graph distances.
+
+        Clusters of no more than d points, as around a far outlier, do not found a component.
+        """
+        few = self.X.shape[1] + 1
+        inside = np.arange(len(self.some))
+        while True:
+            chosen, label = self._clusters(count, inside)
+            small = np.bincount(label, minlength=count) < few
+            rest = inside[~small[label]]
+            if not small.any() or len(rest) < count * few:
+                break
+            inside = rest
+        centres = self.X[self.some[np.sort(chosen)]]
+        gap = pairwise_distances(self.metric, self.X, centres, method="graph", throw=False)
+        gap = np.asarray(gap)
+        labels = np.where(np.isfinite(gap), gap, np.inf).argmin(axis=1)
+        for k, centre in enumerate(centres):
+            labels[np.flatnonzero((centre == self.X).all(axis=1))[0]] = k
+        return centres, np.eye(count)[labels]
+
+    def _clusters(self, count: int, inside) -> tuple[np.ndarray, np.ndarray]:
+        """Medoids among some of the candidates, spread out at first, and the labels of these."""
+        square, rng, size = self.square[np.ix_(inside, inside)], self.rng, len(inside)
+        chosen = [int(rng.integers(size))]
+        while len(chosen) < count:
+            least = square[:, chosen].min(axis=1)
+            least[chosen] = 0.0
+            open_ = np.setdiff1d(np.arange(size), chosen)
+            odds = least if least.sum() > 0 else np.isin(np.arange(size), open_).astype(float)
+            chosen.append(int(rng.choice(size, p=odds / odds.sum())))
+        for _ in range(_ROUNDS):
+            label = square[:, chosen].argmin(axis=1)
+            label[chosen] = np.arange(count)
+            members = [np.flatnonzero(label == k) for k in range(count)]
+            new = [int(m[square[np.ix_(m, m)].sum(axis=0).argmin()]) for m in members]
+            if new == chosen:
+                break
+            chosen = new
+        return inside[chosen], label
+
+    def gaussian(self, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Memberships ``(n, k)`` in the best of some Gaussian mixtures, and the points amid them.
+
+        None where there is none with more than d points in every component.
+        """
+        X, d = self.X, self.X.shape[1]
+        few = X if len(X) <= _MOST else X[self.rng.choice(len(X), _MOST, replace=False)]
+        found = _best_mixture(few.tobytes(), few.shape, count, self.seed)
+        if found is None:
+            return None
+        best, basis = found
+        shares = best.predict_proba(X @ basis)
+        if shares.sum(axis=0).min() < d + 1:
+            return None
+        amid = np.argmin(self.square @ shares[self.some], axis=0)
+        if len(np.unique(amid)) < count:
+            return None
+        return X[self.some[amid]], shares
+
+
+@functools.lru_cache(maxsize=4)
+def _best_mixture(data: bytes, shape: tuple[int, int], count: int, seed: int):
+    """The likeliest Gaussian mixture of some starts, and the basis in which it was fitted.
+
+    None for data too few or all equal. Kept, since the same data are fitted under many metrics
+    where these are compared.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    X = np.frombuffer(data).reshape(shape)
+    d = shape[1]
+    if len(X) < count * (d + 1):
+        return None
+    values, axes = np.linalg.eigh(np.atleast_2d(np.cov(X.T)))
+    if not values[-1] > 0:
+        return None
+    round_ = axes / np.sqrt(np.maximum(values, _REGULAR * values[-1]))
+    fits = []
+    for basis in (np.eye(d), round_):  # k-means sees the units, the mixture does not
+        turned, shift = X @ basis, np.linalg.slogdet(basis)[1]
+        floor = _REGULAR * float(turned.var(axis=0).mean())
+        for kind in _KINDS:
+            fit = GaussianMixture(
+                count, n_init=_TRIES, init_params=kind, reg_covar=floor, random_state=seed
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a start need not have converged
+                fit.fit(turned)
+            fits.append((fit.lower_bound_ + shift, len(fits), fit, basis))
+    _, _, best, basis = max(fits)
+    return best, basis
