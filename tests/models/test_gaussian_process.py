@@ -120,6 +120,21 @@ def test_with_fixed_codes_only_the_kernel_is_fitted():
     np.testing.assert_allclose(tensor, [[1.0]], atol=0.02)  # a circle, by arc length
 
 
+def test_a_given_lengthscale_is_kept_and_the_rest_has_the_largest_likelihood():
+    gp = lf.train_gplvm(DATA, 2, codes=CODES, learn_codes=False, lengthscale=0.8)
+    assert gp.lengthscale.tolist() == [0.8, 0.8]
+    centred = DATA - DATA.mean(axis=0)
+    found = {"codes": CODES, "lengthscale": 0.8, "products": centred @ centred.T, "outputs": 4}
+    best = {"variance": float(gp.variance), "noise": float(gp.noise)}
+    value, slopes = gaussian_process._negative_bound(**found, **best)
+    assert abs(slopes["variance"]) < 1e-3
+    for name, factor in (("variance", 0.8), ("variance", 1.25), ("noise", 1.25)):
+        worse = best | {name: best[name] * factor}
+        assert gaussian_process._negative_bound(**found, **worse)[0] > value
+    with pytest.raises(ValueError, match=r"^lengthscale"):
+        lf.train_gplvm(DATA, 2, lengthscale=0.8)
+
+
 def test_a_decoder_and_its_metric_come_back_from_a_file(gp, tmp_path):
     lf.save(tmp_path / "gp.landform", {"gp": gp, "metric": gp.metric()})
     back = lf.load(tmp_path / "gp.landform")

@@ -48,6 +48,36 @@ def test_transposed_convolution_is_the_adjoint_of_the_convolution(rng):
         )
 
 
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+def test_the_convolution_is_that_of_xla_for_every_size(rng, kernel):
+    weight = rng.standard_normal((3, 2, kernel, kernel))
+    for size in ((8, 6), (7, 5), (1, 4)):
+        image = rng.standard_normal((2, *size))
+        pads = []
+        for large in size:
+            total = max(2 * (-(-large // 2) - 1) + kernel - large, 0)
+            pads.append((total // 2, total - total // 2))
+        expected = jax.lax.conv_general_dilated(
+            jnp.asarray(image)[None], jnp.asarray(weight), (2, 2), pads
+        )[0]
+        np.testing.assert_allclose(down(weight, image), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+def test_transposed_convolution_is_the_convolution_of_the_image_with_zeros_between(rng, kernel):
+    weight = rng.standard_normal((3, 2, kernel, kernel))
+    for size in ((8, 6), (7, 6), (7, 5)):
+        image = rng.standard_normal((2, *(-(-s // 2) for s in size)))
+        pads = []
+        for small, large in zip(image.shape[1:], size, strict=True):
+            total = large - (2 * small - 1) + kernel - 1
+            pads.append((total - total // 2, total // 2))
+        expected = jax.lax.conv_general_dilated(
+            jnp.asarray(image)[None], jnp.asarray(weight), (1, 1), pads, lhs_dilation=(2, 2)
+        )[0]
+        np.testing.assert_allclose(up(weight, image, size), expected, atol=1e-12)
+
+
 def test_convolutional_networks_take_images_of_any_size(key):
     for shape in ((8, 8, 1), (7, 5, 3), (3, 9, 1)):
         size = int(np.prod(shape))

@@ -83,6 +83,26 @@ def test_the_convolutional_precision_is_at_least_its_floor_and_equal_to_it_far_a
     np.testing.assert_allclose(rbf.std(jnp.full(2, 50.0)), 2.0)
 
 
+@pytest.mark.parametrize("shape", [(7, 5, 2), (8, 12, 1)])
+def test_filters_as_one_matrix_are_the_same_precision(shape, rng):
+    filters = [rng.uniform(size=(9, 4, 4, 4)), rng.uniform(size=(shape[2], 9, 4, 4))]
+    coarse = 4 * -(-shape[0] // 4) * -(-shape[1] // 4)
+    weights, centers = rng.uniform(size=(coarse, 6)), rng.standard_normal((6, 2))
+    rbf = ConvRBFPrecision(centers, 0.4, weights, filters, shape, max_std=2.0)
+    dense = rbf.dense()
+    assert isinstance(dense, lf.RBFPrecision)
+    for z in rng.standard_normal((5, 2)):
+        np.testing.assert_allclose(dense(z), rbf(z), rtol=1e-13)
+
+
+def test_filters_stay_filters_where_a_matrix_is_more_work(rng):
+    weights, filters = rng.uniform(size=(4, 500)), [rng.uniform(size=(1, 1, 4, 4))]
+    rbf = ConvRBFPrecision(
+        rng.standard_normal((500, 2)), 1.0, weights, filters, (4, 4, 1), max_std=2.0
+    )
+    assert rbf.dense() is rbf
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [

@@ -252,6 +252,15 @@ def test_bad_arguments_are_refused_by_name(change, error, name):
         lf.train_vae(**(good | change))
 
 
+def test_a_layer_narrower_than_the_latent_space_is_a_warning(digits):
+    with pytest.warns(UserWarning, match="latent_dim = 5 exceeds the 4 outputs"):
+        model = lf.train_vae(
+            digits, 5, key=jax.random.key(0), hidden=(4,), epochs=1, variance="constant"
+        )
+    tensor = lf.metric_tensor(lf.Pullback(model.mean), np.zeros(5))
+    assert np.linalg.eigvalsh(tensor)[0] < 1e-9
+
+
 def test_data_of_another_shape_are_refused_by_the_model(vae, digits):
     with pytest.raises(ValueError, match=r"X must have shape \(n, 8, 8\) or \(n, 64\)"):
         vae.encode(digits[:, :7])

@@ -22,6 +22,7 @@ from landform.models.rbf import (
     RBFPrecision as RBFPrecision,
     rbf_bandwidths as rbf_bandwidths,
 )
+from landform.models.residuals import Calibration as Calibration, calibration as calibration
 from landform.models.train import train_vae as train_vae
 from landform.models.vae import VAE as VAE, History as History
 from landform.models.variance import fit_variance as fit_variance

@@ -10,7 +10,7 @@ import optax
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_points, as_positive, precise, promote
+from landform._numerics import as_count, as_points, as_positive, precise, promote
 from landform._results import ConvergenceError
 from landform._typing import PRNGKeyArray
 from landform.models.interpolant import GeodesicInterpolant, points_on, squared_speed
@@ -89,8 +89,7 @@ def train_interpolant(
     x, y = _check_points(metric, x, y, paired)
     counts = {"guides": (guides, 0), "epochs": (epochs, 1), "batch_size": (batch_size, 1)}
     for name, (value, least) in counts.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        as_count(name, value, least)
     rate = float(as_positive("learning_rate", learning_rate))
     net_key, draw_key = jax.random.split(check_key(key))
     pairs = _Pairs(host_rng(draw_key), x, y, bool(paired), int(batch_size))

@@ -8,7 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from landform._metric import AbstractMetric, EnergyTerms
-from landform._numerics import as_floats, as_points, as_positive, check_finite, precise
+from landform._numerics import as_count, as_floats, as_points, as_positive, check_finite, precise
 from landform._results import ConvergenceError
 from landform._typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.pullback import as_landmarks
@@ -293,13 +293,14 @@ def _negative_bound(codes, lengthscale, variance, noise, products, outputs):
 
 @precise
 def train_gplvm(
-    X, latent_dim: int = 2, *, codes=None, learn_codes: bool = True, max_iter: int = 300
-) -> GaussianProcessDecoder:
+    X, latent_dim: int = 2, *, codes=None, learn_codes: bool = True, lengthscale=None,
+    max_iter: int = 300,
+) -> GaussianProcessDecoder:  # fmt: skip
     """A Gaussian-process latent variable model: codes and kernel of largest posterior probability.
 
     Maximises ``log p(X | Z) + log p(Z)`` by L-BFGS over the latent codes ``Z ~ N(0, I)`` and the
     variance and the noise; the lengthscale, which only sets the unit of the codes, is 1. With the
-    codes fixed it is fitted in their place.
+    codes fixed it is fitted in their place, unless it is given.
 
     Parameters
     ----------
@@ -312,6 +313,10 @@ def train_gplvm(
         Codes to start from, shape ``(n, d)``; the whitened principal components when None.
     learn_codes
         With False the codes stay where they are, and only the kernel is fitted.
+    lengthscale
+        A number to use with fixed codes instead of the likelihood's. The likelihood takes the
+        longest that explains the data: where these lie in a plane, the generator is then certain
+        of the whole plane, holes included. A short one is doubtful away from the codes.
     max_iter
         Most iterations of L-BFGS; each costs O(n³), whatever D.
 
@@ -353,19 +358,26 @@ def train_gplvm(
     if len(start) != len(flat):
         raise ValueError(f"codes must have {len(flat)} rows to match X, got {len(start)}")
     products = centred @ centred.T
-    # codes and lengthscale may be scaled together: one of them is free
-    names = ["variance", "noise", "codes" if learn_codes else "lengthscale"]
+    # codes and lengthscale may be scaled together: at most one of them is free
+    free = "codes" if learn_codes else "lengthscale" if lengthscale is None else None
     known = {"codes": start, "lengthscale": 1.0 if learn_codes else start.std()}
+    if lengthscale is not None:
+        if learn_codes:
+            raise ValueError("lengthscale needs learn_codes=False: learned codes scale with it")
+        known["lengthscale"] = float(as_positive("lengthscale", lengthscale))
 
     def unpack(values):
-        rest = values[2:].reshape(start.shape) if learn_codes else np.exp(values[2])
-        return {**known, names[2]: rest, "variance": np.exp(values[0]), "noise": np.exp(values[1])}
+        found = known | {"variance": np.exp(values[0]), "noise": np.exp(values[1])}
+        if free is not None:
+            found[free] = values[2:].reshape(start.shape) if learn_codes else np.exp(values[2])
+        return found
 
     def objective(values):
         value, slopes = _negative_bound(**unpack(values), products=products, outputs=flat.shape[1])
+        names = ["variance", "noise"] + ([] if free is None else [free])
         return value, np.concatenate([np.ravel(slopes[name]) for name in names])
 
-    rest = start.ravel() if learn_codes else [np.log(start.std())]
+    rest = {"codes": start.ravel(), "lengthscale": [np.log(start.std())], None: []}[free]
     first = np.concatenate([[2.0 * np.log(spread), np.log(0.3 * spread)], rest])
     bounds = [(None, None)] * len(first)
     bounds[1] = (np.log(_LEAST_NOISE * spread), None)
@@ -385,11 +397,10 @@ def train_gplvm(
 
 def _start(centred: np.ndarray, latent_dim: int) -> np.ndarray:
     """Whitened principal components."""
-    if isinstance(latent_dim, bool) or not hasattr(latent_dim, "__index__") or latent_dim < 1:
-        raise ValueError(f"latent_dim must be an integer of at least 1, got {latent_dim!r}")
+    latent_dim = as_count("latent_dim", latent_dim)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    if int(latent_dim) > np.sum(values > 1e-9 * values[0]):
+    if latent_dim > np.sum(values > 1e-9 * values[0]):
         raise ValueError(
             f"latent_dim must be at most the rank of the data, {np.sum(values > 1e-9 * values[0])}"
         )
-    return left[:, : int(latent_dim)] * np.sqrt(len(centred))
+    return left[:, :latent_dim] * np.sqrt(len(centred))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from landform._numerics import precise
+from landform._numerics import as_count, precise
 from landform._typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
@@ -100,14 +100,8 @@ def elbo(vae: VAE, X, *, key: PRNGKeyArray, num_samples: int = 16) -> Float[Arra
     (60,)
     """
     data, single = _check(vae, X)
-    values = _elbo(vae, data, key, _check_samples(num_samples, 1))
+    values = _elbo(vae, data, key, as_count("num_samples", num_samples, 1))
     return values[0] if single else values
-
-
-def _check_samples(num_samples, least: int) -> int:
-    if isinstance(num_samples, bool) or int(num_samples) != num_samples or num_samples < least:
-        raise ValueError(f"num_samples must be an integer of at least {least}, got {num_samples!r}")
-    return int(num_samples)
 
 
 def _log_density(z, mean, std):
@@ -198,7 +192,7 @@ def log_marginal_likelihood(
     True
     """
     data, single = _check(vae, X)
-    total = _check_samples(num_samples, 8)
+    total = as_count("num_samples", num_samples, 8)
     counts = [max(2, round(share * total)) for share in _SHARES[1:]]
     counts = (total - sum(counts), *counts)
     keys = jax.random.split(key, len(data))

@@ -12,6 +12,7 @@ import optax
 
 from landform._results import ConvergenceError
 from landform._typing import PRNGKeyArray
+from landform.models.checkpoint import Checkpoint
 from landform.models.networks import host_rng
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
@@ -94,6 +95,7 @@ def fit(
     bound: Callable, params, frame, train, held_out, *, key: PRNGKeyArray, latent_dim: int,
     epochs: int, batch_size: int, learning_rate: float, patience: int, warmup: int = 0,
     project: Callable = keep, label: str = "training", progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:  # fmt: skip
     """Maximise a variational bound by Adam with a cosine schedule, and keep the best iterate.
 
@@ -111,6 +113,8 @@ def fit(
         Epochs over which the weight of the KL term rises from 0 to 1.
     patience
         Epochs after the warm-up without a better held-out bound before training stops.
+    checkpoint
+        Where to keep the state of this training under its label, and to go on from.
 
     Raises
     ------
@@ -125,10 +129,19 @@ def fit(
     rng = host_rng(key)
     rows_held = jax.tree.leaves(held_out)[0].shape[0]
     held_noise = _noise(rng, (_HELD_OUT_DRAWS, rows_held, latent_dim), dtype)
-    best, best_value, best_epoch = params, -np.inf, 0
-    history: list[tuple[float, float]] = []
+    best, best_epoch, history = params, 0, []
+    saved = None if checkpoint is None else checkpoint.get(label, (params, state, best))
+    if saved is not None:
+        (params, state, best), notes = saved
+        best_epoch, history = notes["best_epoch"], [tuple(row) for row in notes["history"]]
+        rng.bit_generator.state = notes["rng"]
+        if notes["finished"]:
+            return _fitted(best, history, notes["stopped_early"])
+    best_value = history[best_epoch][1] if history else -np.inf
     with progress_bar(label, epochs, progress) as report:
-        for epoch in range(epochs):
+        for _, value in history:
+            report(value)
+        for epoch in range(len(history), epochs):
             rates = jnp.asarray(cosine_rates(learning_rate, epoch, steps, epochs), dtype)
             weight = jnp.asarray(min(1.0, (epoch + 1) / (warmup + 1)), dtype)
             rows = rng.permutation(count)[: steps * batch_size].reshape(steps, batch_size)
@@ -147,7 +160,15 @@ def fit(
             if value > best_value:
                 best, best_value, best_epoch = params, value, epoch
             report(value)
-            if epoch - max(best_epoch, warmup) >= patience:
+            stopped = epoch - max(best_epoch, warmup) >= patience
+            finished = stopped or epoch + 1 == epochs
+            if checkpoint is not None and (finished or (epoch + 1) % checkpoint.every == 0):
+                notes = {
+                    "best_epoch": best_epoch, "history": history, "finished": finished,
+                    "stopped_early": stopped, "rng": rng.bit_generator.state,
+                }  # fmt: skip
+                checkpoint.put(label, (params, state, best), notes)
+            if stopped:
                 return _fitted(best, history, True)
     return _fitted(best, history, False)
 

@@ -119,24 +119,60 @@ def halved(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
 
 
 def down(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"]) -> Array:
-    """Convolution with stride two; any size h becomes ceil(h / 2)."""
+    """Convolution with stride two; any size h becomes ceil(h / 2).
+
+    One matrix product, of the blocks of two by two pixels that an output sees and the filter. The
+    convolution of XLA is the same, without fast code in double precision or for its gradients.
+    """
+    out, depth, kernel, _ = weight.shape
+    reach = -(-kernel // 2)  # blocks on a side that one output sees
+    rows, columns = (-(-size // 2) for size in image.shape[1:])
+    image, weight = promote(jnp.moveaxis(image, 0, -1), weight)
     pads = []
-    for size in image.shape[1:]:
-        total = max(2 * (-(-size // 2) - 1) + weight.shape[-1] - size, 0)
-        pads.append((total // 2, total - total // 2))
-    image, weight = promote(image, weight)
-    return jax.lax.conv_general_dilated(image[None], weight, (2, 2), pads)[0]
+    for size, small in zip(image.shape, (rows, columns), strict=False):
+        low = max(2 * (small - 1) + kernel - size, 0) // 2
+        pads.append((low, 2 * (small + reach - 1) - size - low, 0))
+    wide = jax.lax.pad(image, jnp.zeros((), image.dtype), (*pads, (0, 0, 0)))
+    blocks = wide.reshape(rows + reach - 1, 2, columns + reach - 1, 2, depth)
+    blocks = blocks.transpose(0, 2, 1, 3, 4).reshape(*blocks.shape[::2][:2], 4 * depth)
+    near = [blocks[i : i + rows, j : j + columns] for i in range(reach) for j in range(reach)]
+    rest = (0, 2 * reach - kernel)
+    parts = jnp.pad(weight, ((0, 0), (0, 0), rest, rest))
+    parts = parts.reshape(out, depth, reach, 2, reach, 2)
+    matrix = parts.transpose(2, 4, 3, 5, 1, 0).reshape(reach * reach * 4 * depth, out)
+    return jnp.moveaxis(jnp.concatenate(near, axis=-1) @ matrix, -1, 0)
 
 
 def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) -> Array:
-    """Transposed convolution with stride two to the image `size` given, the mirror of `down`."""
-    kernel = weight.shape[-1]
-    pads = []
-    for small, large in zip(image.shape[1:], size, strict=True):
+    """Transposed convolution with stride two to the image `size` given, the mirror of `down`.
+
+    One matrix product: the neighbourhood of each place times the part of the filter that each of
+    the four pixels it becomes sees. A convolution over an image with zeros between its pixels is
+    the same, at four times the multiplications and without fast code in double precision.
+    """
+    out, depth, kernel, _ = weight.shape
+    h, w = image.shape[1:]
+    reach = -(-kernel // 2)  # places on a side that one new pixel sees
+    image, weight = promote(jnp.moveaxis(image, 0, -1), weight)
+    rest = (0, 2 * reach - kernel)
+    flipped = jnp.pad(weight[:, :, ::-1, ::-1], ((0, 0), (0, 0), rest, rest))
+    parts = flipped.reshape(out, depth, reach, 2, reach, 2)
+    matrix = parts.transpose(2, 4, 1, 3, 5, 0).reshape(reach * reach * depth, 4 * out)
+    margin = (reach - 1, reach - 1)
+    wide = jnp.pad(image, (margin, margin, (0, 0)))
+    rows, columns = h + reach - 1, w + reach - 1
+    near = [
+        wide[i : i + rows, j : j + columns]
+        for i in reversed(range(reach)) for j in reversed(range(reach))
+    ]  # fmt: skip
+    spread = (jnp.concatenate(near, axis=-1) @ matrix).reshape(rows, columns, 2, 2, out)
+    full = spread.transpose(4, 0, 2, 1, 3).reshape(out, 2 * rows, 2 * columns)
+    crop = []
+    for small, large, have in zip((h, w), size, full.shape[1:], strict=True):
         total = large - (2 * small - 1) + kernel - 1
-        pads.append((total - total // 2, total // 2))
-    image, weight = promote(image, weight)
-    return jax.lax.conv_general_dilated(image[None], weight, (1, 1), pads, lhs_dilation=(2, 2))[0]
+        low = total - total // 2 - (kernel - 1)
+        crop.append((low, large - have - low, 0))
+    return jax.lax.pad(full, jnp.zeros((), full.dtype), ((0, 0, 0), *crop))
 
 
 class ConvDown(eqx.Module):

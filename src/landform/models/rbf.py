@@ -4,10 +4,19 @@ import abc
 import warnings
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_floats, as_points, as_positive, check_finite, is_traced, precise
+from landform._numerics import (
+    as_count,
+    as_floats,
+    as_points,
+    as_positive,
+    check_finite,
+    is_traced,
+    precise,
+)
 from landform._typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, host_rng, up
 
@@ -176,11 +185,36 @@ class ConvRBFPrecision(AbstractPrecision):
     @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         """The precision β(z) at one point ``(d,)``, as a flat image."""
+        return self._enlarge(self.weights @ self.features(jnp.asarray(z))) + self.max_std**-2.0
+
+    @precise
+    def dense(self) -> "RBFPrecision | ConvRBFPrecision":
+        """The same precision as one matrix of the basis functions, where that is less work.
+
+        All of the filters are linear. The matrix has ``H · W · C · K`` entries; where the filters
+        take fewer multiplications, for large images and many centres, the precision stays as it is.
+        """
         sizes = halved(self.shape[:2], len(self.filters))[::-1]
-        image = (self.weights @ self.features(jnp.asarray(z))).reshape(-1, *sizes[0])
+        # A new pixel sees a quarter of a filter, for the stride is two.
+        areas = [h * w / 4 for h, w in sizes[1:]]
+        filtering = sum(f.size * area for f, area in zip(self.filters, areas, strict=True))
+        if int(np.prod(self.shape)) * self.weights.shape[1] > self.weights.size + filtering:
+            return self
+        return RBFPrecision(self.centers, self.bandwidths, _columns(self), self.max_std)
+
+    def _enlarge(self, coarse: Float[Array, " m"]) -> Float[Array, " D"]:
+        """A coarse image through the filters, flat."""
+        sizes = halved(self.shape[:2], len(self.filters))[::-1]
+        image = coarse.reshape(-1, *sizes[0])
         for weight, size in zip(self.filters, sizes[1:], strict=True):
             image = up(weight, image, size)
-        return jnp.moveaxis(image, 0, -1).ravel() + self.max_std**-2.0
+        return jnp.moveaxis(image, 0, -1).ravel()
+
+
+@eqx.filter_jit
+def _columns(rbf: ConvRBFPrecision) -> Float[Array, "D k"]:
+    """The enlarged image of every basis function."""
+    return jax.lax.map(rbf._enlarge, rbf.weights.T).T
 
 
 def _as_bandwidths(bandwidths, count: int):
@@ -247,10 +281,9 @@ def kmeans_centers(codes, num_centers: int, key: PRNGKeyArray) -> tuple[np.ndarr
     """
     from sklearn.cluster import KMeans
 
-    if isinstance(num_centers, bool) or int(num_centers) != num_centers or num_centers < 1:
-        raise ValueError(f"num_centers must be an integer of at least 1, got {num_centers!r}")
+    num_centers = as_count("num_centers", num_centers)
     points = np.asarray(codes, dtype=np.float64)
-    count = min(int(num_centers), len(np.unique(points, axis=0)))
+    count = min(num_centers, len(np.unique(points, axis=0)))
     seed = int(host_rng(key).integers(2**31))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

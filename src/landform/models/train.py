@@ -1,14 +1,16 @@
 """Training of variational autoencoders in two stages."""
 
 import math
+import warnings
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_floats, as_positive, check_finite, precise
+from landform._numerics import as_count, as_floats, as_positive, check_finite, precise
 from landform._typing import PRNGKeyArray
+from landform.models.checkpoint import Checkpoint, digest
 from landform.models.loop import fit
 from landform.models.networks import MLP, ConvDown, ConvUp, check_activation, check_key
 from landform.models.vae import (
@@ -36,7 +38,7 @@ def train_vae(
     variance: str = "rbf", num_centers: int = 64, a: float = 2.0, rule: str = "paper",
     max_std=None, min_std=None, stage_one_std=None, held_out: float = 0.1, epochs: int = 200,
     batch_size: int = 32, learning_rate: float = 5e-3, warmup: int = 20, patience: int = 40,
-    max_landmarks: int = 1000, progress: bool = False,
+    max_landmarks: int = 1000, checkpoint=None, checkpoint_every: int = 10, progress: bool = False,
 ) -> VAE:  # fmt: skip
     """Train a variational autoencoder whose uncertainty grows away from the data.
 
@@ -82,6 +84,12 @@ def train_vae(
         Epochs without a better held-out ELBO after which training stops.
     max_landmarks
         Most encoded training points that the model keeps as the landmarks of its metric.
+    checkpoint
+        A file in which the state of the training is kept. A later call with the same data and
+        arguments goes on from it, or returns at once if the training had ended, with bit for bit
+        the model of a training without interruption. None keeps nothing.
+    checkpoint_every
+        Epochs between two writings; the file is replaced only when the new one is whole.
     progress
         Whether to draw a progress bar.
 
@@ -93,7 +101,8 @@ def train_vae(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or is out of range; names the argument.
+        If an argument has the wrong type or is out of range; names the argument. Also if
+        `checkpoint` is of another training; says what differs.
     ConvergenceError
         If the loss becomes NaN.
 
@@ -127,14 +136,35 @@ def train_vae(
     _check_choice("variance", variance, VARIANCES)
     activation = check_activation("activation", activation)
     counts = {"latent_dim": latent_dim, "epochs": epochs, "batch_size": batch_size,
-              "patience": patience, "max_landmarks": max_landmarks}  # fmt: skip
+              "patience": patience, "max_landmarks": max_landmarks,
+              "checkpoint_every": checkpoint_every}  # fmt: skip
     for name, value in counts.items():
-        _check_count(name, value, 1)
-    _check_count("warmup", warmup, 0)
+        as_count(name, value, 1)
+    as_count("warmup", warmup, 0)
     as_positive("learning_rate", learning_rate)
     if stage_one_std is not None:
         as_positive("stage_one_std", stage_one_std)
     check_key(key)
+    narrowest = min((data.shape[1], *(hidden if architecture == "mlp" else ())))
+    if latent_dim > narrowest:
+        warnings.warn(
+            f"latent_dim = {latent_dim} exceeds the {narrowest} outputs of the narrowest layer: "
+            "the mean does not change along some latent directions, and its metric is singular",
+            UserWarning,
+            stacklevel=3,
+        )
+    kept = None
+    if checkpoint is not None:
+        told = {
+            "latent_dim": latent_dim, "architecture": architecture, "hidden": hidden,
+            "activation": activation, "likelihood": likelihood, "output": output,
+            "variance": variance, "num_centers": num_centers, "a": a, "rule": rule,
+            "max_std": max_std, "min_std": min_std, "stage_one_std": stage_one_std,
+            "held_out": held_out, "epochs": epochs, "batch_size": batch_size,
+            "learning_rate": learning_rate, "warmup": warmup, "patience": patience,
+            "key": jax.random.key_data(key).tolist(), "data": digest(data, shape),
+        }  # fmt: skip
+        kept = Checkpoint(checkpoint, {k: str(v) for k, v in told.items()}, checkpoint_every)
     split_key, net_key, fit_key, variance_key = jax.random.split(key, 4)
     train, held = split(data, held_out, split_key)
     vae = _stage_one(
@@ -142,12 +172,12 @@ def train_vae(
         hidden=hidden, activation=activation, likelihood=likelihood, output=output,
         stage_one_std=stage_one_std, max_landmarks=max_landmarks, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, warmup=warmup, patience=patience,
-        progress=progress,
+        progress=progress, checkpoint=kept,
     )  # fmt: skip
     return fit_variance_split(
         vae, train, held, key=variance_key, variance=variance, num_centers=num_centers, a=a,
         rule=rule, max_std=max_std, min_std=min_std, max_iter=epochs, learning_rate=learning_rate,
-        batch_size=batch_size, progress=progress,
+        batch_size=batch_size, progress=progress, checkpoint=kept,
     )  # fmt: skip
 
 
@@ -169,13 +199,6 @@ def _check_data(X) -> tuple[np.ndarray, tuple[int, ...]]:
 def _check_choice(name: str, value, choices) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _check_count(name: str, value, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def _check_output(output, likelihood, data) -> str:
@@ -201,7 +224,7 @@ def _check_hidden(hidden, architecture, shape) -> tuple[int, ...]:
     if not isinstance(sizes, tuple | list):
         raise TypeError(f"hidden must be a tuple of integers, got {sizes!r}")
     for size in sizes:
-        _check_count("hidden", size, 1)
+        as_count("hidden", size, 1)
     if architecture == "conv" and len(shape) < 2:
         raise ValueError(
             f"X must be images of shape (n, H, W) or (n, H, W, C) for architecture='conv', "

@@ -9,7 +9,7 @@ from landform._numerics import as_floats, as_points, check_finite, precise
 from landform._typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback
 from landform.models.networks import MLP, ConvDown, ConvUp
-from landform.models.rbf import AbstractPrecision
+from landform.models.rbf import AbstractPrecision, ConvRBFPrecision
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 OUTPUTS = ("identity", "sigmoid")
@@ -55,6 +55,12 @@ class PrecisionStd(eqx.Module):
     @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.precision.std(z)
+
+    def dense(self) -> "PrecisionStd":
+        """The same function, by a single matrix where that is less work."""
+        if isinstance(self.precision, ConvRBFPrecision):
+            return PrecisionStd(self.precision.dense())
+        return self
 
 
 class NetworkStd(eqx.Module):
@@ -233,8 +239,10 @@ class VAE(eqx.Module):
         landmarks
             Points where the data live; the encoded training data when None.
         """
+        # The metric is evaluated by the thousand: filters become one matrix once.
+        std = self.std.dense() if isinstance(self.std, PrecisionStd) else self.std
         return ExpectedPullback(
-            self.mean, self.std, landmarks=self.codes if landmarks is None else landmarks
+            self.mean, std, landmarks=self.codes if landmarks is None else landmarks
         )
 
 
