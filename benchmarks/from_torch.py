@@ -82,6 +82,9 @@ def attention():
     return Attention(), 2
 
 
+DECODERS = {build.__name__: build for build in (mlp, conv_vae, upsampling, attention)}
+
+
 def best(function, repeats: int) -> float:
     """The shortest time of a call, in seconds."""
     times = []
@@ -130,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=256, help="latent points in the batch")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--decoders", nargs="+", choices=list(DECODERS), default=list(DECODERS))
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     warnings.simplefilter("ignore", KinkWarning)
@@ -137,7 +141,7 @@ def main() -> None:
         f"{'decoder':<12} {'dtype':<8} {'convert':>9} {'first':>9} {'torch':>11} {'landform':>11} "
         f"{'ratio':>6} {'error':>8}"
     )
-    for build in (mlp, conv_vae, upsampling, attention):
+    for build in (DECODERS[name] for name in options.decoders):
         for dtype in (torch.float64, torch.float32):
             row = compare(build, dtype, options.points, options.repeats)
             print(

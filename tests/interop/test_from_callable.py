@@ -107,3 +107,41 @@ def test_flax_models_are_taken_with_their_variables():
     decoder = lf.from_callable(net.apply, np.zeros((1, 2)), params=variables, batched=True)
     kernel = variables["params"]["kernel"]
     np.testing.assert_allclose(jax.jacfwd(decoder)(jnp.zeros(2)), kernel.T, rtol=1e-6)
+
+
+def test_a_keras_model_brings_its_weights(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    layers = [keras.layers.Input((2,)), keras.layers.Dense(6, activation="tanh")]
+    layers += [keras.layers.BatchNormalization(), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
+    model = keras.Sequential(layers)
+    decoder = lf.from_callable(model, np.zeros((1, 2)), batched=True)
+    assert len(jax.tree.leaves(decoder)) >= 8
+    z = np.array([[0.3, -0.7]], "float32")
+    np.testing.assert_allclose(decoder(z[0]), model(z, training=False)[0], atol=1e-6)
+
+
+def test_a_keras_model_on_another_backend_is_refused():
+    class Variable:
+        value = np.zeros(2)
+
+    class Model:
+        trainable_variables, non_trainable_variables, built = (Variable(),), (), True
+
+        def stateless_call(self):
+            raise AssertionError
+
+        __call__ = stateless_call
+
+    with pytest.raises(TypeError, match="KERAS_BACKEND=jax"):
+        lf.from_callable(Model(), np.zeros((1, 2)), batched=True)
+
+
+def test_a_bound_linen_module_brings_its_variables():
+    linen = pytest.importorskip("flax.linen")
+    model = linen.Dense(3)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 2)))
+    decoder = lf.from_callable(model.bind(variables), np.zeros((1, 2)), batched=True)
+    assert len(jax.tree.leaves(decoder)) == 2
+    z = jnp.array([0.3, -0.7])
+    np.testing.assert_allclose(decoder(z), model.apply(variables, z), atol=1e-6)

@@ -67,6 +67,8 @@ def _resolve(item: Any, values: list, parameters: dict, buffers: dict) -> Any:
         return parameters[key]
     if kind == "buffer":
         return buffers[key]
+    if kind == "complex":
+        return complex(*key)
     return float(key)  # "float": the numbers that JSON has no word for
 
 
@@ -80,19 +82,18 @@ def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | 
     """Run a program at one point.
 
     Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants
-    come out bit for bit, except that the module's own floating dtype stands for the wider of that
-    and the dtype of `z`: a float32 decoder evaluated at float64 points works in float64 throughout.
+    come out bit for bit, except that floating dtypes are raised to the wider of the module's own
+    and that of `z`: a float32 decoder evaluated at float64 points works in float64 throughout, and
+    so does a float64 decoder that calls ``.float()`` on the way. Rounding in between would leave
+    second derivatives to noise.
     """
     main = jnp.dtype(plan.dtype)
     run = jax.dtypes.canonicalize_dtype(jnp.promote_types(z.dtype, main))
-    complex_main = jnp.promote_types(main, jnp.complex64)
 
     def cast(x, recorded):
         wanted = jnp.dtype(recorded)
-        if wanted == main:
-            wanted = run
-        elif wanted == complex_main:
-            wanted = jnp.promote_types(run, jnp.complex64)
+        if jnp.issubdtype(wanted, jnp.inexact):
+            wanted = jnp.promote_types(wanted, run)
         wanted = jax.dtypes.canonicalize_dtype(wanted)
         return x if x.dtype == wanted else x.astype(wanted)
 

@@ -93,6 +93,30 @@ def _run(decoder: CallableDecoder, z: Array) -> Array | tuple[Array, ...]:
 _run_compiled = jax.jit(_run)
 
 
+class _KerasCall:
+    """A Keras model as a function of its variables; as a static part it is its own hash."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def __call__(self, variables: tuple, z: Array) -> Any:
+        return self.model.stateless_call(*variables, z, training=False)[0]
+
+
+def _without_state(model: Any) -> tuple[_KerasCall, tuple]:
+    """A Keras model's function and its variables, so that the weights are leaves."""
+    kinds = (model.trainable_variables, model.non_trainable_variables)
+    variables = tuple([v.value for v in kind] for kind in kinds)
+    if not all(isinstance(v, jax.Array) for kind in variables for v in kind):
+        raise TypeError(
+            "function is a Keras model on another backend than JAX: set the environment variable "
+            "KERAS_BACKEND=jax before keras is imported, and load the model again"
+        )
+    if not model.built:
+        raise ValueError("function is a Keras model without weights yet; call it once on a batch")
+    return _KerasCall(model), variables
+
+
 def _heads(output: Any) -> list:
     """The arrays of an output in order; a dictionary keeps the order in which it was filled."""
     if output is None:
@@ -117,8 +141,12 @@ def from_callable(
     ----------
     function : callable
         ``function(z)``, or ``function(params, z)`` if `params` is given; traceable by JAX. An
-        Equinox module is a pytree: its arrays become leaves of the result. Arrays that a plain
-        Python function closes over stay constants; hand them over as `params` to train them.
+        Equinox module is a pytree: its arrays become leaves of the result, as do the weights of a
+        Flax NNX module, of a bound Flax linen module and of a Keras model (on the JAX backend,
+        called in inference mode). Arrays
+        that a plain Python function closes over stay constants; hand them over as `params` to
+        train them. Put an NNX module in evaluation mode first (``model.eval()``): batch norm over
+        a batch of one is no decoder.
     example : array, shape (n, d) or (n, ...)
         A batch of latent points. What follows the first axis is one point and is flattened.
     params : pytree, optional
@@ -155,6 +183,11 @@ def from_callable(
     if not callable(function):
         raise TypeError(f"function must be callable, got {type(function).__name__}")
     shape = _latent_shape(example)
+    if params is None and hasattr(function, "stateless_call"):
+        function, params = _without_state(function)
+    elif params is None and (unbind := getattr(function, "unbind", None)):
+        module, params = unbind()  # a Flax linen module with its variables
+        function = module.apply
     arrays, static = eqx.partition((function, params), eqx.is_array)
     leaves, structure = jax.tree.flatten(static)
     try:

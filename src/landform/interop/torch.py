@@ -68,9 +68,10 @@ def from_torch(
         solvers of the geodesic equation succeed with a wrong curve; energy and graph methods do not
         need derivatives of the metric.
 
-    Notes ----- Conversion takes a few seconds, most of it in torch and in compiling the check.
-    Means over the batch (batch norm in training mode) are refused since they are no function of one
-    point.
+    Notes
+    -----
+    Conversion takes a few seconds, most of it in torch and in compiling the check. Means over the
+    batch (batch norm in training mode) are refused since they are no function of one point.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from landform.interop._aten import (
     attention,
     conv,
     elementwise,
+    factor,
     indexing,
     linear,
     norm,
@@ -11,16 +12,19 @@ from landform.interop._aten import (
     recurrent,
     reduce,
     resize,
+    sample,
     shape,
 )
-from landform.interop._aten._registry import BENDS, OPERATIONS
+from landform.interop._aten._registry import BENDS, BENDS_IN, OPERATIONS
 
 __all__ = [
     "BENDS",
+    "BENDS_IN",
     "OPERATIONS",
     "attention",
     "conv",
     "elementwise",
+    "factor",
     "indexing",
     "linear",
     "norm",
@@ -28,5 +32,6 @@ __all__ = [
     "recurrent",
     "reduce",
     "resize",
+    "sample",
     "shape",
 ]

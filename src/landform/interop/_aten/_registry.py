@@ -9,9 +9,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {}
 BENDS: set[str] = set()
 """Operations with a jump in their value or its first or second derivative."""
 
+BENDS_IN: dict[str, tuple[int, ...]] = {}
+"""For those that are smooth in some arguments: the positions of the others."""
 
-def register(*names: str, bends: bool = False):
-    """Enter a function in the table under one or several names; `bends` marks it as not smooth."""
+
+def register(*names: str, bends: bool | tuple[int, ...] = False):
+    """Enter a function in the table under one or several names.
+
+    `bends` marks it as not smooth, or names the arguments in which it is not.
+    """
 
     def enter(function):
         for name in names:
@@ -20,6 +26,8 @@ def register(*names: str, bends: bool = False):
             OPERATIONS[name] = function
             if bends:
                 BENDS.add(name)
+            if isinstance(bends, tuple):
+                BENDS_IN[name] = bends
         return function
 
     return enter

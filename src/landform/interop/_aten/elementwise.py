@@ -1,5 +1,7 @@
 """Arithmetic, functions of one variable, comparisons and activations."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -161,9 +163,15 @@ for _name, _function in {
     "special_xlog1py": special.xlog1py,
     "special_xlogy": special.xlogy,
     "ldexp": lambda x, y: x * 2.0**y,
-    "copysign": jnp.copysign,
 }.items():
     register(f"{_name}.default")(_function)
+register("copysign.Tensor", "copysign.Scalar", bends=True)(jnp.copysign)
+
+
+@register("round.decimals", bends=True)
+def round_decimals(x, decimals=0):
+    return jnp.round(x * 10.0**decimals) / 10.0**decimals
+
 
 for _name, _function in {
     "floor_divide": jnp.floor_divide,
@@ -270,7 +278,26 @@ def logit(x, eps=None):
 def gelu(x, approximate="none"):
     if approximate == "tanh":
         return 0.5 * x * (1.0 + jnp.tanh(_SQRT_2_OVER_PI * (x + 0.044715 * x**3)))
-    return 0.5 * x * special.erfc(-x / jnp.sqrt(jnp.asarray(2.0, x.dtype)))
+    return _gelu(x)
+
+
+@jax.custom_jvp
+def _gelu(x):
+    return x * _normal_cdf(x)[0]
+
+
+@_gelu.defjvp
+def _gelu_jvp(primals, tangents):
+    # with the slope as one factor, it is computed once for all tangents: twice as fast
+    (x,), (dx,) = primals, tangents
+    below, density = _normal_cdf(x)
+    return x * below, (below + x * density) * dx
+
+
+def _normal_cdf(x):
+    """The standard normal distribution function and density, as torch has them."""
+    y = math.sqrt(0.5) * x
+    return 0.5 + 0.5 * special.erf(y), jnp.exp(-(y * y)) / math.sqrt(2.0 * math.pi)
 
 
 @register("softplus.default")

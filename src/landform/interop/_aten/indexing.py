@@ -18,6 +18,9 @@ def index(x, indices):
 
 @register("index_put.default", "_unsafe_index_put.default")
 def index_put(x, indices, values, accumulate=False):
+    if len(indices) == 1 and indices[0].dtype == bool and values.size == 1:
+        mask = indices[0].reshape(indices[0].shape + (1,) * (x.ndim - indices[0].ndim))
+        return jnp.where(mask, x + values if accumulate else values, x)
     where = x.at[tuple(slice(None) if i is None else i for i in indices)]
     return where.add(values) if accumulate else where.set(values)
 
@@ -73,6 +76,20 @@ def scatter_add(x, dim, index, src):
     return x.at[_grid(dim, index)].add(src[tuple(slice(n) for n in index.shape)])
 
 
+@register("scatter_reduce.two", bends=True)
+def scatter_reduce(x, dim, index, src, reduce, include_self=True):
+    where = _grid(dim, index)
+    src = src[tuple(slice(n) for n in index.shape)]
+    hit = jnp.zeros(x.shape, x.dtype).at[where].add(1.0)
+    neutral = {"prod": 1.0, "amax": -jnp.inf, "amin": jnp.inf}.get(reduce, 0.0)
+    start = x if include_self else jnp.where(hit > 0, neutral, x)
+    if reduce == "mean":
+        return start.at[where].add(src) / jnp.maximum(hit + include_self, 1.0)
+    target = start.at[where]
+    method = {"sum": "add", "prod": "multiply", "amax": "max", "amin": "min"}[reduce]
+    return getattr(target, method)(src)
+
+
 @register("one_hot.default")
 def one_hot(x, num_classes=-1):
     return (x[..., None] == jnp.arange(num_classes)).astype(x.dtype)
@@ -90,3 +107,17 @@ def searchsorted(boundaries, x, out_int32=False, right=False, side=None, sorter=
         return jnp.searchsorted(boundaries, x, side=side)
     compare = jnp.less_equal if side == "right" else jnp.less
     return jnp.sum(compare(boundaries[..., None, :], x[..., :, None]), axis=-1)
+
+
+@register("as_strided.default")
+def as_strided(x, size, stride, storage_offset=None):
+    """Of a contiguous tensor, as all are here."""
+    place = np.asarray(storage_offset or 0)
+    for n, s in zip(size, stride, strict=True):
+        place = place[..., None] + s * np.arange(n)
+    return x.ravel()[place]
+
+
+@register("_new_zeros_with_same_feature_meta.default")
+def zeros_of(x, other, self_num_batch_dims=0):
+    return jnp.zeros(x.shape[:self_num_batch_dims] + other.shape, other.dtype)

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landform.interop._aten._registry import register
 
@@ -180,6 +181,38 @@ def cumsum(x, dim, dtype=None):
 @register("cumprod.default")
 def cumprod(x, dim, dtype=None):
     return jnp.cumprod(x, axis=dim)
+
+
+def _running(better):
+    """Running extrema with their places; of equal ones torch keeps the last."""
+
+    def cumulative(x, dim):
+        def later(a, b):
+            keep = better(a[0], b[0])
+            return jnp.where(keep, a[0], b[0]), jnp.where(keep, a[1], b[1])
+
+        places = jax.lax.broadcasted_iota(jnp.int64, x.shape, dim % x.ndim)
+        return jax.lax.associative_scan(later, (x, places), axis=dim % x.ndim)
+
+    return cumulative
+
+
+register("cummax.default", bends=True)(_running(jnp.greater))
+register("cummin.default", bends=True)(_running(jnp.less))
+
+
+@register("kthvalue.default", bends=True)
+def kthvalue(x, k, dim=-1, keepdim=False):
+    order = jnp.argsort(x, axis=dim)
+    index = jnp.take(order, jnp.array([k - 1]), axis=dim)
+    values = jnp.take_along_axis(x, index, axis=dim)
+    return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+
+@register("_pdist_forward.default", "pdist.default")
+def pdist(x, p=2.0):
+    i, j = np.triu_indices(x.shape[0], 1)
+    return vector_norm(x[i] - x[j], p, [-1])
 
 
 @register("logcumsumexp.default")

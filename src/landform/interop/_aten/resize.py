@@ -1,9 +1,10 @@
-"""Up- and down-sampling: nearest, linear and cubic interpolation, axis by axis."""
+"""Up- and down-sampling: nearest, linear and cubic, with and without antialiasing, by axes."""
 
 import functools
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from landform.interop._aten._registry import register
 
@@ -33,6 +34,33 @@ def _cubic_taps(size, out, scale, align_corners, a=-0.75):
     near = ((a + 2) * t - (a + 3)) * t**2 + 1
     far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
     return np.clip(low[:, None] + np.arange(-1, 3), 0, size - 1), np.where(t <= 1, near, far)
+
+
+def _triangle(t):
+    return np.maximum(0.0, 1.0 - np.abs(t))
+
+
+def _keys(t, a=-0.5):
+    t = np.abs(t)
+    near = ((a + 2) * t - (a + 3)) * t**2 + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return np.where(t < 1, near, np.where(t < 2, far, 0.0))
+
+
+def _antialias_matrix(size, out, scale, align_corners, kernel, reach):
+    """The kernel stretched over the input samples that one output sample covers, rows sum to 1."""
+    if align_corners:
+        step = (size - 1) / (out - 1) if out > 1 else 0.0
+    else:
+        step = 1.0 / scale if scale is not None else size / out
+    stretch = max(step, 1.0)
+    centre = step * (np.arange(out) + 0.5)  # torch has no shift here, aligned corners or not
+    low = np.maximum((centre - reach * stretch + 0.5).astype(int), 0)
+    high = np.minimum((centre + reach * stretch + 0.5).astype(int), size)
+    place = np.arange(size)
+    covered = (place >= low[:, None]) & (place < high[:, None])
+    weight = np.where(covered, kernel((place + 0.5 - centre[:, None]) / stretch), 0.0)
+    return weight / weight.sum(1, keepdims=True)
 
 
 def _nearest(x, axis, out, scale, exact):
@@ -93,6 +121,24 @@ def _register_smooth(name, taps):
     register(f"{name}.default")(default)
 
 
+def _register_antialias(name, kernel, reach):
+    def vec(x, output_size, align_corners, scale_factors=None):
+        for axis, out, scale in _sizes(x, output_size, scale_factors):
+            matrix = _antialias_matrix(x.shape[axis], out, scale, align_corners, kernel, reach)
+            weight = jnp.asarray(matrix, x.dtype)
+            x = jnp.tensordot(x, weight, ([axis], [1]), precision=lax.Precision.HIGHEST)
+            x = jnp.moveaxis(x, -1, axis)
+        return x
+
+    def default(x, output_size, align_corners, *scales):
+        return vec(
+            x, output_size, align_corners, scales if any(s is not None for s in scales) else None
+        )
+
+    register(f"{name}.vec")(vec)
+    register(f"{name}.default")(default)
+
+
 for _n in (1, 2, 3):
     _register_nearest(f"upsample_nearest{_n}d", False)
     _register_nearest(f"_upsample_nearest_exact{_n}d", True)
@@ -100,3 +146,5 @@ _register_smooth("upsample_linear1d", _linear_taps)
 _register_smooth("upsample_bilinear2d", _linear_taps)
 _register_smooth("upsample_trilinear3d", _linear_taps)
 _register_smooth("upsample_bicubic2d", _cubic_taps)
+_register_antialias("_upsample_bilinear2d_aa", _triangle, 1.0)
+_register_antialias("_upsample_bicubic2d_aa", _keys, 2.0)

@@ -3,22 +3,18 @@
 import contextlib
 import copy
 import inspect
+import io
+import logging
 import warnings
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 
-from landform.interop._from_torch import lowering, outputs
-from landform.interop._from_torch.lowering import Unsupported, same_numbers
-from landform.interop._program import TorchDecoder, interpret, parse
+from landform.interop._from_torch import compare, lowering, outputs, reading
+from landform.interop._from_torch.lowering import Unsupported
+from landform.interop._program import TorchDecoder
 
-_ROWS = 3
-_TOLERANCE = {
-    "float32": (1e-4, 1e-3),
-    "float64": (1e-10, 1e-6),
-}  # torch itself rounds some constants of its derivatives
 _DIFFERS_IN_TRAINING = (
     torch.nn.modules.dropout._DropoutNd,
     torch.nn.modules.batchnorm._NormBase,
@@ -33,12 +29,14 @@ class Flat(torch.nn.Module):
         super().__init__()
         self.module, self.method = owner, method
         self.extra = (args, kwargs)
+        self.reads = contextlib.nullcontext()
         self.names: list[str] = []
 
     def forward(self, z):
         args, kwargs = self.extra
         call = self.module if self.method == "forward" else getattr(self.module, self.method)
-        leaves = outputs.flatten(call(z, *args, **kwargs))
+        with self.reads:
+            leaves = outputs.flatten(call(z, *args, **kwargs))
         self.names[:] = [name or "0" for name, _ in leaves]
         return tuple(tensor for _, tensor in leaves)
 
@@ -60,7 +58,7 @@ def convert(module, example, args, kwargs, *, check) -> tuple[TorchDecoder, list
         text, parameters, buffers = _lower(flat, rows[:1])
         decoder = TorchDecoder(parameters, buffers, text)
         if check:
-            problems += _compare(flat, decoder, rows, alone=not args and not kwargs)
+            problems += compare.compare(flat, decoder, rows, alone=not args and not kwargs)
     return decoder, problems
 
 
@@ -99,7 +97,8 @@ def _prepare(owner) -> tuple[torch.nn.Module, torch.dtype | None]:
         raise ValueError(
             "module has weights on the 'meta' device, that is, without values; load them first"
         )
-    if any(t.is_quantized or t.layout != torch.strided for t in tensors):
+    quantised = any("quantized" in type(m).__module__ for m in owner.modules())
+    if quantised or any(t.is_quantized or t.layout != torch.strided for t in tensors):
         raise ValueError(
             "module has quantised or sparse weights; convert the dense float32 module instead"
         )
@@ -172,8 +171,27 @@ def _evaluation(owner):
 @contextlib.contextmanager
 def _quiet_torch():
     """Silence torch's remarks on its own tracing; landform's warnings are given outside."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    loggers = [logging.getLogger(name) for name in ("torch.fx", "torch.export", "torch._export")]
+    loggers += [
+        logging.getLogger(name)
+        for name in logging.root.manager.loggerDict
+        if name.startswith(("torch.fx.", "torch._export.", "torch.export."))
+    ]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _nothing_printed():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
@@ -198,7 +216,19 @@ def _try_out(flat, rows) -> None:
             )
 
 
+_CAUSES = {
+    "does not require grad": "takes gradients inside its forward pass, which torch.export has no "
+    "form for; convert the part before them and write their formula in JAX",
+    "Expected more than 1 value per channel": "normalises by statistics of the batch, so that one "
+    "latent point has no output of its own; track running statistics, or normalise by layer or "
+    "group",
+}
+
+
 def _call_failed(rows, error) -> str:
+    for sign, cause in _CAUSES.items():
+        if sign in str(error):
+            return f"module {cause} ({type(error).__name__}: {error})"
     return (
         "module does not accept a batch of one latent point, a "
         f"{str(rows.dtype).removeprefix('torch.')} tensor "
@@ -207,21 +237,30 @@ def _call_failed(rows, error) -> str:
 
 
 def _lower(flat, row) -> tuple[str, dict, dict]:
+    replay, places = reading.read(flat, row)
     try:
-        with torch.enable_grad():
+        flat.reads = replay or flat.reads
+        # torch prints the graph of a module that it cannot trace
+        with torch.enable_grad(), _nothing_printed():
             exported = torch.export.export(flat, (row,), strict=False)
             program = lowering.decompose(exported)
     except Unsupported:
         raise
     except Exception as error:
+        seen = "".join(
+            f"\nThe module reads a value that may depend on the latent point at {place}"
+            for place in dict.fromkeys(places)
+        )
         raise NotImplementedError(
-            f"torch.export cannot trace the module: {type(error).__name__}: {_first_lines(error)}\n"
-            "Usual causes: a Python `if` or loop that depends on the values of a tensor, "
-            "`.item()`, numpy inside "
+            f"torch.export cannot trace the module: {type(error).__name__}: {_first_lines(error)}"
+            f"{seen}\nUsual causes: a Python `if` or loop that depends on the values of a tensor, "
+            "`.item()`, numpy or a gradient (torch.autograd.grad, torch.func.grad) inside "
             "forward, or a distribution built with validate_args=True. Move these out of the "
             "decoder, or write it "
             "in JAX and use landform.from_callable."
         ) from error
+    finally:
+        flat.reads = contextlib.nullcontext()
     with jax.enable_x64(True):  # otherwise float64 weights would be rounded
         return lowering.Lowering(program).run(list(flat.names))
 
@@ -229,132 +268,3 @@ def _lower(flat, row) -> tuple[str, dict, dict]:
 def _first_lines(error) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:500]
-
-
-def _reference(flat, row, weights):
-    """Heads at one row, the gradient of their weighted sum, and whether torch has one.
-
-    The gradient is None where torch stops it, and where torch has no derivative of some operation.
-    """
-    row = row[None].clone().requires_grad_(True)
-    with torch.enable_grad():
-        heads = [h.reshape(-1) for h in flat(row)]
-        flat_heads = torch.cat(heads)
-        total = (flat_heads * torch.from_numpy(weights).to(flat_heads.dtype)).sum()
-        gradient, defined = None, True
-        if total.requires_grad:
-            try:
-                (gradient,) = torch.autograd.grad(total, row, allow_unused=True)
-            except RuntimeError:
-                defined = False
-    values = flat_heads.detach().numpy()
-    return values, None if gradient is None else gradient.reshape(-1).numpy(), defined
-
-
-@jax.jit
-def _evaluate(decoder, points, weights):
-    """Values and gradients of the weighted sum of the heads at a batch of points, by JAX."""
-    plan = parse(decoder.program)
-
-    def weighted(z):
-        out = interpret(plan, decoder.parameters, decoder.buffers, z)
-        values = jnp.concatenate(out) if isinstance(out, tuple) else out
-        return values @ weights.astype(values.dtype), values
-
-    return jax.vmap(jax.grad(weighted, has_aux=True))(points)
-
-
-def _compare(flat, decoder, rows, *, alone) -> list[str]:
-    """Compare values and gradients with torch at rows of the example and beside them."""
-    rows = rows[:_ROWS]
-    rng = np.random.default_rng(0)
-    beside = rows[:2] + torch.from_numpy(0.3 * rng.standard_normal(rows[:2].shape)).to(rows.dtype)
-    points = torch.cat([rows, beside])
-    with torch.no_grad():
-        sizes = [h.numel() for h in flat(rows[:1])]
-        batch = flat(rows) if alone and len(rows) > 1 else None
-    weights = rng.standard_normal(sum(sizes)) / np.sqrt(sum(sizes))
-    with jax.enable_x64(True):
-        ours = _evaluate(
-            decoder, jnp.asarray(points.reshape(len(points), -1).numpy()), jnp.asarray(weights)
-        )
-    gradients, values = (np.asarray(v) for v in ours)
-    close, close_gradient = _TOLERANCE[parse(decoder.program).dtype]
-    stopped = False
-    for i, row in enumerate(points):
-        expected, slope, defined = _reference(flat, row, weights)
-        if not same_numbers(values[i], expected, close):
-            _fail("values", values[i], expected)
-        # beside the example only: one-sided derivatives at a point like zero are convention
-        if i < len(rows) or (
-            slope is not None and same_numbers(gradients[i], slope, close_gradient)
-        ):
-            continue
-        stopped |= defined
-        if not _agrees_forwards(flat, row, weights, gradients[i]):
-            _fail("derivatives", gradients[i], np.nan if slope is None else slope)
-    if batch is not None:
-        _check_batch(batch, sizes, values[: len(rows)], close)
-    if not stopped:
-        return []
-    return [
-        "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
-        "converted decoder "
-        "has the derivatives of the function itself"
-    ]
-
-
-def _agrees_forwards(flat, row, weights, gradient) -> bool:
-    """Whether a gradient agrees with torch's forward mode, which torch.no_grad does not stop.
-
-    Central differences stand in where torch has no forward derivative.
-    """
-    precise = row.dtype == torch.float64
-    direction = torch.from_numpy(np.random.default_rng(1).standard_normal(row.shape)).to(row.dtype)
-    scale = torch.from_numpy(weights).to(row.dtype)
-
-    def total(point):
-        return (torch.cat([h.reshape(-1) for h in flat(point[None])]) * scale).sum()
-
-    try:
-        # the fused kernels of attention have no forward derivative
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            slope = float(torch.func.jvp(total, (row,), (direction,))[1])
-    except (NotImplementedError, RuntimeError):
-        step = 1e-5 if precise else 1e-2
-        with torch.no_grad():
-            slope = float(total(row + step * direction) - total(row - step * direction)) / (
-                2 * step
-            )
-    ours = float(gradient @ direction.reshape(-1).numpy())
-    return abs(slope - ours) <= (1e-5 if precise else 1e-2) * (1.0 + abs(slope))
-
-
-def _fail(what, ours, torchs) -> None:
-    gap = np.nanmax(np.abs(ours - torchs)) if np.shape(ours) == np.shape(torchs) else "in shape"
-    raise RuntimeError(
-        f"the converted decoder disagrees with torch in its {what} (largest difference {gap}). "
-        "The module may "
-        "depend on hidden state or have a custom backward, or this is a defect of landform; "
-        "convert with "
-        "check=False to look at the difference."
-    )
-
-
-def _check_batch(batch, sizes, values, tolerance) -> None:
-    """Refuse a module whose rows depend on each other; heads without a batch axis are let be."""
-    start = 0
-    for head, size in zip(batch, sizes, strict=True):
-        part = values[:, start : start + size]
-        start += size
-        if head.numel() != part.size:
-            continue
-        rows = head.detach().numpy().reshape(part.shape)
-        if not same_numbers(part, rows, tolerance):
-            raise ValueError(
-                "module mixes the points of a batch: its output for one point depends on the "
-                "others (statistics "
-                "over the batch, attention with the batch axis in the wrong place), so it is "
-                "no function of one "
-                "latent point"
-            )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch._decomp import decomposition_table
 
-from landform.interop._aten import BENDS, OPERATIONS
+from landform.interop._aten import BENDS, BENDS_IN, OPERATIONS
 
 # Results of these depend on the shape and dtype of their first argument only.
 _SHAPE_ONLY = {
@@ -52,6 +52,10 @@ def _reason(target: Any) -> str:
         return "it draws random numbers; convert the deterministic part, without sampling"
     if isinstance(target, torch._ops.HigherOrderOperator):
         return "control flow inside the module"
+    if name_of(target) == "_local_scalar_dense.default":
+        return "Python code reads a number that depends on the latent point (.item(), float())"
+    if torch.Tag.dynamic_output_shape in getattr(target, "tags", ()):
+        return "how many entries it returns depends on values; index with fixed positions instead"
     return ""
 
 
@@ -156,6 +160,8 @@ class Lowering:
                 self.latent = node
                 self.references[node] = {"value": 0}
                 continue
+            if spec.kind == kinds.TOKEN:
+                continue
             if spec.kind not in (kinds.PARAMETER, kinds.BUFFER, kinds.CONSTANT_TENSOR):
                 raise Unsupported(
                     {f"input {spec.target}": f"a {spec.kind.name.lower()} is not a tensor"}
@@ -192,8 +198,28 @@ class Lowering:
                 bad[name] = _reason(node.target)
             elif (train := _training_flag(node)) is not None:
                 bad[name] = train
+            elif node in self.moving and (half := _half_precision(node.meta["val"])):
+                bad[name] = (
+                    f"it computes in {half}, too coarse for derivatives; leave out the cast or "
+                    "the torch.autocast around it"
+                )
+            elif self._has_moving_mask(name, node):
+                bad[name] = (
+                    "a mask that depends on the latent point selects a varying number of entries; "
+                    "use torch.where(mask, a, b)"
+                )
         if bad:
             raise Unsupported(bad)
+
+    def _has_moving_mask(self, name: str, node) -> bool:
+        """Whether a boolean index moves; filling with one number has a form all the same."""
+        if name.split(".")[0].strip("_").removeprefix("unsafe_") not in ("index", "index_put"):
+            return False
+        indices = node.args[1]
+        values = node.args[2].meta["val"].shape if len(node.args) > 2 else (None,)
+        if len(indices) == 1 and all(isinstance(n, int) and n == 1 for n in values):
+            return False
+        return any(i in self.moving and i.meta["val"].dtype == torch.bool for i in indices)
 
     def _fold(self, calls) -> None:
         """Compute with torch whatever does not depend on the latent point."""
@@ -215,11 +241,13 @@ class Lowering:
 
     def _stays(self, node) -> bool:
         """Whether a computation on parameters alone is kept, so that they can be trained."""
+        if name_of(node.target) == "getitem" and not self._stays(node.args[0]):
+            return False  # one result of an operation that only torch can do
         return node in self.trainable and name_of(node.target) in OPERATIONS
 
     def _emit(self, node) -> None:
         name = name_of(node.target)
-        if node in self.moving and name in BENDS and not _is_guard(name, node):
+        if self._bends(name, node):
             self.kinks.append(name.split(".")[0].strip("_").removesuffix("_with_indices"))
         args, kwargs = (
             self._encode(list(node.args)),
@@ -229,6 +257,12 @@ class Lowering:
             args[1] = self._encode(self._integer_indices(node.args[1]))
         self.nodes.append([name, args, kwargs, _dtypes(node.meta["val"])])
         self.references[node] = {"value": len(self.nodes)}
+
+    def _bends(self, name: str, node) -> bool:
+        if node not in self.moving or name not in BENDS or _is_guard(name, node):
+            return False
+        places = BENDS_IN.get(name)
+        return places is None or any(node.args[k] in self.moving for k in places)
 
     def _integer_indices(self, indices) -> list:
         """Boolean masks select shapes known only at run time; their positions do not."""
@@ -258,6 +292,8 @@ class Lowering:
             return item if math.isfinite(item) else {"float": str(item)}
         if isinstance(item, torch.dtype | torch.device | torch.layout | torch.memory_format):
             return None
+        if isinstance(item, complex):
+            return {"complex": [item.real, item.imag]}
         raise Unsupported({f"argument {item!r}": "only numbers, strings and tensors can be stored"})
 
     def _store(self, name: str, value: Any, trainable: bool, node) -> dict:
@@ -281,6 +317,14 @@ def _dtypes(value: Any) -> list:
     if isinstance(value, list | tuple):
         return [_dtypes(v)[0] if v is not None else None for v in value]
     return [_dtype_name(value.dtype) if isinstance(value, torch.Tensor) else None]
+
+
+def _half_precision(value: Any) -> str:
+    """The name of a dtype of sixteen bits or less among the results of a node, if any."""
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, torch.Tensor) and item.is_floating_point() and item.itemsize < 4:
+            return _dtype_name(item.dtype)
+    return ""
 
 
 def _is_guard(name: str, node) -> bool:

@@ -42,7 +42,10 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
 
 
 def flatten(output: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Named tensors of a decoder's output, in order; None is left out.
+    """Named tensors of a decoder's output, in order.
+
+    Inside a container, None, plain numbers and strings (a loss that is not computed, a mode) are
+    left out.
 
     Raises
     ------
@@ -51,6 +54,8 @@ def flatten(output: Any, name: str = "") -> list[tuple[str, Any]]:
     """
 
     def child(key, value):
+        if isinstance(value, bool | int | float | str):
+            return []
         return flatten(value, f"{name}.{key}" if name else str(key))
 
     if output is None:
@@ -77,10 +82,20 @@ def flatten(output: Any, name: str = "") -> list[tuple[str, Any]]:
 def _flatten_distribution(law, name: str) -> list[tuple[str, Any]]:
     if isinstance(law, distributions.Independent):
         return _flatten_distribution(law.base_dist, name)
+    if isinstance(law, distributions.MixtureSameFamily):
+        parts = (("mixture", law.mixture_distribution), ("component", law.component_distribution))
+        return [
+            leaf
+            for part, inner in parts
+            for leaf in _flatten_distribution(inner, f"{name}.{part}" if name else part)
+        ]
     kind = type(law).__name__
     if kind not in _PARAMETERS:
+        hint = (
+            ", with the transform applied to a tensor" if kind == "TransformedDistribution" else ""
+        )
         raise TypeError(
             f"module returns a {kind} distribution, whose parameters landform does not know. "
-            "Wrap the module so that it returns the parameters as a tuple of tensors."
+            f"Wrap the module so that it returns the parameters as a tuple of tensors{hint}."
         )
     return [(f"{name}.{p}" if name else p, getattr(law, p)) for p in _PARAMETERS[kind]]

@@ -1,0 +1,163 @@
+"""A converted decoder against torch, in values and derivatives, at a few points; needs torch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from landform.interop._from_torch.lowering import same_numbers
+from landform.interop._program import interpret, parse
+
+_ROWS = 3
+_TOLERANCE = {
+    "float32": (1e-4, 1e-3),
+    "float64": (1e-10, 1e-6),
+}  # torch itself rounds some constants of its derivatives
+
+
+def _reference(flat, row, weights):
+    """Heads at one row, the gradient of their weighted sum, and whether torch has one.
+
+    The gradient is None where torch stops it, and where torch has no derivative of some operation.
+    """
+    row = row[None].clone().requires_grad_(True)
+    with torch.enable_grad():
+        heads = [h.reshape(-1) for h in flat(row)]
+        flat_heads = torch.cat(heads)
+        total = (flat_heads * torch.from_numpy(weights).to(flat_heads.dtype)).sum()
+        gradient, defined = None, True
+        if total.requires_grad:
+            try:
+                (gradient,) = torch.autograd.grad(total, row, allow_unused=True)
+            except RuntimeError:
+                defined = False
+    values = flat_heads.detach().numpy()
+    return values, None if gradient is None else gradient.reshape(-1).numpy(), defined
+
+
+@jax.jit
+def _evaluate(decoder, points, weights):
+    """Values and gradients of the weighted sum of the heads at a batch of points, by JAX."""
+    plan = parse(decoder.program)
+
+    def weighted(z):
+        out = interpret(plan, decoder.parameters, decoder.buffers, z)
+        values = jnp.concatenate(out) if isinstance(out, tuple) else out
+        return values @ weights.astype(values.dtype), values
+
+    return jax.vmap(jax.grad(weighted, has_aux=True))(points)
+
+
+def compare(flat, decoder, rows, *, alone) -> list[str]:
+    """Compare values and gradients with torch at rows of the example and beside them."""
+    rows = rows[:_ROWS]
+    rng = np.random.default_rng(0)
+    beside = rows[:2] + torch.from_numpy(0.3 * rng.standard_normal(rows[:2].shape)).to(rows.dtype)
+    points = torch.cat([rows, beside])
+    with torch.no_grad():
+        sizes = [h.numel() for h in flat(rows[:1])]
+        batch = flat(rows) if alone and len(rows) > 1 else None
+    weights = rng.standard_normal(sum(sizes)) / np.sqrt(sum(sizes))
+    with jax.enable_x64(True):
+        ours = _evaluate(
+            decoder, jnp.asarray(points.reshape(len(points), -1).numpy()), jnp.asarray(weights)
+        )
+    gradients, values = (np.asarray(v) for v in ours)
+    coarsest = _coarsest(parse(decoder.program))
+    close, close_gradient = _TOLERANCE[coarsest]
+    stopped = False
+    for i, row in enumerate(points):
+        expected, slope, defined = _reference(flat, row, weights)
+        if not same_numbers(values[i], expected, close):
+            _fail("values", values[i], expected)
+        # beside the example only: one-sided derivatives at a point like zero are convention
+        if i < len(rows) or (
+            slope is not None and same_numbers(gradients[i], slope, close_gradient)
+        ):
+            continue
+        stopped |= defined
+        if not _agrees_forwards(flat, row, weights, gradients[i]):
+            _fail("derivatives", gradients[i], np.nan if slope is None else slope)
+    if batch is not None:
+        _check_batch(batch, sizes, values[: len(rows)], close)
+    problems = []
+    if coarsest != parse(decoder.program).dtype:
+        problems.append(
+            f"module rounds to {coarsest} on the way; the converted decoder does not, and was "
+            "compared with torch to that precision only"
+        )
+    if not stopped:
+        return problems
+    return [
+        *problems,
+        "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
+        "converted decoder "
+        "has the derivatives of the function itself",
+    ]
+
+
+def _coarsest(plan) -> str:
+    """The shortest floating dtype that torch used anywhere in a program."""
+    used = {str(d).replace("complex64", "float32") for n in plan.nodes for d in n.dtypes}
+    return min({plan.dtype} | (used & _TOLERANCE.keys()), key=list(_TOLERANCE).index)
+
+
+def _agrees_forwards(flat, row, weights, gradient) -> bool:
+    """Whether a gradient agrees with torch's forward mode, which torch.no_grad does not stop.
+
+    Central differences stand in where torch has no forward derivative or stops it as well.
+    """
+    precise = row.dtype == torch.float64
+    direction = torch.from_numpy(np.random.default_rng(1).standard_normal(row.shape)).to(row.dtype)
+    scale = torch.from_numpy(weights).to(row.dtype)
+
+    def total(point):
+        return (torch.cat([h.reshape(-1) for h in flat(point[None])]) * scale).sum()
+
+    ours = float(gradient @ direction.reshape(-1).numpy())
+
+    def agrees(slope):
+        return abs(slope - ours) <= (1e-5 if precise else 1e-2) * (1.0 + abs(slope))
+
+    try:
+        # the fused kernels of attention have no forward derivative
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            slope = float(torch.func.jvp(total, (row,), (direction,))[1])
+        if agrees(slope):
+            return True
+    except (NotImplementedError, RuntimeError):
+        pass
+    step = 1e-5 if precise else 1e-2
+    with torch.no_grad():
+        rise = float(total(row + step * direction) - total(row - step * direction))
+    return agrees(rise / (2 * step))
+
+
+def _fail(what, ours, torchs) -> None:
+    gap = np.nanmax(np.abs(ours - torchs)) if np.shape(ours) == np.shape(torchs) else "in shape"
+    raise RuntimeError(
+        f"the converted decoder disagrees with torch in its {what} (largest difference {gap}). "
+        "The module may "
+        "depend on hidden state or have a custom backward, or this is a defect of landform; "
+        "convert with "
+        "check=False to look at the difference."
+    )
+
+
+def _check_batch(batch, sizes, values, tolerance) -> None:
+    """Refuse a module whose rows depend on each other; heads without a batch axis are let be."""
+    start = 0
+    for head, size in zip(batch, sizes, strict=True):
+        part = values[:, start : start + size]
+        start += size
+        if head.numel() != part.size:
+            continue
+        rows = head.detach().numpy().reshape(part.shape)
+        if not same_numbers(part, rows, tolerance):
+            raise ValueError(
+                "module mixes the points of a batch: its output for one point depends on the "
+                "others (statistics "
+                "over the batch, attention with the batch axis in the wrong place), so it is "
+                "no function of one "
+                "latent point"
+            )

@@ -1,0 +1,158 @@
+"""What a module's Python code reads from tensors, by `.item()`, `if` or `.numpy()`; needs torch.
+
+`torch.export` runs a module on tensors without values, so that code which reads one fails. A
+reading that does not depend on the latent point (a counter in a buffer, a constant mask) is one
+number, once and for all: it is taken down in an ordinary run and handed back while exporting.
+"""
+
+import linecache
+import os
+import sys
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_T = torch.Tensor
+_READERS = {
+    *(_T.item, _T.tolist, _T.numpy, _T.__array__, _T.__bool__, _T.__int__, _T.__float__),
+    *(_T.__index__, _T.equal, _T.allclose, _T.is_nonzero),
+    *(torch.equal, torch.allclose, torch.is_nonzero),
+}
+# These take shape and dtype, or dtype and device, from their other arguments only.
+_FRESH = {"zeros_like", "ones_like", "full_like", "empty_like"}
+_FRESH |= {"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor", "size", "dim"}
+# Whether numbers are finite is taken to be the same wherever the decoder is used.
+_FRESH |= {"isnan", "isfinite", "isinf"}
+_FIRST_ONLY = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
+_PACKAGE = torch.__path__[0]
+
+
+def _tensors(item):
+    if isinstance(item, _T):
+        yield item
+    elif isinstance(item, list | tuple):
+        for x in item:
+            yield from _tensors(x)
+    elif isinstance(item, dict):
+        yield from _tensors(list(item.values()))
+
+
+def _store_of(tensor):
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return None  # inside a transform such as vmap
+
+
+class Recorder(TorchFunctionMode):
+    """Run a module with values and write down what it reads.
+
+    Memory is called constant only if every step that led to it was seen and started from weights
+    or from nothing; whatever else is read may depend on the latent point.
+    """
+
+    def __init__(self, module):
+        super().__init__()
+        self.readings: list[tuple[str, bool, object]] = []
+        self.places: list[str] = []  # where the module reads what may depend on the latent point
+        self.kept = [
+            *module.parameters(),
+            *module.buffers(),
+            *(v for m in module.modules() for v in vars(m).values() if isinstance(v, _T)),
+        ]
+        self.constant = {_store_of(t) for t in self.kept} - {None}
+
+    def _is_constant(self, tensors) -> bool:
+        return all(_store_of(t) in self.constant for t in tensors)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        given = list(_tensors([args, kwargs]))
+        out = func(*args, **kwargs)
+        if func in _READERS:
+            place = _place()
+            constant = self._is_constant(given) or ": `assert " in place
+            self.readings.append((name, constant, out))
+            if not constant:
+                self.places.append(place)
+            return out
+        if name in _FRESH:
+            given = []
+        elif name in _FIRST_ONLY:
+            given = given[:1]
+        made = list(_tensors(out))
+        if name in ("__setitem__", "set_") or (name.endswith("_") and not name.endswith("__")):
+            made += list(_tensors(args[:1]))  # in place
+        made += list(_tensors(kwargs.get("out")))
+        constant = self._is_constant(given)
+        for tensor in made:
+            store = _store_of(tensor)
+            self.kept.append(tensor)  # so that its memory is not handed out again
+            (self.constant.add if constant else self.constant.discard)(store)
+        self.constant.discard(None)
+        return out
+
+
+class Replay(TorchFunctionMode):
+    """Hand back what was read from constants, in the same order, while a module is exported."""
+
+    def __init__(self, readings):
+        super().__init__()
+        self.readings, self.next = readings, 0
+
+    def __enter__(self):
+        self.next = 0
+        return super().__enter__()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in _READERS and self.next < len(self.readings):
+            name, constant, value = self.readings[self.next]
+            if name == getattr(func, "__name__", ""):
+                self.next += 1
+                if constant:
+                    return value
+        return func(*args, **(kwargs or {}))
+
+
+def read(flat, row) -> tuple[Replay | None, list[str]]:
+    """What a module reads at one row: a mode to export it in, and the places that depend on it.
+
+    Two runs that differ in a constant, as with random numbers, make it no constant.
+    """
+    runs = []
+    for point in (row, row + 0.1):
+        recorder = Recorder(flat)
+        try:
+            with torch.no_grad(), recorder:
+                flat(point)
+        except Exception:  # control-flow operators compile, which no mode may watch
+            return None, []
+        runs.append(recorder)
+        if not recorder.readings:
+            return None, []
+    first, second = (r.readings for r in runs)
+    names = [[name for name, _, _ in r] for r in (first, second)]
+    if names[0] != names[1]:
+        return None, runs[0].places
+    agreed = [
+        (name, constant and _same(value, other), value)
+        for (name, constant, value), (_, _, other) in zip(first, second, strict=True)
+    ]
+    return Replay(agreed), runs[0].places
+
+
+def _same(a, b) -> bool:
+    return repr(a) == repr(b)
+
+
+def _place() -> str:
+    """File, line and text of the innermost frame outside torch and this file."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name != __file__ and not name.startswith(_PACKAGE):
+            text = linecache.getline(name, frame.f_lineno).strip()
+            return f"{os.path.basename(name)}:{frame.f_lineno}" + (f": `{text}`" if text else "")
+        frame = frame.f_back
+    return "an unknown place"

@@ -1,0 +1,127 @@
+"""Further operations agree with torch: factorisations, sampling, antialiasing, running extrema."""
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch.nn.functional as F  # noqa: E402
+
+from torch_oracle import Heads, check, rough  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+T, L = torch, torch.linalg
+
+
+def _spd(x):
+    return x @ x.mT + T.eye(4).to(x)
+
+
+def _shifted(x):
+    return x + 4 * T.eye(4).to(x)
+
+
+def _rebuilt(values, vectors):
+    return vectors @ T.diag_embed(values.sqrt()) @ vectors.mT
+
+
+FACTORS = {
+    "qr": lambda x: L.qr(x)[1].abs(),
+    "cholesky_solve": lambda x: T.cholesky_solve(x.flip(1), L.cholesky(_spd(x))),
+    "cholesky_upper": lambda x: T.cholesky_solve(x, L.cholesky(_spd(x)).mT, upper=True),
+    "cholesky_inverse": lambda x: T.cholesky_inverse(L.cholesky(_spd(x))),
+    "cholesky_ex": lambda x: L.cholesky_ex(_spd(x))[0],
+    "inv_ex": lambda x: L.inv_ex(_shifted(x))[0],
+    "pinv": lambda x: L.pinv(_shifted(x)),
+    "eigh": lambda x: _rebuilt(*L.eigh(_spd(x))),
+    "eigvalsh": lambda x: L.eigvalsh(_spd(x)),
+    "svdvals": lambda x: L.svdvals(x),
+    "svd": lambda x: (lambda u, s, v: u @ T.diag_embed(s.exp()) @ v)(*L.svd(x)),
+    "nuclear": lambda x: L.matrix_norm(x, "nuc"),
+    "lu": lambda x: L.lu(_shifted(x))[1] @ L.lu(_shifted(x))[2],
+    "lu_solve": lambda x: L.lu_solve(*L.lu_factor(_shifted(x)), x),
+    "triangular": lambda x: L.solve_triangular(_shifted(x).triu(), x.flip(1), upper=True),
+    "matrix_power": lambda x: L.matrix_power(_shifted(x), -2),
+}
+OTHERS = {
+    "cummax": lambda x: x.cummax(-1).values,
+    "cummin": lambda x: x.cummin(1)[0],
+    "kthvalue": lambda x: x.kthvalue(2, -1).values,
+    "quantile": lambda x: T.quantile(x, 0.3, dim=-1),
+    "mean_scatter": lambda x: x.scatter_reduce(1, _places(), x.square(), "mean"),
+    "amax_scatter": lambda x: x.scatter_reduce(
+        1, _places(), x.square(), "amax", include_self=False
+    ),
+    "as_strided": lambda x: T.as_strided(x.contiguous(), (1, 3, 4), (48, 16, 5)),
+    "copysign": lambda x: T.copysign(x.abs() + 0.1, x.flip(-1)),
+    "round": lambda x: x + T.round(x.detach(), decimals=1),
+    "complex": lambda x: (T.complex(x, x.flip(-1)) * T.exp(1j * x)).angle(),
+    "pdist": lambda x: F.pdist(x[0].flatten(1))[None],
+    "vmap": lambda x: T.func.vmap(lambda v: T.tanh(v) * v.sum())(x),
+}
+RESIZED = {
+    f"{mode}_{size}_{corners}": lambda x, m=mode, s=size, c=corners: F.interpolate(
+        x, size=s, mode=m, antialias=True, align_corners=c
+    )
+    for mode in ("bilinear", "bicubic")
+    for size, corners in (((2, 3), False), ((7, 3), False), ((3, 2), True))
+} | {
+    "aa_factor": lambda x: F.interpolate(x, scale_factor=0.6, mode="bilinear", antialias=True),
+    "area": lambda x: F.interpolate(x, size=(3, 3), mode="area"),
+}
+SAMPLED = {
+    f"{mode}_{padding}_{corners}": lambda x, m=mode, p=padding, c=corners: F.grid_sample(
+        x, 1.4 * T.tanh(x[:, :2]).permute(0, 2, 3, 1), mode=m, padding_mode=p, align_corners=c
+    )
+    for mode in ("bilinear", "nearest", "bicubic")
+    for padding in ("zeros", "border", "reflection")
+    for corners in (True, False)
+} | {
+    f"volume_{padding}": lambda x, p=padding: F.grid_sample(
+        x[:, None], 1.2 * T.tanh(x[:, None]).permute(0, 3, 4, 1, 2)[..., :3], padding_mode=p,
+        align_corners=False,
+    )
+    for padding in ("zeros", "border", "reflection")
+}  # fmt: skip
+
+
+def _places():
+    return T.tensor([0, 0, 2])[None, :, None, None].expand(1, 3, 4, 4)
+
+
+def _spread(kernel, stride, padding, extra):
+    """A transposed convolution whose kernels overlap, just meet, or leave gaps."""
+
+    def function(x):
+        n = len(kernel)
+        x = x.reshape(1, 3, *{1: (16,), 2: (4, 4), 3: (4, 2, 2)}[n])
+        weight = T.linspace(-1, 1, 6 * math.prod(kernel)).sin().reshape(3, 2, *kernel).to(x)
+        bias = T.tensor([0.5, -0.5]).to(x)
+        transposed = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[n - 1]
+        return transposed(x, weight, bias, stride, padding, extra)
+
+    return function
+
+
+SPREAD = {
+    f"conv_transpose_{case}": _spread(*case)
+    for case in (
+        ((3,), (2,), (1,), (1,)),
+        ((2,), (3,), (0,), (2,)),
+        ((3, 4), (2, 2), (1, 1), (1, 0)),
+        ((1, 5), (2, 3), (0, 2), (1, 2)),
+        ((2, 2), (2, 1), (1, 0), (0, 0)),
+        ((3, 1, 2), (2, 2, 1), (1, 0, 0), (0, 1, 0)),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [FACTORS, OTHERS, RESIZED, SAMPLED, SPREAD],
+    ids=["factors", "others", "resized", "sampled", "spread"],
+)
+def test_operations_agree_with_torch(functions):
+    check(Heads(functions, (3, 4, 4)).eval(), rough((1, math.prod((3, 4, 4)))))
