@@ -26,6 +26,7 @@ def folder(tmp_path, monkeypatch):
     np.save("ok.npy", X)
     np.save("nan.npy", np.where(np.arange(48).reshape(24, 2) == 7, np.nan, X))
     np.save("one.npy", X[:1])
+    np.save("solid.npy", np.random.default_rng(1).normal(size=(24, 3)))
     np.save("constant.npy", X * [1.0, 0.0])
     np.save("vector.npy", X[:, 0])
     np.save("text.npy", np.array(["a", "b"]))
@@ -72,12 +73,15 @@ BAD = {
     "distances ok.npy --sigma -1": "sigma must be positive",
     "geodesic ok.npy --from 0 --to 99 -m euclidean": "--to must be a row number below 24",
     "geodesic ok.npy --from 0 --to 1,2,3 -m euclidean": "--to must have 2 coordinates",
+    "geodesic solid.npy --from 0 --to 1 --plot p.png": "--plot needs points of the plane",
+    "fit-land solid.npy --plot p.png": "solid.npy has 3 columns",
     "geodesic ok.npy --from 0": "Missing option '--to'",
     "cluster ok.npy -k 0": "Invalid value for '--clusters'",
     "cluster ok.npy -k 99 -m euclidean": "n_clusters must be at most",
     "fit-land one.npy": "at least 3",
     "fit-vae ok.npy --architecture cnn": "architecture must be",
     "fit-vae one.npy": "at least 20",
+    "fit-vae ok.npy --checkpoint junk.landform": "checkpoint junk.landform cannot be read",
     "fit-vae ok.npy --latent-dim 3 --plot p.png": "--plot needs --latent-dim 2",
     "sample plane.landform": "nothing can be drawn from",
     "info junk.landform": "is not a landform file",
@@ -175,9 +179,11 @@ def test_a_distribution_is_fitted_drawn_from_and_described(folder, capsys):
 def test_a_generator_is_trained_and_gives_a_metric(folder, capsys):
     X = np.random.default_rng(1).normal(size=(30, 4))
     np.savez("data.npz", X=X, y=np.arange(30) % 2)
-    line = "fit-vae data.npz --epochs 2 --num-centers 4 --plot v.png --seed 3"
+    line = "fit-vae data.npz --epochs 2 --num-centers 4 --plot v.png --seed 3 --checkpoint c"
     assert run(line.split()) == 0
     vae = lf.load("vae.landform")
+    assert run([*line.split(), "-o", "again.landform"]) == 0  # goes on from the end
+    np.testing.assert_array_equal(lf.load("again.landform").encode(X), vae.encode(X))
     np.save("codes.npy", vae.encode(X))
     assert run("distances codes.npy -m vae.landform --method graph".split()) == 0
     with np.load("distances.npz") as found:

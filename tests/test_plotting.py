@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+import landform as lf
 from landform import plotting
 
 
@@ -143,3 +144,29 @@ def test_pairs_show_every_seed_and_the_mean(ax):
     means = [c.get_offsets()[0, 0] for c in ax.collections if len(c.get_offsets()) == 1]
     np.testing.assert_allclose(means, [0.6, 0.85, 0.6, 0.6])
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_the_map_of_magnification_is_the_logarithm_of_the_volume(ax):
+    low, high = [-1.0, 1.0], [1.0, 3.0]
+    values = plotting.magnification_map(ax, lf.PoincareHalfPlane(), low, high, size=7)
+    height = np.linspace(1.0, 3.0, 7)[:, None] * np.ones((1, 7))
+    np.testing.assert_allclose(values, -2.0 * np.log10(height), atol=1e-12)
+    image = ax.images[0]
+    np.testing.assert_array_equal(image.get_array(), values)
+    assert image.get_extent() == [-1.0, 1.0, 1.0, 3.0]
+    assert len(ax.figure.axes) == 2
+
+
+def test_the_map_of_curvature_has_its_sign_and_is_white_where_it_vanishes(ax):
+    low, high = [-1.0, 1.0], [1.0, 3.0]
+    bent = plotting.curvature_map(ax, lf.PoincareHalfPlane(), low, high, size=4, threshold=0.1)
+    np.testing.assert_allclose(bent, -1.0, atol=1e-9)
+    image = ax.images[0]
+    assert image.norm(-1.0) == 0.0
+    assert image.norm(0.0) == 0.5
+    round_ = plotting.curvature_map(ax, lf.StereographicSphere(2), low, high, size=4, bar=False)
+    np.testing.assert_allclose(round_, 1.0, atol=1e-9)
+    flat = plotting.curvature_map(ax, lf.Euclidean(2), low, high, size=4)
+    assert (flat == 0.0).all()
+    with pytest.raises(ValueError, match="threshold"):
+        plotting.curvature_map(ax, lf.Euclidean(2), low, high, size=2, threshold=0.0)

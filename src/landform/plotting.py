@@ -36,6 +36,11 @@ from landform._canvas import (
     save_figure as save_figure,
     style as style,
 )
+from landform._maps import (
+    SIGNED as SIGNED,
+    curvature_map as curvature_map,
+    magnification_map as magnification_map,
+)
 
 _MARKERS = "osD^vPX<>h"
 

@@ -9,7 +9,14 @@ import warnings
 
 import typer
 
-from landform.cli import fitting, geometry, reports, reproduce  # noqa: F401  (they register commands)
+from landform.cli import (  # noqa: F401  (they register commands)
+    fitting,
+    geometry,
+    oddity,
+    oddity_paths,
+    reports,
+    reproduce,
+)
 from landform.cli._app import app
 
 __all__ = ["app", "main"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 import landform._metric as _metric
-from landform.cli.inputs import Table, check_varies
+from landform.cli.inputs import Table, check_output, check_varies
 from landform.io import load
 from landform.metrics.analytic import Euclidean
 from landform.metrics.local import LocalVariance
@@ -47,7 +48,31 @@ Sigma = Annotated[
 Rho = Annotated[
     float | None, typer.Option(help="Bound ρ of the local-variance metric; chosen from the data.")
 ]
+Plot = Annotated[Path | None, typer.Option(help="A figure to write as well (.png, .pdf, .svg).")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+
+
+_FIGURES = (".png", ".pdf", ".svg")
+
+
+def check_plot(file: Path | None, table: Table | None = None) -> None:
+    """Refuse a figure that cannot be written, or drawn of a table's points, before the work."""
+    if file is None:
+        return
+    check_output(file, _FIGURES)
+    if table is not None and table.X.shape[1] != 2:
+        raise ValueError(
+            f"--plot needs points of the plane, and {table.path} has {table.X.shape[1]} columns"
+        )
+
+
+def data_axes(ax, extent, table: Table) -> None:
+    """Axes of a table's plane, named after its columns."""
+    from landform import plotting
+
+    plotting.latent_axes(ax, extent)
+    ax.set_xlabel(table.columns[0] if table.columns else "$x_1$")
+    ax.set_ylabel(table.columns[1] if table.columns else "$x_2$")
 
 
 def console() -> Console:
@@ -115,6 +140,34 @@ def bar(label: str, total: int):
     with Progress(*columns, console=screen, transient=True, disable=off) as progress:
         task = progress.add_task(label, total=total)
         yield lambda done: progress.update(task, completed=min(done, total))
+
+
+@contextlib.contextmanager
+def steps(names: Collection[str] = ()):
+    """What is being done, on stderr, as a function of its name; in a log each gets a line.
+
+    With `names` the bar advances with each of them.
+    """
+    columns = [TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn()]
+    screen = Console(stderr=True, highlight=False)
+    off = not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=off) as progress:
+        task = progress.add_task("starting", total=len(names) or None)
+
+        def say(name: str) -> None:
+            if off:
+                screen.print(f"{name} ...")
+            progress.update(task, description=name, advance=float(name in names))
+
+        yield say
+
+
+def integers(name: str, text: str) -> tuple[int, ...]:
+    """Integers separated by commas."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{name} must be integers separated by commas, got {text!r}") from None
 
 
 def report(title: str, rows: dict[str, object]) -> None:

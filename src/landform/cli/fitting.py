@@ -11,14 +11,16 @@ from landform.cli._app import (
     Data,
     Label,
     MetricName,
+    Plot,
     Rho,
     Seed,
     Sigma,
     app,
+    check_plot,
+    data_axes,
     metric_of,
     report,
 )
-from landform.cli.geometry import FIGURES, Plot
 from landform.cli.inputs import check_output, read_table
 from landform.io import save
 
@@ -41,6 +43,9 @@ def fit_vae(
         float, typer.Option(help="Width of its kernels, relative to the clusters'.")
     ] = 2.0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data.", min=1)] = 200,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File from which an interrupted training goes on.")
+    ] = None,
     columns: Columns = None,
     label: Label = None,
     plot: Plot = None,
@@ -56,14 +61,13 @@ def fit_vae(
 
     table = read_table(data, columns=columns, label=label, least=20, ndim=(2, 3, 4))
     check_output(out, _MODELS)
-    if plot:
-        check_output(plot, FIGURES)
-        if latent_dim != 2:
-            raise ValueError("--plot needs --latent-dim 2")
+    check_plot(plot)
+    if plot and latent_dim != 2:
+        raise ValueError("--plot needs --latent-dim 2")
     vae = lf.train_vae(
         table.X, latent_dim, key=jax.random.key(seed), architecture=architecture,
         likelihood=likelihood, variance=variance, num_centers=num_centers, a=a, epochs=epochs,
-        progress=True,
+        checkpoint=checkpoint, progress=True,
     )  # fmt: skip
     settings = {"data": table.path.name, "rows": len(table.X), "seed": seed}
     save(out, vae, metadata=settings)
@@ -117,12 +121,7 @@ def fit_land(
     """
     table = read_table(data, columns=columns, label=label, least=max(3, 2 * components))
     check_output(out, _MODELS)
-    if plot:
-        check_output(plot, FIGURES)
-        if table.X.shape[1] != 2:
-            raise ValueError(
-                f"--plot needs points of the plane, and {data} has {table.X.shape[1]} columns"
-            )
+    check_plot(plot, table)
     chosen = metric_of(metric, table, sigma, rho)
     fitted, rows = _fit_land(chosen, table.X, components, normalizer, seed)
     settings = {"data": table.path.name, "rows": len(table.X), "seed": seed, "metric": metric}
@@ -165,7 +164,5 @@ def _plot_density(file: Path, land, table) -> None:
     fig, (ax,) = plotting.figure(width=4.8)
     plotting.density(ax, extent, values.reshape(points.shape[:2]))
     plotting.points(ax, table.X, table.y, size=6, alpha=0.6)
-    plotting.latent_axes(ax, extent)
-    ax.set_xlabel(table.columns[0] if table.columns else "$x_1$")
-    ax.set_ylabel(table.columns[1] if table.columns else "$x_2$")
+    data_axes(ax, extent, table)
     plotting.save_figure(fig, file)

@@ -12,20 +12,20 @@ from landform.cli._app import (
     Data,
     Label,
     MetricName,
+    Plot,
     Rho,
     Seed,
     Sigma,
     app,
     bar,
-    console,
+    check_plot,
+    data_axes,
     metric_of,
     report,
 )
 from landform.cli.inputs import check_output, read_table, write_table
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write: .npz, .npy or .csv.")]
-Plot = Annotated[Path | None, typer.Option(help="A figure to write as well (.png, .pdf, .svg).")]
-FIGURES = (".png", ".pdf", ".svg")
 
 
 @app.command()
@@ -34,8 +34,11 @@ def distances(
     out: Out = Path("distances.npz"),
     metric: MetricName = "local-variance",
     method: Annotated[
-        str, typer.Option(help="geodesic (exact) or graph (fast, an upper bound).")
-    ] = ("geodesic"),
+        str,
+        typer.Option(
+            help="geodesic (exact), graph (fast, upper bounds) or grid (to 3 columns, a check)."
+        ),
+    ] = "geodesic",
     columns: Columns = None,
     label: Label = None,
     sigma: Sigma = None,
@@ -50,8 +53,7 @@ def distances(
 
     table = read_table(data, columns=columns, label=label)
     check_output(out)
-    if plot:
-        check_output(plot, FIGURES)
+    check_plot(plot)
     chosen = metric_of(metric, table, sigma, rho)
     pairs = len(table.X) * (len(table.X) - 1) // 2
     with bar("distances", pairs) as progress:
@@ -115,8 +117,7 @@ def geodesic(
 
     table = read_table(data, columns=columns, label=label)
     check_output(out)
-    if plot:
-        check_output(plot, FIGURES)
+    check_plot(plot, table)
     chosen = metric_of(metric, table, sigma, rho)
     x, y = _end(start, table.X, "--from"), _end(end, table.X, "--to")
     path = lf.geodesic(chosen, x, y, num_points=num_points)
@@ -140,10 +141,6 @@ def _plot_path(file: Path, metric, table, path: np.ndarray) -> None:
     import landform as lf
     from landform import plotting
 
-    if table.X.shape[1] != 2:
-        raise ValueError(
-            f"--plot needs points of the plane, and {table.path} has {table.X.shape[1]} columns"
-        )
     points, extent = plotting.grid(*plotting.bounds(np.concatenate([table.X, path])))
     fig, (ax,) = plotting.figure(width=5.0, height=4.4)
     values = np.asarray(lf.log_volume(metric, points)) / np.log(10)
@@ -151,9 +148,7 @@ def _plot_path(file: Path, metric, table, path: np.ndarray) -> None:
     plotting.points(ax, table.X, table.y, alpha=0.6)
     plotting.curves(ax, path)
     plotting.curves(ax, np.stack([path[0], path[-1]]), kind="euclidean", ends=False)
-    plotting.latent_axes(ax, extent)
-    ax.set_xlabel(table.columns[0] if table.columns else "$x_1$")
-    ax.set_ylabel(table.columns[1] if table.columns else "$x_2$")
+    data_axes(ax, extent, table)
     plotting.save_figure(fig, file)
 
 
@@ -283,6 +278,3 @@ def _installation() -> dict[str, object]:
         "data sets": ", ".join(lf.datasets.names()),
         "LANDFORM_DATA": folder if folder is not None else "not set",
     }
-
-
-__all__ = ["cluster", "console", "distances", "geodesic", "info", "sample"]

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from landform.cli._app import Label, Seed, app, console
+from landform.cli._app import Label, Seed, app, console, steps
 from landform.cli.inputs import read_table
 
 
@@ -51,18 +49,8 @@ def demo(
     sample = load_sample(settings, table)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out must be a folder, and {out} is a file")
-    columns = [TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn()]
-    screen = Console(stderr=True, highlight=False)
-    off = not screen.is_terminal  # a log gets a line a step
-    with Progress(*columns, console=screen, transient=True, disable=off) as bar:
-        task = bar.add_task("starting", total=len(STEPS))
-
-        def progress(name: str) -> None:
-            if off:
-                screen.print(f"{name} ...")
-            bar.update(task, description=name, advance=1.0 if name in STEPS else 0.0)
-
-        results = run_demo(sample, settings, out, progress=progress, study=full)
+    with steps(STEPS) as say:
+        results = run_demo(sample, settings, out, progress=say, study=full)
     _summary(results, out)
 
 

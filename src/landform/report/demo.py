@@ -82,7 +82,7 @@ def _measure(model: Model, sample: Sample, settings: Settings, clock):
         return arrays
 
     clock("clusters")
-    grouped = measure.clusters(model, sample, settings)
+    grouped = measure.clusters(model.smooth, model.codes, sample, settings)
     labels = grouped[1]["riemannian"] if sample.y is None else sample.y
     clock("magnification")
     background = add(

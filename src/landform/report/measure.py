@@ -23,6 +23,7 @@ from landform._geodesic import geodesic
 from landform._metric import log_volume
 from landform.metrics.analytic import Euclidean
 from landform.metrics.local import LocalVariance
+from landform.metrics.tabulated import Tabulated
 from landform.report.model import ACCURACY, NUM_POINTS, SOLVER, Model
 from landform.report.settings import Sample, Settings
 from landform.stats.bandwidth import auto_rho, auto_sigma
@@ -74,11 +75,16 @@ def along(model: Model, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (lengths * middle).sum(axis=1) / np.where(total > 0, total, 1.0), total
 
 
+def random_pairs(codes: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """End points drawn at random among all codes, without a look at their classes."""
+    rng = np.random.default_rng(seed + 1)
+    rows = np.array([rng.choice(len(codes), 2, replace=False) for _ in range(count)])
+    return codes[rows[:, 0]], codes[rows[:, 1]]
+
+
 def interpolation(model: Model, settings: Settings, *, progress=None) -> Measured:
     """Geodesics and straight lines between random codes: the uncertainty of what they decode to."""
-    rng = np.random.default_rng(settings.seed + 1)
-    rows = np.array([rng.choice(len(model.codes), 2, replace=False) for _ in range(settings.pairs)])
-    x, y = model.codes[rows[:, 0]], model.codes[rows[:, 1]]
+    x, y = random_pairs(model.codes, settings.pairs, settings.seed)
     found = geodesic(
         model.table, x, y, solver=SOLVER, num_points=NUM_POINTS, accuracy=ACCURACY, throw=False,
         progress=progress,
@@ -151,15 +157,15 @@ def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return names[np.searchsorted(found, labels)]
 
 
-def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
+def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Settings) -> Measured:
     """K-means of the codes under both geometries, against the classes."""
     k = sample.classes
-    flat = KMeans(k, n_init=10, random_state=settings.seed).fit(model.codes)
+    flat = KMeans(k, n_init=10, random_state=settings.seed).fit(codes)
     key = jax.random.key(settings.seed)
-    graph = np.asarray(pairwise_distances(model.smooth, model.codes, method="graph"))
-    start = model.codes[np.asarray(kmedoids(graph**2, k).medoids)]
+    graph = np.asarray(pairwise_distances(smooth, codes, method="graph"))
+    start = codes[np.asarray(kmedoids(graph**2, k).medoids)]
     curved = geodesic_kmeans(
-        model.smooth, model.codes, k, key=key, init=start, solver=SOLVER, num_points=65,
+        smooth, codes, k, key=key, init=start, solver=SOLVER, num_points=65,
         accuracy=ACCURACY, tol=1e-2, max_iter=20, throw=False,
     )  # fmt: skip
     labels = np.asarray(curved.labels)
@@ -172,7 +178,7 @@ def clusters(model: Model, sample: Sample, settings: Settings) -> Measured:
     if sample.y is not None:
         numbers["f_euclidean"] = f_measure(sample.y, flat.labels_)
         numbers["f_riemannian"] = f_measure(sample.y, labels)
-        numbers["nearest_neighbour_accuracy"] = nearest_neighbour_accuracy(model.codes, sample.y)
+        numbers["nearest_neighbour_accuracy"] = nearest_neighbour_accuracy(codes, sample.y)
     return numbers, arrays
 
 

@@ -43,47 +43,53 @@ class Model(NamedTuple):
         return np.asarray(std).reshape(*z.shape[:-1], -1).mean(axis=-1)
 
 
-def train(sample: Sample, settings: Settings, *, compare: bool = True) -> Model:
-    """Train the generator and its uncertainty, and tabulate the expected metric.
+class Start(NamedTuple):
+    """A generator before its narrow uncertainty, with the smooth metric that means are taken in."""
 
-    With `compare` an ordinary variance network is trained as well; else it is the same model twice.
-    """
-    stage_one, rbf, network = jax.random.split(jax.random.key(settings.seed), 3)
-    start = train_vae(
-        sample.X, 2, key=stage_one, hidden=settings.hidden, epochs=settings.epochs,
+    vae: VAE  # with a constant variance
+    smooth: Tabulated
+    codes: np.ndarray
+    keys: jax.Array  # of the RBF uncertainty and of the network
+
+
+def train_smooth(sample: Sample, settings: Settings) -> Start:
+    """Train the generator, and tabulate its metric with the paper's wide uncertainty."""
+    keys = jax.random.split(jax.random.key(settings.seed), 3)
+    vae = train_vae(
+        sample.X, 2, key=keys[0], hidden=settings.hidden, epochs=settings.epochs,
         variance="constant",
     )  # fmt: skip
+    wide = fit_variance(vae, sample.X, key=keys[1])
+    codes = np.asarray(vae.encode(sample.X))
+    smooth = _tabulated(wide, codes, settings.table_size // 2)
+    return Start(vae, smooth, codes, keys[1:])
+
+
+def train(sample: Sample, settings: Settings) -> Model:
+    """Train the generator, its uncertainty and an ordinary one beside it; tabulate the metric."""
+    start = train_smooth(sample, settings)
+    rbf, network = start.keys
     vae = fit_variance(
-        start, sample.X, key=rbf, num_centers=settings.num_centers, a=settings.width,
+        start.vae, sample.X, key=rbf, num_centers=settings.num_centers, a=settings.width,
         rule=settings.rule,
     )  # fmt: skip
-    wide = fit_variance(start, sample.X, key=rbf)
-    if not compare:
-        return assemble(vae, vae, wide, sample, settings)
     epochs = min(100, settings.epochs)
-    other = fit_variance(start, sample.X, key=network, variance="network", max_iter=epochs)
-    return assemble(vae, other, wide, sample, settings)
+    other = fit_variance(start.vae, sample.X, key=network, variance="network", max_iter=epochs)
+    return assemble(vae, other, start, settings)
 
 
-def assemble(
-    vae: VAE, network: VAE, wide: VAE, sample: Sample, settings: Settings
-) -> Model:  # fmt: skip
+def assemble(vae: VAE, network: VAE, start: Start, settings: Settings) -> Model:
     """Tabulate the metric of a trained generator."""
-    codes = np.asarray(vae.encode(sample.X))
-    metric = vae.metric()
-    low, high = plotting.bounds(codes, margin=_MARGIN)
-    table = Tabulated(metric, low, high, size=settings.table_size)
-    smooth = Tabulated(wide.metric(), low, high, size=settings.table_size // 2)
+    codes, metric = start.codes, vae.metric()
+    table = _tabulated(vae, codes, settings.table_size)
     error = np.asarray(table.error(metric, codes))
     radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
-    quantiles = np.quantile(error, [0.5, 0.99])
+    median, high = np.quantile(error, [0.5, 0.99])
     return Model(
-        vae,
-        network,
-        metric,
-        table,
-        smooth,
-        codes,
-        radius,
-        (float(quantiles[0]), float(quantiles[1])),
+        vae, network, metric, table, start.smooth, codes, radius, (float(median), float(high))
     )
+
+
+def _tabulated(vae: VAE, codes: np.ndarray, size: int) -> Tabulated:
+    low, high = plotting.bounds(codes, margin=_MARGIN)
+    return Tabulated(vae.metric(), low, high, size=size)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from landform.report.measure import clusters
-from landform.report.model import train
+from landform.report.model import train_smooth
 from landform.report.settings import TRIPLES, Settings, load_sample
 
 SEEDS = (0, 1, 2)
@@ -40,7 +40,8 @@ def run_study(
         progress(f"digits {triples[i]}, seed {seeds[j]}")
         chosen = dataclasses.replace(settings, digits=triples[i], seed=seeds[j])
         sample = load_sample(chosen)
-        numbers, _ = clusters(train(sample, chosen, compare=False), sample, chosen)
+        start = train_smooth(sample, chosen)
+        numbers, _ = clusters(start.smooth, start.codes, sample, chosen)
         for name, key in names.items():
             table[name][i, j] = numbers[key]
     results = {

@@ -1,19 +1,26 @@
 """LAND, intrinsic least squares and a Gaussian mixture on the same data, scored alike."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
 from landform._results import ConvergenceError
 from landform.metrics.local import LocalVariance
+from landform.stats.land import LAND
 from landform.stats.mixture import Estimator, LANDMixtureModel, fit_land_mixture
 from landform.stats.scores import f_measure
+from landform.stats.selection import Bandwidth, cv_bandwidth, variation
 
 METHODS = ("gaussian", "least_squares", "land")
 NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND"}
 
+_ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
 _STARTS = 5
+_FOLLOWED = 2  # of LAND's three starts, those that may run to the end
+_KINDS = ("kmeans", "k-means++", "random_from_data")
+_SCORED = 4  # times the directions of a fit, others, for the normaliser that scores
 
 
 class Fits(NamedTuple):
@@ -24,21 +31,61 @@ class Fits(NamedTuple):
     land: LANDMixtureModel | None
 
 
-def fit_all(train, count: int, sigma: float, rho: float, *, n_samples, seed: int, tol=1e-3) -> Fits:
-    """Mixtures of `count` components under one metric, and a Gaussian mixture; best of 5 starts."""
-    metric = LocalVariance(train, sigma, rho)
+def choose(train, count: int, **options) -> dict[str, Bandwidth]:
+    """The metric that suits each of the two estimators best, by its own held-out likelihood."""
+    return {
+        name: cv_bandwidth(train, count, estimator=estimator, **options)
+        for name, estimator in _ESTIMATORS.items()
+    }
+
+
+def described(train, found: Bandwidth) -> dict[str, Any]:
+    """What was chosen: σ, ρ and how far the metric is from flat; and what it was chosen from."""
+    sigma, rho = float(found.sigma), float(found.rho)
+    columns = ("sigmas", "rhos", "scores", "stderr", "variation", "n_scored")
+    rows = zip(*(np.asarray(getattr(found, name)).tolist() for name in columns), strict=True)
+    return {
+        "sigma": sigma, "rho": rho, "variation": variation(train, sigma, rho),
+        "candidates": [dict(zip(columns, row, strict=True)) for row in rows],
+    }  # fmt: skip
+
+
+def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -> Fits:
+    """Mixtures of `count` components under the metrics chosen, and a Gaussian mixture.
+
+    The Gaussian one is the best of five starts of each of three kinds. The normalisers of the
+    others are integrated anew for scoring, in other directions than the fit has adapted to.
+    """
     found: dict[str, LANDMixtureModel | None] = {}
-    estimators: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
-    for name, estimator in estimators.items():
+    for name, estimator in _ESTIMATORS.items():
+        metric = LocalVariance(train, float(chosen[name].sigma), float(chosen[name].rho))
         try:
-            found[name] = fit_land_mixture(
+            model = fit_land_mixture(
                 metric, train, count, estimator=estimator, n_samples=n_samples, tol=tol, seed=seed,
-                n_init=1 if count == 1 else _STARTS, rtol=1e-4, max_iter=60, throw=False,
+                n_init=1 if count == 1 else _FOLLOWED, rtol=1e-3, max_iter=60, throw=False,
             )  # fmt: skip
+            found[name] = renormalized(model, _SCORED * n_samples, seed + 1)
         except (ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
-    gaussian = GaussianMixture(count, n_init=_STARTS, random_state=seed).fit(train)
-    return Fits(gaussian, found["least_squares"], found["land"])
+    return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])
+
+
+def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
+    """The Gaussian mixture of highest likelihood from starts of three kinds."""
+    fits = [
+        GaussianMixture(count, n_init=_STARTS, init_params=kind, random_state=seed).fit(train)
+        for kind in _KINDS
+    ]
+    return max(fits, key=lambda fit: fit.lower_bound_)
+
+
+def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
+    """The same mixture with normalisers integrated in other directions."""
+    components = tuple(
+        LAND(c.metric, c.mean, c.covariance, n_samples=n_samples, seed=seed, rtol=c.rtol)
+        for c in model.components
+    )
+    return eqx.tree_at(lambda m: m.components, model, components)
 
 
 class Scores(NamedTuple):

@@ -22,6 +22,12 @@ def write(
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
+def keep(out: Path, settings, rows: list | dict) -> None:
+    """What there is so far, in ``results.json``: a long run that is stopped leaves its numbers."""
+    described = {"settings": dataclasses.asdict(settings), "unfinished": rows}
+    (out / "results.json").write_text(json.dumps(described, indent=2, default=_plain) + "\n")
+
+
 def flat(tree: dict, prefix: str = "") -> dict[str, float]:
     """Nested numbers under joined names; what is not a number is left out."""
     out: dict[str, float] = {}

@@ -1,0 +1,122 @@
+"""What the experiments of Latent Space Oddity share: images, and the paper's networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from landform import datasets
+from landform.models.train import train_vae
+from landform.models.vae import VAE
+from landform.models.variance import fit_variance
+
+
+class Images(NamedTuple):
+    """Images (or vectors) in random order, and their classes where they are known."""
+
+    X: np.ndarray  # (n, H, W) or (n, D), in [0, 1]
+    y: np.ndarray | None
+    name: str
+
+
+def load_images(
+    data: str | None = None, *, classes: Sequence[int] | None = None,
+    per_class: int | None = None, seed: int = 0,
+) -> Images:  # fmt: skip
+    """Images by the name of a data set or from a file, shuffled.
+
+    Parameters
+    ----------
+    data
+        A name of `landform.datasets`, or an .npz file with X and, where known, classes y. None for
+        MNIST, or scikit-learn's digits where it cannot be had. Integers up to 255 are divided by
+        255, other values outside [0, 1] mapped to it from their range over the whole file.
+    classes
+        Classes to keep; all of them when None.
+    per_class
+        Most images of each class, the first ones in the random order.
+    seed
+        Seed of the order.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If there are no such data, or not these classes in them.
+    """
+    if data is None:
+        try:
+            return load_images("mnist", classes=classes, per_class=per_class, seed=seed)
+        except FileNotFoundError:
+            data = "digits"
+    if data in datasets.names():
+        found = datasets.load(data, classes=classes, per_class=per_class, seed=seed)
+        return Images(found.X, found.y, found.name)
+    path = Path(data).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"data must be one of {', '.join(datasets.names())} or an .npz file, and there is no "
+            f"{path}"
+        )
+    arrays = datasets.read_npz(path)
+    if "X" not in arrays:
+        raise ValueError(f"{path} must hold an array X, and has {', '.join(arrays) or 'none'}")
+    X, y = _unit(arrays["X"], path), arrays.get("y")
+    order = np.random.default_rng(seed).permutation(len(X))
+    if y is None:
+        if classes is not None:
+            raise ValueError(f"{path} must hold the classes y of its images to choose among them")
+        return Images(X[order], None, path.stem)
+    y = np.asarray(y).astype(int)
+    if y.shape != (len(X),):
+        raise ValueError(f"y in {path} must have shape ({len(X)},), got {y.shape}")
+    rows = order[datasets._keep(y[order], classes, per_class)]
+    return Images(X[rows], y[rows], path.stem)
+
+
+def _unit(X: np.ndarray, path: Path) -> np.ndarray:
+    """Values in [0, 1]."""
+    if X.dtype.kind not in "uif" or X.ndim < 2 or not np.isfinite(X).all():
+        raise ValueError(f"X in {path} must hold finite numbers, one row or image for each point")
+    whole, X = X.dtype.kind != "f", np.asarray(X, np.float64)
+    low, high = X.min(), X.max()
+    if low >= 0.0 and high <= 1.0:
+        return X
+    if whole and low >= 0.0 and high <= 255.0:
+        return X / 255.0
+    return (X - low) / (high - low)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a generator is trained; by default as in the paper (arXiv:1710.11379, appendix)."""
+
+    hidden: tuple[int, ...] = (64, 32)
+    epochs: int = 200
+    batch_size: int = 32
+    stage_one_std: float | None = None  # learned with the rest
+    num_centers: int = 64
+    a: float = 2.0
+    rule: str = "paper"
+    max_std: float | None = None
+    min_std: float | None = None
+
+
+def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> VAE:
+    """Stage one: encoder and mean, with a constant variance."""
+    return train_vae(
+        X, latent_dim, key=jax.random.key(seed), hidden=training.hidden, epochs=training.epochs,
+        batch_size=training.batch_size, stage_one_std=training.stage_one_std, variance="constant",
+    )  # fmt: skip
+
+
+def train_std(vae: VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf") -> VAE:
+    """Stage two: the variance, by radial basis functions or by a network like the mean's."""
+    return fit_variance(
+        vae, X, key=jax.random.key(seed + 1), variance=variance, num_centers=training.num_centers,
+        a=training.a, rule=training.rule, max_std=training.max_std,
+        min_std=training.min_std,
+        max_iter=training.epochs if variance == "network" else 300,
+    )  # fmt: skip
