@@ -1,6 +1,11 @@
-"""The other solvers of `benchmarks/geodesics.py`, each on the input of landform's.
+r"""The other solvers of `benchmarks/geodesics.py`, each on the input of landform's.
 
-stochman 0.3.0 and geomstats are wanted in the environment; without them their rows are left out.
+They live in an environment of their own, for geomstats wants an older NumPy; from the repository:
+
+    grep -v '^numpy\|^scipy' constraints.txt > peers.txt
+    pip install -c peers.txt torch==2.13.0 'numpy<2.4' stochman==0.3.0 geomstats -e .
+
+Without them their rows are left out.
 """
 
 import importlib.util

@@ -51,6 +51,7 @@ THEMES = {
             "_jacobi",
             "_curvature",
             "_transport",
+            "_submanifolds",
             "solvers",
             "_results",
         ),

@@ -6,6 +6,14 @@ Trains a variational autoencoder with a Bernoulli likelihood on three classes of
 digits, once for every seed, and measures each latent space by the information of the likelihood.
 Prints how well medoids find the classes by geodesic and by straight distances, and how much each
 distance changes from one training to the next.
+
+On these digits the geometry brings no gain: F-measure .939 by geodesics against .950, a variation
+over seeds of .127 either way. Nor are the images along geodesics closer to real ones that the model
+has not seen: the worst on the way is .2 to .3 nats further from them than along a straight line, in
+each of three trainings. The prior has already made three round,
+well separated clouds of the codes, between which straight lines are hard to improve on. The
+information metric says what a distance means (how well two decoded images can be told apart); it
+does not make such codes better ones.
 """
 
 from typing import NamedTuple
