@@ -19,11 +19,14 @@ hypothesis.settings.load_profile("fixed")
 DATA = os.environ.get("LANDFORM_DATA")
 
 
+CACHE_BYTES = 1 << 32  # a bound makes JAX lock the folder, so that workers can share it
+
+
 def pytest_configure(config):
-    """Keep compiled programs between runs, one folder a worker: JAX writes its entries in place."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    folder = config.rootpath / ".cache" / "jax" / worker
+    """Keep compiled programs for all workers and for the next run."""
+    folder = config.rootpath / ".cache" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

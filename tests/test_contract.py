@@ -26,11 +26,12 @@ FLOORS = [
     {"_numerics", "_results"},
     {"_metric", "_curve", "metrics"},
     {"solvers"},
-    {"_geodesic", "_exp", "_distances", "_means", "_spokes", "_curvature", "_transport", "_jacobi"},
+    {"_geodesic", "_exp", "_distances", "_means", "_spokes", "_curvature", "_transport", "_jacobi"}
+    | {"_submanifolds"},
     {"stats", "models"},
     {"_archive", "io", "datasets", "interop", "scale"},
     {"sklearn"},
-    {"_canvas", "plotting"},
+    {"_canvas", "_maps", "plotting"},
     {"report", "explorer"},
     {"", "cli"},
 ]
@@ -272,3 +273,23 @@ def test_reductions_of_large_batches_are_right():
     matrix = jnp.eye(3)
     squares = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(rows)
     assert float(squares[-1]) == 16_384.0**2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: lf.Euclidean(n),
+        lambda n: lf.geodesic(lf.Euclidean(1), [0.0], [1.0], num_points=n),
+        lambda n: lf.kmedoids(np.zeros((3, 3)), n),
+        lambda n: lf.fit_land(lf.Euclidean(1), [[0.0], [1.0], [3.0]], max_iter=n),
+        lambda n: lf.brownian_motion(
+            lf.Euclidean(1), [0.0], key=jax.random.key(0), time=1.0, num_steps=n
+        ),
+        lambda n: lf.families.Multinomial(n),
+        lambda n: lf.datasets.two_moons(n),
+    ],
+)
+@pytest.mark.parametrize(("value", "error"), [(2.5, TypeError), (True, TypeError), (0, ValueError)])
+def test_counts_are_checked_alike_everywhere(call, value, error):
+    with pytest.raises(error, match=r"\w+ must be an integer of at least \d, got"):
+        call(value)

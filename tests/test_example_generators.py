@@ -69,9 +69,19 @@ def test_a_convolutional_decoder_of_torch_finds_the_classes_of_digits():
 
 @pytest.mark.torch
 def test_an_attention_decoder_of_torch_is_the_same_in_jax():
-    numbers = run("torch_attention", per_class=60, epochs=60, pairs=6)
+    numbers = run("torch_attention", per_class=40, epochs=40, pairs=4)
     assert numbers["largest difference of values"] < 1e-12
     assert numbers["largest difference of Jacobians"] < 1e-11
     assert numbers["difference after saving"] == 0.0
     assert numbers["geodesics converged"] >= 0.6
     assert numbers["straight over geodesic length, least"] > 1 - 1e-3
+
+
+def test_a_keras_decoder_is_brought_in_as_it_is(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip("keras")
+    numbers = run("keras_decoder", epochs=40)
+    assert numbers["largest difference from Keras"] < 1e-5
+    assert numbers["weights as leaves"] == 6
+    ratios = [value for name, value in numbers.items() if name.startswith("geodesic")]
+    assert min(ratios) > 1 - 1e-4

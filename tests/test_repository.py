@@ -1,11 +1,14 @@
 """What every file of the repository keeps to: its own voice, plain pins, a README that runs."""
 
+import ast
 import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+import landform
 
 ROOT = Path(__file__).parent.parent
 TEXT = {
@@ -28,6 +31,7 @@ HOSTS = {
     "arxiv.org",
     "doi.org",
     "proceedings.mlr.press",
+    "www.jmlr.org",
     "openml.org",
     "www.openml.org",
     "www.apache.org",
@@ -112,7 +116,8 @@ def test_the_file_of_a_cited_paper_has_what_a_reader_needs():
     entries = (ROOT / "docs" / "references.bib").read_text().split("\n@")
     assert len(entries) > 5
     for entry in entries:
-        for field in ("title", "author", "year", "eprint"):
+        # where to read it: the preprint, or the journal's own open page
+        for field in ("title", "author", "year", "(?:eprint|url)"):
             assert re.search(rf"^\s*{field}\s*=", entry, re.MULTILINE), (
                 f"no {field} in {entry[:40]}"
             )
@@ -148,3 +153,15 @@ def test_a_file_that_the_readme_points_to_exists():
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if "://" not in target:
             assert (ROOT / target).exists(), f"README.md points to {target}, which does not exist"
+
+
+def test_the_reference_has_a_theme_for_every_public_name():
+    tree = ast.parse((ROOT / "docs" / "conf.py").read_text())
+    themes = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "THEMES"
+    )
+    units = {unit for _, group in ast.literal_eval(themes).values() for unit in group}
+    homes = [getattr(value, "__module__", None) or "" for value in vars(landform).values()]
+    assert {home.split(".")[1] for home in homes if home.startswith("landform.")} <= units

@@ -54,6 +54,10 @@ from landform._results import (
     MetricError as MetricError,
     Status as Status,
 )
+from landform._submanifolds import (
+    FreeGeodesic as FreeGeodesic,
+    geodesic_between as geodesic_between,
+)
 from landform._transport import parallel_transport as parallel_transport
 from landform.interop import from_callable as from_callable, from_torch as from_torch
 from landform.io import (
@@ -82,9 +86,17 @@ from landform.metrics.fisher import (
 from landform.metrics.local import LocalVariance as LocalVariance
 from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback
 from landform.metrics.radial import RBFMetric as RBFMetric
+from landform.metrics.stochastic import (
+    RandomLength as RandomLength,
+    expected_speed as expected_speed,
+    metric_variance as metric_variance,
+    random_length as random_length,
+    sample_lengths as sample_lengths,
+)
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
+    Calibration as Calibration,
     Extrapolation as Extrapolation,
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,
@@ -92,6 +104,7 @@ from landform.models import (
     InterpolantGap as InterpolantGap,
     MarginalLikelihood as MarginalLikelihood,
     RBFPrecision as RBFPrecision,
+    calibration as calibration,
     elbo as elbo,
     fit_variance as fit_variance,
     log_marginal_likelihood as log_marginal_likelihood,
@@ -123,3 +136,8 @@ from landform.stats.retraining import (
 )
 from landform.stats.scores import f_measure as f_measure
 from landform.stats.selection import Bandwidth as Bandwidth, cv_bandwidth as cv_bandwidth
+from landform.stats.spectral import (
+    SpectralClusters as SpectralClusters,
+    geodesic_spectral as geodesic_spectral,
+    spectral_clusters as spectral_clusters,
+)
