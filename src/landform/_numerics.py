@@ -211,6 +211,12 @@ def as_count(name: str, value, least: int = 1) -> int:
     return int(value)
 
 
+def check_choice(name: str, value, choices) -> None:
+    """Raise `ValueError` unless `value` is one of the strings `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
 def as_positive(name: str, value) -> Array:
     """A positive finite scalar as a floating array."""
     scalar = as_floats(name, value)

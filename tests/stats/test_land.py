@@ -1,6 +1,7 @@
 """LAND: closed forms of the normaliser, densities that integrate to one, and draws of the law."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -220,3 +221,15 @@ def test_bad_arguments_are_named(change, name):
 def test_an_unknown_reference_measure_is_refused(moon):
     with pytest.raises(ValueError, match="base"):
         moon.log_prob([0.0, 0.9], "euclidean")
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, True, "3"])
+def test_the_number_of_draws_must_be_a_count(count):
+    land = lf.LAND(lf.Euclidean(1), [0.0], [[1.0]])
+    model = lf.LANDMixtureModel(
+        components=(land,), weights=jnp.ones(1), history={}, converged=jnp.asarray(True),
+        n_iter=jnp.asarray(1), n_failed=jnp.asarray(0),
+    )  # fmt: skip
+    for drawn in (land, model):
+        with pytest.raises((TypeError, ValueError), match="n must be an integer of at least 1"):
+            drawn.sample(jax.random.key(0), count)

@@ -47,12 +47,6 @@ class AbstractFlat(AbstractFamily):
         return jnp.ravel(tangent)
 
 
-def check_choice(name: str, value, choices) -> None:
-    """Raise `ValueError` unless `value` is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
 def check_classes(classes) -> None:
     """Raise `ValueError` unless `classes` is None or at least two."""
     if classes is not None:

@@ -13,11 +13,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import polygamma
 
-from landform._numerics import as_count
+from landform._numerics import as_count, check_choice
 from landform.metrics._family import (
     AbstractFamily,
     AbstractFlat,
-    check_choice,
     check_classes,
     flat,
     log_positive,

@@ -13,6 +13,7 @@ from landform._numerics import (
     as_floats,
     as_points,
     as_positive,
+    check_choice,
     check_finite,
     is_traced,
     precise,
@@ -342,8 +343,7 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
     codes = as_points("codes", codes, ndim=(2,))
     centers = as_points("centers", centers, codes.shape[1], ndim=(2,))
     a = as_positive("a", a)
-    if rule not in _RULES:
-        raise ValueError(f"rule must be one of {', '.join(_RULES)}, got {rule!r}")
+    check_choice("rule", rule, _RULES)
     a, labels = float(a), np.asarray(labels)
     if labels.shape != (codes.shape[0],) or labels.dtype.kind not in "iu":
         raise ValueError(f"labels must be {codes.shape[0]} integers, got {labels.shape}")

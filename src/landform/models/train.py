@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_count, as_floats, as_positive, check_finite, precise
+from landform._numerics import (
+    as_count,
+    as_floats,
+    as_positive,
+    check_choice,
+    check_finite,
+    precise,
+)
 from landform._typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint, digest
 from landform.models.loop import fit
@@ -133,7 +140,7 @@ def train_vae(
     data, shape = _check_data(X)
     output = _check_output(output, likelihood, data)
     hidden = _check_hidden(hidden, architecture, shape)
-    _check_choice("variance", variance, VARIANCES)
+    check_choice("variance", variance, VARIANCES)
     activation = check_activation("activation", activation)
     counts = {"latent_dim": latent_dim, "epochs": epochs, "batch_size": batch_size,
               "patience": patience, "max_landmarks": max_landmarks,
@@ -196,14 +203,9 @@ def _check_data(X) -> tuple[np.ndarray, tuple[int, ...]]:
     return flat, tuple(int(s) for s in data.shape[1:])
 
 
-def _check_choice(name: str, value, choices) -> None:
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
 def _check_output(output, likelihood, data) -> str:
-    _check_choice("likelihood", likelihood, LIKELIHOODS)
-    _check_choice("output", output, (*OUTPUTS, "auto"))
+    check_choice("likelihood", likelihood, LIKELIHOODS)
+    check_choice("output", output, (*OUTPUTS, "auto"))
     unit = bool(((data >= 0.0) & (data <= 1.0)).all())
     if likelihood == "bernoulli":
         if output == "identity":
@@ -219,7 +221,7 @@ def _check_output(output, likelihood, data) -> str:
 
 
 def _check_hidden(hidden, architecture, shape) -> tuple[int, ...]:
-    _check_choice("architecture", architecture, ARCHITECTURES)
+    check_choice("architecture", architecture, ARCHITECTURES)
     sizes = _HIDDEN[architecture] if hidden is None else hidden
     if not isinstance(sizes, tuple | list):
         raise TypeError(f"hidden must be a tuple of integers, got {sizes!r}")

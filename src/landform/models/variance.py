@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_positive, precise
+from landform._numerics import as_positive, check_choice, precise
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
 from landform.models.loop import clip_nonnegative, fit, keep
@@ -120,8 +120,7 @@ def fit_variance_split(
     vae, train, held, *, key, variance, num_centers, a, rule, max_std, min_std, max_iter, **options
 ) -> VAE:
     """`fit_variance` for data that are already checked and split."""
-    if variance not in VARIANCES:
-        raise ValueError(f"variance must be one of {', '.join(VARIANCES)}, got {variance!r}")
+    check_choice("variance", variance, VARIANCES)
     spread = float(np.sqrt(np.mean(np.var(train, axis=0))))
     floor = _MIN_SHARE * spread if min_std is None else float(as_positive("min_std", min_std))
     if max_std is not None and float(as_positive("max_std", max_std)) <= floor:

@@ -93,14 +93,15 @@ def _responsibilities(model, x, throw):
 
 @precise
 def _sample(model, key, n):
+    n = as_count("n", n)
     choice, draw, order = jax.random.split(key, 3)
-    labels = np.asarray(jax.random.categorical(choice, jnp.log(model.weights), shape=(int(n),)))
+    labels = np.asarray(jax.random.categorical(choice, jnp.log(model.weights), shape=(n,)))
     counts = np.bincount(labels, minlength=len(model.components))
     keys = jax.random.split(draw, len(counts))
     used = [k for k, count in enumerate(counts) if count]
     points = jnp.concatenate([model.components[k].sample(keys[k], int(counts[k])) for k in used])
     labels = jnp.asarray(np.repeat(np.arange(len(counts)), counts))
-    shuffle = jax.random.permutation(order, int(n))
+    shuffle = jax.random.permutation(order, n)
     return points[shuffle], labels[shuffle]
 
 
