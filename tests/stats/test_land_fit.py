@@ -351,6 +351,19 @@ def test_the_start_by_a_gaussian_mixture_knows_elongated_clusters():
     assert float(np.ptp([c.mean[1] for c in model.components])) == pytest.approx(1.0, abs=0.1)
 
 
+def test_the_start_by_a_gaussian_mixture_is_of_all_data_where_some_are_fitted():
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((400, 2)) * [10.0, 0.2]
+    X[200:, 1] += 1.0
+    labels, rows = np.arange(400) >= 200, np.arange(0, 400, 33)
+    # The likeliest mixture of a dozen points has a component of hardly any.
+    assert Starts(lf.Euclidean(2), X[rows], np.random.default_rng(0)).gaussian(2) is None
+    found = Starts(lf.Euclidean(2), X[rows], np.random.default_rng(0), X).gaussian(2)
+    assert found is not None
+    agreement = np.mean(found[1].argmax(axis=1) == labels[rows])
+    assert agreement in (0.0, 1.0)
+
+
 def test_a_mixture_that_ran_out_of_iterations_says_so(cloud):
     with pytest.raises(lf.ConvergenceError, match="max_iter"):
         lf.fit_land_mixture(lf.Euclidean(2), cloud, 2, n_samples=64, max_iter=1, tol=0.0)

@@ -16,10 +16,15 @@ _KINDS = ("kmeans", "k-means++", "random_from_data")
 
 
 class Starts:
-    """Starts for data under a metric; the graph distances are found once."""
+    """Starts for data under a metric; the graph distances are found once.
 
-    def __init__(self, metric, X, rng):
+    Where only some of the data are fitted at first, `everything` has all of them: a Gaussian
+    mixture of all costs little, and one of some may be in another optimum.
+    """
+
+    def __init__(self, metric, X, rng, everything=None):
         self.metric, self.X, self.rng = metric, X, rng
+        self.everything = X if everything is None else everything
         self.seed = int(rng.integers(np.iinfo(np.int32).max))
         few = len(X) <= _CANDIDATES
         self.some = np.arange(len(X)) if few else rng.choice(len(X), _CANDIDATES, replace=False)
@@ -91,8 +96,9 @@ class Starts:
 
         None where there is none with more than d points in every component.
         """
-        X, d = self.X, self.X.shape[1]
-        few = X if len(X) <= _MOST else X[self.rng.choice(len(X), _MOST, replace=False)]
+        X, d, few = self.X, self.X.shape[1], self.everything
+        if len(few) > _MOST:
+            few = few[self.rng.choice(len(few), _MOST, replace=False)]
         found = _best_mixture(few.tobytes(), few.shape, count, self.seed)
         if found is None:
             return None

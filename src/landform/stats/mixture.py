@@ -206,7 +206,7 @@ def _fit_mixture(
     rng = np.random.default_rng(seed)
     coarse = setup.coarser(seed)
     level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
-    starts = Starts(level.metric, level.X, rng).several(K, n_init)
+    starts = Starts(level.metric, level.X, rng, X).several(K, n_init)
     best = best_run(
         level, starts, weights[rows], max_iter, tol,
         follow=n_init, least_squares=estimator == "least-squares",
