@@ -22,6 +22,7 @@ from landform.report.reproduce.compare import (
 from landform.report.reproduce.synthetic import COLOURS
 from landform.report.reproduce.write import keep, prepared, write
 from landform.stats.bandwidth import auto_sigma
+from landform.stats.selection import Rule
 
 Features = Literal["pca", "nmf"]
 
@@ -39,6 +40,7 @@ class GroupSettings:
     folds: int = 2
     n_samples: int = 64
     widths: tuple[float, ...] = (1.5,)
+    rule: Rule = "best"
     features: Features = "pca"
     max_groups: int | None = None
 
@@ -129,6 +131,7 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
         chosen = choose(
             train, count, sigmas=np.array(settings.widths) * auto_sigma(train), seed=seed,
             n_folds=settings.folds, max_points=settings.train, n_samples=settings.n_samples,
+            rule=settings.rule,
         )  # fmt: skip
     fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed, tol=5e-3)
     scores = score_all(fits, features[test], group.y[test])
@@ -238,8 +241,7 @@ _CHOICES = (
     "In every group {s.train} points train and up to {s.test} others are scored; they are drawn at "
     "random, so neighbours in time are in both. σ and ρ are chosen on the training points alone by "
     "{s.folds}-fold cross-validation of the likelihood, for LAND and for least squares apart, from "
-    "σ of {widths} times the rule's and ρ down from a flat metric; of those within a standard "
-    "error of the best the flattest.",
+    "σ of {widths} times the rule's and ρ down from a flat metric: {rule}.",
     "Features: {components} {features} fitted without labels, scaled by one "
     "number. Principal components are the default since they keep most of the variance.",
     "The Gaussian mixture is the best of five starts of each of three kinds.",
@@ -251,6 +253,10 @@ def _choices(settings: GroupSettings) -> list[str]:
     words = {
         "widths": " and ".join(f"{w:g}" for w in settings.widths),
         "components": " or ".join(map(str, settings.components)),
+        "rule": {
+            "best": "the highest score",
+            "one-se": "the flattest of those within a standard error of the highest score",
+        }[settings.rule],
         "features": {"pca": "principal components", "nmf": "non-negative factors"}[
             settings.features
         ],
