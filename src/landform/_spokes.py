@@ -80,9 +80,7 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
     rows = np.concatenate([rows, np.repeat(rows[:1], _rounded(count) - count)])
     init = None
     if known is not None:
-        nodes = known.nodes
-        if nodes.shape[1] != times.size:  # from a solve with another accuracy
-            nodes = np.asarray(PolynomialCurve(jnp.asarray(nodes), rule.degree)(times))
+        nodes = thinned(known, times.size).nodes  # they may be from a solve with another accuracy
         shift = centers - nodes[:, 0]
         init = nodes + (1.0 - times)[:, None] * shift[:, None, :]
         init = PolynomialCurve(jnp.asarray(init[rows], data.dtype), rule.degree)
@@ -94,6 +92,15 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
         whole[far] = np.asarray(part)[:count]
     out.status[far & ~np.isfinite(out.length)] = int(Status.BAD_METRIC)
     return out
+
+
+def thinned(spokes: Spokes, count: int) -> Spokes:
+    """The same geodesics, kept at `count` nodes."""
+    if spokes.nodes.shape[1] == count:
+        return spokes
+    times = Rule((count - 1) // _DEGREE, _DEGREE).times
+    curve = PolynomialCurve(jnp.asarray(spokes.nodes), _DEGREE)
+    return spokes._replace(nodes=np.asarray(curve(jnp.asarray(times, spokes.nodes.dtype))))
 
 
 def _rounded(count: int) -> int:

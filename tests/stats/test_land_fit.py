@@ -7,6 +7,7 @@ from sklearn.datasets import make_moons
 
 import landform as lf
 from landform.stats._fit import _advice
+from landform.stats._logs import _FEW_POINTS, _solve_chunks, solve_chunks
 from landform.stats._normalizer import make_grid
 from landform.stats._profile import Setup, logarithms, profile, reweight, with_gradient
 from landform.stats._search import Search
@@ -367,3 +368,17 @@ def test_the_start_by_a_gaussian_mixture_is_of_all_data_where_some_are_fitted():
 def test_a_mixture_that_ran_out_of_iterations_says_so(cloud):
     with pytest.raises(lf.ConvergenceError, match="max_iter"):
         lf.fit_land_mixture(lf.Euclidean(2), cloud, 2, n_samples=64, max_iter=1, tol=0.0)
+
+
+def test_logarithms_that_few_nodes_do_not_resolve_are_looked_for_from_more():
+    X = make_moons(80, noise=0.1, random_state=0)[0]
+    rough = lf.LocalVariance(X, sigma=0.06, rho=1e-5)
+    few = _solve_chunks(rough, X[0], X[1:], _FEW_POINTS, 1e-4)
+    assert (~few.ok).any()
+    found = solve_chunks(rough, X[0], X[1:], 1e-4)
+    assert found.ok.all()
+    assert found.nodes.shape == few.nodes.shape
+    lost = np.flatnonzero(~few.ok)
+    exact = lf.geodesic(rough, X[0], X[1:][lost])
+    np.testing.assert_allclose(found.length[lost], exact.length, rtol=1e-3)
+    np.testing.assert_allclose(found.nodes[lost][:, [0, -1]], exact.path.nodes[:, [0, -1]])

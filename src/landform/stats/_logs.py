@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from landform._metric import AbstractMetric
-from landform._spokes import Spokes, solve_options, solve_spokes
+from landform._spokes import Spokes, solve_options, solve_spokes, thinned
 
 _NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
 _FEW_POINTS = 17  # the same for a loose accuracy
@@ -43,8 +43,23 @@ def find_logs(metric: AbstractMetric, mean, X, accuracy: float, previous=None) -
 
 
 def solve_chunks(metric, mean, X, accuracy: float, known: Spokes | None = None) -> Spokes:
-    """Geodesics from a mean to data, 1024 at a time."""
-    count = _NUM_POINTS if accuracy < _LOOSE else _FEW_POINTS
+    """Geodesics from a mean to data, 1024 at a time.
+
+    Those that a loose accuracy's few nodes, however often refined, do not resolve are looked for
+    again from more.
+    """
+    if accuracy < _LOOSE:
+        return _solve_chunks(metric, mean, X, _NUM_POINTS, accuracy, known)
+    spokes = _solve_chunks(metric, mean, X, _FEW_POINTS, accuracy, known)
+    lost = np.flatnonzero(~spokes.ok)
+    if lost.size == 0:
+        return spokes
+    finer = _solve_chunks(metric, mean, X[lost], _NUM_POINTS, accuracy)
+    return replaced(spokes, lost, thinned(finer, spokes.nodes.shape[1]), finer.ok)
+
+
+def _solve_chunks(metric, mean, X, count: int, accuracy: float, known: Spokes | None = None):
+    """`solve_chunks` from one number of nodes."""
     options = solve_options(count, accuracy, None)
     parts = [
         solve_spokes(
