@@ -42,7 +42,7 @@ class LandSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=64, a=2.0, stage_one_std=0.1), table_size=256
+            training=Training(num_centers=64, a=2.0, stage_one_std=1.0), table_size=256
         )
     )
     points: int = 200
