@@ -34,28 +34,22 @@ def find_logs(metric: AbstractMetric, mean, X, accuracy: float, previous=None) -
     """Log_mean(X): from earlier `Logs` of the same data where there are any, else by a search."""
     mean = np.asarray(mean, dtype=float)
     known = None if previous is None else previous.spokes
-    spokes = solve_chunks(metric, mean, X, accuracy, known)
-    lost = np.flatnonzero(~spokes.ok)
-    if known is not None and lost.size:
-        again = solve_chunks(metric, mean, X[lost], accuracy)
-        spokes = replaced(spokes, lost, again, again.ok)
-    return logs_of(spokes)
+    return logs_of(solve_chunks(metric, mean, X, accuracy, known))
 
 
 def solve_chunks(metric, mean, X, accuracy: float, known: Spokes | None = None) -> Spokes:
     """Geodesics from a mean to data, 1024 at a time.
 
-    Those that a loose accuracy's few nodes, however often refined, do not resolve are looked for
-    again from more.
+    Those that known curves do not lead to, or that a loose accuracy's few nodes, however often
+    refined, do not resolve, are looked for once more: afresh, and from more nodes.
     """
-    if accuracy < _LOOSE:
-        return _solve_chunks(metric, mean, X, _NUM_POINTS, accuracy, known)
-    spokes = _solve_chunks(metric, mean, X, _FEW_POINTS, accuracy, known)
+    count = _NUM_POINTS if accuracy < _LOOSE else _FEW_POINTS
+    spokes = _solve_chunks(metric, mean, X, count, accuracy, known)
     lost = np.flatnonzero(~spokes.ok)
-    if lost.size == 0:
+    if lost.size == 0 or (known is None and count == _NUM_POINTS):
         return spokes
-    finer = _solve_chunks(metric, mean, X[lost], _NUM_POINTS, accuracy)
-    return replaced(spokes, lost, thinned(finer, spokes.nodes.shape[1]), finer.ok)
+    afresh = _solve_chunks(metric, mean, X[lost], _NUM_POINTS, accuracy)
+    return replaced(spokes, lost, thinned(afresh, spokes.nodes.shape[1]), afresh.ok)
 
 
 def _solve_chunks(metric, mean, X, count: int, accuracy: float, known: Spokes | None = None):
