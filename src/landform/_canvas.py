@@ -129,3 +129,16 @@ def bounds(Z, margin: float = 0.12) -> tuple[np.ndarray, np.ndarray]:
     centre, half = (Z.max(0) + Z.min(0)) / 2, 0.5 * np.ptp(Z, axis=0).max()
     half = (half if half > 0 else 1.0) * (1 + 2 * margin)
     return centre - half, centre + half
+
+
+def draw_field(ax: Axes, extent, values, label: str, bar: bool, **options: Any) -> tuple[Any, Any]:
+    """An image of values on a grid of the plane, and its colour bar or None."""
+    with style():
+        image = ax.imshow(values, origin="lower", extent=extent, aspect="equal", **options)
+        if not bar:
+            return image, None
+        colours: Any = ax.figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, aspect=25)
+        colours.outline.set_visible(False)
+        colours.set_label(label)
+        colours.ax.tick_params(length=2)
+    return image, colours

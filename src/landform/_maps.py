@@ -1,12 +1,10 @@
 """Maps of a metric of the plane: its volume and its curvature, on logarithmic scales."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
 
-from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, grid, style
+from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, draw_field, grid
 from landform._curvature import gaussian_curvature
 from landform._metric import AbstractMetric, log_volume
 
@@ -47,7 +45,7 @@ def magnification_map(
     values = values.reshape(size, size)
     finite = values[np.isfinite(values)]
     limits = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
-    _draw(ax, extent, values, r"$\log_{10}\sqrt{\det M}$", bar, cmap=FIELD, vmin=limits[0],
+    draw_field(ax, extent, values, r"$\log_{10}\sqrt{\det M}$", bar, cmap=FIELD, vmin=limits[0],
           vmax=limits[1], interpolation="bilinear")  # fmt: skip
     return values
 
@@ -91,21 +89,9 @@ def curvature_map(
         raise ValueError(f"threshold must be positive, got {threshold}")
     top = max(top, linear)
     norm = SymLogNorm(linear, vmin=-top, vmax=top, base=10)
-    colours = _draw(ax, extent, values, "Gaussian curvature", bar, cmap=SIGNED, norm=norm)
+    _, colours = draw_field(ax, extent, values, "Gaussian curvature", bar, cmap=SIGNED, norm=norm)
     if colours is not None:
         decades = 10.0 ** np.arange(np.ceil(np.log10(2.0 * linear)), np.log10(top) + 1e-9)
         colours.set_ticks([*-decades[::-1], 0.0, *decades])
         colours.minorticks_off()
     return values
-
-
-def _draw(ax: Axes, extent, values, label: str, bar: bool, **options: Any) -> Any:
-    with style():
-        image = ax.imshow(values, origin="lower", extent=extent, aspect="equal", **options)
-        if not bar:
-            return None
-        colours: Any = ax.figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, aspect=25)
-        colours.outline.set_visible(False)
-        colours.set_label(label)
-        colours.ax.tick_params(length=2)
-    return colours

@@ -29,6 +29,7 @@ from landform._canvas import (
     PALETTE as PALETTE,
     RIEMANNIAN as RIEMANNIAN,
     bounds as bounds,
+    draw_field,
     figure as figure,
     grid as grid,
     mosaic as mosaic,
@@ -89,17 +90,9 @@ def field(
     """
     values = np.asarray(values)
     low, high = np.nanpercentile(values, [1, 99]) if limits is None else limits
-    with style():
-        image = ax.imshow(
-            values, origin="lower", extent=extent, cmap=cmap, vmin=low, vmax=high,
-            interpolation="bilinear", aspect="equal",
-        )  # fmt: skip
-        if bar:
-            colours = ax.figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, aspect=25)
-            colours.outline.set_visible(False)  # type: ignore[operator]
-            colours.set_label(label)
-            colours.ax.tick_params(length=2)
-    return image
+    return draw_field(
+        ax, extent, values, label, bar, cmap=cmap, vmin=low, vmax=high, interpolation="bilinear"
+    )[0]
 
 
 def points(
