@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from landform._results import AbstractResult
-from landform._typing import Array
+from landform._typing import Array, PRNGKeyArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -225,6 +225,21 @@ def as_positive(name: str, value) -> Array:
     if not is_traced(scalar) and not (np.isfinite(np.asarray(scalar)) and float(scalar) > 0):
         raise ValueError(f"{name} must be positive and finite, got {float(scalar)}")
     return scalar
+
+
+def host_rng(key: PRNGKeyArray) -> np.random.Generator:
+    """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
+
+
+def check_key(key) -> PRNGKeyArray:
+    """One key of JAX, of the new style or the old; `TypeError` for anything else."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+        return key
+    if dtype == np.uint32 and shape == (2,):
+        return key
+    raise TypeError(f"key must be one JAX key, such as jax.random.key(0), got {key!r}")
 
 
 def promote(*trees):

@@ -10,12 +10,20 @@ import optax
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_count, as_points, as_positive, precise, promote
+from landform._numerics import (
+    as_count,
+    as_points,
+    as_positive,
+    check_key,
+    host_rng,
+    precise,
+    promote,
+)
 from landform._results import ConvergenceError
 from landform._typing import PRNGKeyArray
 from landform.models.interpolant import GeodesicInterpolant, points_on, squared_speed
 from landform.models.loop import cosine_rates, progress_bar
-from landform.models.networks import MLP, check_key, host_rng
+from landform.models.networks import MLP
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 _TIMES = 16  # points of a curve at which a training step looks

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._numerics import host_rng
 from landform._results import ConvergenceError
 from landform._typing import Array, Float, PRNGKeyArray
-from landform.models.networks import host_rng
 from landform.models.rbf import RBFPrecision, even_weights, kmeans_centers, rbf_bandwidths
 from landform.models.vae import VAE, posterior_at
 

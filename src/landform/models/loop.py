@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from landform._numerics import host_rng
 from landform._results import ConvergenceError
 from landform._typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint
-from landform.models.networks import host_rng
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 _HELD_OUT_DRAWS = 8

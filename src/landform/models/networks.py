@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import promote
+from landform._numerics import host_rng, promote
 from landform._typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {
@@ -45,21 +45,6 @@ def check_activation(name: str, value) -> str:
     if key not in SMOOTH:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
     return key
-
-
-def host_rng(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
-
-
-def check_key(key) -> PRNGKeyArray:
-    """One key of JAX, of the new style or the old; `TypeError` for anything else."""
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
-        return key
-    if dtype == np.uint32 and shape == (2,):
-        return key
-    raise TypeError(f"key must be one JAX key, such as jax.random.key(0), got {key!r}")
 
 
 def _glorot(rng, shape, fan_in: float, fan_out: float) -> Array:

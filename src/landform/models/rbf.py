@@ -15,11 +15,12 @@ from landform._numerics import (
     as_positive,
     check_choice,
     check_finite,
+    host_rng,
     is_traced,
     precise,
 )
 from landform._typing import Array, Float, Point, PRNGKeyArray
-from landform.models.networks import halved, host_rng, up
+from landform.models.networks import halved, up
 
 _RULES = ("paper", "cluster-std", "pooled")
 

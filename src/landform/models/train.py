@@ -14,12 +14,13 @@ from landform._numerics import (
     as_positive,
     check_choice,
     check_finite,
+    check_key,
     precise,
 )
 from landform._typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint, digest
 from landform.models.loop import fit
-from landform.models.networks import MLP, ConvDown, ConvUp, check_activation, check_key
+from landform.models.networks import MLP, ConvDown, ConvUp, check_activation
 from landform.models.vae import (
     LIKELIHOODS,
     OUTPUTS,

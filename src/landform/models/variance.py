@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_positive, check_choice, precise
+from landform._numerics import as_positive, check_choice, host_rng, precise
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
 from landform.models.loop import clip_nonnegative, fit, keep
-from landform.models.networks import MLP, ConvUp, halved, host_rng
+from landform.models.networks import MLP, ConvUp, halved
 from landform.models.rbf import ConvRBFPrecision, kmeans_centers, rbf_bandwidths
 from landform.models.vae import (
     VAE,

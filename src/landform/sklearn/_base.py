@@ -1,12 +1,15 @@
 """What the estimators share: from parameters to a metric, and from `random_state` to a key."""
 
+import warnings
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 
 import jax
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
 
 from landform._metric import AbstractMetric
 from landform.metrics.analytic import Euclidean
@@ -17,6 +20,12 @@ METRIC_CONSTRAINTS = {
     "metric": [StrOptions({"local-variance", "euclidean"}), AbstractMetric, callable],
     "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     "rho": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+}
+
+
+SOLVE_CONSTRAINTS = {
+    "num_points": [Interval(Integral, 2, None, closed="left")],
+    "accuracy": [Interval(Real, 0, None, closed="neither")],
 }
 
 
@@ -75,3 +84,22 @@ def key_from(random_state) -> jax.Array:
     """A JAX key from a seed, a NumPy RandomState or None."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     return jax.random.key(int(seed))
+
+
+def clustered(estimator, X) -> np.ndarray:
+    """X as scikit-learn checks it, with at least as many rows as there are clusters."""
+    X = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
+    if len(X) < estimator.n_clusters:
+        raise ValueError(f"n_samples={len(X)} must be at least n_clusters={estimator.n_clusters}")
+    return X
+
+
+def warn_unless_converged(estimator, found) -> None:
+    """A `ConvergenceWarning` with the reason and the number of geodesics that failed."""
+    if not estimator.converged_:
+        warnings.warn(
+            f"{type(estimator).__name__} did not converge: {found.reason} "
+            f"({estimator.n_failed_} geodesics failed)",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,6 +1,5 @@
 """Geodesic k-means and k-medoids as scikit-learn estimators."""
 
-import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -12,18 +11,20 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from landform.sklearn._base import METRIC_CONSTRAINTS, PairwiseMixin, key_from, resolve_metric
+from landform.sklearn._base import (
+    METRIC_CONSTRAINTS,
+    SOLVE_CONSTRAINTS,
+    PairwiseMixin,
+    clustered,
+    key_from,
+    resolve_metric,
+    warn_unless_converged,
+)
 from landform.stats.kmeans import distances_to, geodesic_kmeans, nearest_centers
 from landform.stats.kmedoids import geodesic_kmedoids, kmedoids
-
-_SOLVE_CONSTRAINTS = {
-    "num_points": [Interval(Integral, 2, None, closed="left")],
-    "accuracy": [Interval(Real, 0, None, closed="neither")],
-}
 
 
 class GeodesicKMeans(
@@ -104,7 +105,7 @@ class GeodesicKMeans(
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
-        **_SOLVE_CONSTRAINTS,
+        **SOLVE_CONSTRAINTS,
         "random_state": ["random_state"],
     }
 
@@ -127,7 +128,7 @@ class GeodesicKMeans(
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
-        X = _validated(self, X)
+        X = clustered(self, X)
         self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
         found = geodesic_kmeans(
             self.metric_, X, self.n_clusters, key=key_from(self.random_state), init=self.init,
@@ -142,7 +143,7 @@ class GeodesicKMeans(
         self.converged_ = bool(found.converged)
         self.n_failed_ = int(found.n_failed)
         self._n_features_out = len(self.cluster_centers_)
-        _warn(self, found)
+        warn_unless_converged(self, found)
         return self
 
     def predict(self, X):
@@ -254,7 +255,7 @@ default="local-variance"
         "init": [StrOptions({"build", "k-means++"})],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        **_SOLVE_CONSTRAINTS,
+        **SOLVE_CONSTRAINTS,
         "random_state": ["random_state"],
     }
 
@@ -279,7 +280,7 @@ default="local-variance"
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
-        X = _validated(self, X)
+        X = clustered(self, X)
         start = {
             "key": key_from(self.random_state), "method": self.method, "init": self.init,
             "n_init": self.n_init, "max_iter": self.max_iter, "throw": False,
@@ -301,7 +302,7 @@ default="local-variance"
         self.converged_ = bool(found.converged)
         self.n_failed_ = int(found.n_failed)
         self._n_features_out = len(self.medoid_indices_)
-        _warn(self, found)
+        warn_unless_converged(self, found)
         return self
 
     def predict(self, X):
@@ -328,19 +329,3 @@ default="local-variance"
             self.metric_, self.cluster_centers_, X, num_points=self.num_points,
             accuracy=self.accuracy,
         )  # fmt: skip
-
-
-def _validated(estimator, X):
-    X = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
-    if len(X) < estimator.n_clusters:
-        raise ValueError(f"n_samples={len(X)} must be at least n_clusters={estimator.n_clusters}")
-    return X
-
-
-def _warn(estimator, found) -> None:
-    if not estimator.converged_:
-        warnings.warn(
-            f"{type(estimator).__name__} did not converge: {found.reason}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )

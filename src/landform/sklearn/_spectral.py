@@ -1,16 +1,21 @@
 """Spectral clustering on geodesic distances as a scikit-learn estimator."""
 
-import warnings
 from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from landform.sklearn._base import METRIC_CONSTRAINTS, PairwiseMixin, key_from, resolve_metric
-from landform.sklearn._cluster import _SOLVE_CONSTRAINTS, _validated
+from landform.sklearn._base import (
+    METRIC_CONSTRAINTS,
+    SOLVE_CONSTRAINTS,
+    PairwiseMixin,
+    clustered,
+    key_from,
+    resolve_metric,
+    warn_unless_converged,
+)
 from landform.stats.spectral import ASSIGNMENTS, geodesic_spectral, spectral_clusters
 
 
@@ -86,7 +91,7 @@ default="local-variance"
         "distances": [StrOptions({"geodesic", "graph"})],
         "neighbours": [Interval(Integral, 1, None, closed="left")],
         "assign_labels": [StrOptions(set(ASSIGNMENTS))],
-        **_SOLVE_CONSTRAINTS,
+        **SOLVE_CONSTRAINTS,
         "random_state": ["random_state"],
     }
 
@@ -109,7 +114,7 @@ default="local-variance"
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
-        X = _validated(self, X)
+        X = clustered(self, X)
         options = {
             "key": key_from(self.random_state), "neighbours": self.neighbours,
             "assign_labels": self.assign_labels,
@@ -128,11 +133,5 @@ default="local-variance"
         self.scales_ = np.asarray(found.scales)
         self.converged_ = bool(found.converged)
         self.n_failed_ = int(found.n_failed)
-        if not self.converged_:
-            warnings.warn(
-                f"{self.n_failed_} geodesics failed and were bridged by chains of others: "
-                f"{found.reason}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        warn_unless_converged(self, found)
         return self

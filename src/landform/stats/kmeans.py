@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from landform._means import check_weights
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_count, as_points, is_traced, precise
+from landform._numerics import as_count, as_points, host_rng, is_traced, precise
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
@@ -150,12 +149,6 @@ def geodesic_kmeans(
     return _kmeans(
         metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
     )
-
-
-def host_rng(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key."""
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return np.random.default_rng(np.asarray(jax.random.key_data(key) if typed else key).ravel())
 
 
 @precise

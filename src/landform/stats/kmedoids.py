@@ -10,12 +10,20 @@ from scipy.sparse import csgraph
 from landform._distances import pairwise_distances
 from landform._means import check_weights
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_count, as_floats, as_points, check_finite, is_traced, precise
+from landform._numerics import (
+    as_count,
+    as_floats,
+    as_points,
+    check_choice,
+    check_finite,
+    host_rng,
+    is_traced,
+    precise,
+)
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import plus_plus
-from landform.stats.kmeans import host_rng
 
 _IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
 
@@ -185,9 +193,7 @@ def geodesic_kmedoids(
     [0, 0, 0, 1, 1]
     """
     check_metric(metric)
-    if distances not in ("geodesic", "graph"):
-        raise ValueError(f"distances must be 'geodesic' or 'graph', got {distances!r}")
-    solve = {"method": distances, "solver": solver, "num_points": num_points,
+    solve = {"distances": distances, "solver": solver, "num_points": num_points,
              "accuracy": accuracy, "progress": progress}  # fmt: skip
     start = {"key": key, "weights": weights, "method": method, "init": init, "n_init": n_init,
              "max_iter": max_iter}  # fmt: skip
@@ -204,15 +210,19 @@ def _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw):
     return _package(matrix, *arguments, failures=failures, throw=throw)
 
 
-def bridged_distances(metric, X, **solve) -> tuple[np.ndarray, int]:
+def bridged_distances(metric, X, distances: str, **solve) -> tuple[np.ndarray, int]:
     """All geodesic distances, failed pairs by the shortest chain of the others; and their number.
 
     Raises
     ------
+    ValueError
+        If `distances` is neither ``"geodesic"`` nor ``"graph"``.
     ConvergenceError
         If some points are not joined by any chain.
     """
-    matrix = np.array(pairwise_distances(metric, X, throw=False, **solve), dtype=float)
+    check_choice("distances", distances, ("geodesic", "graph"))
+    found = pairwise_distances(metric, X, method=distances, throw=False, **solve)  # type: ignore
+    matrix = np.array(found, dtype=float)
     failed = np.isnan(matrix)
     if failed.any():
         known = np.where(failed, 0.0, np.maximum(matrix, 1e-300))
@@ -239,8 +249,7 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
     count = as_count("n_clusters", n_clusters, 1)
     if count > n:
         raise ValueError(f"n_clusters must be at most n_samples={n}, got {count}")
-    if method not in ("pam", "alternate"):
-        raise ValueError(f"method must be 'pam' or 'alternate', got {method!r}")
+    check_choice("method", method, ("pam", "alternate"))
     as_count("n_init", n_init, 1)
     as_count("max_iter", max_iter, 1)
     weights = check_weights(weights, n)

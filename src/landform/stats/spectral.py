@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_count, as_points, is_traced, precise
+from landform._numerics import as_count, as_points, check_choice, host_rng, is_traced, precise
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
-from landform.stats.kmeans import host_rng
 from landform.stats.kmedoids import as_distances, bridged_distances
 
 ASSIGNMENTS = ("cluster_qr", "kmeans", "discretize")
@@ -172,14 +171,12 @@ def geodesic_spectral(
     [True, True, True, False, False]
     """
     check_metric(metric)
-    if distances not in ("geodesic", "graph"):
-        raise ValueError(f"distances must be 'geodesic' or 'graph', got {distances!r}")
     X = as_points("X", X, metric.dim, ndim=(2,))
     if is_traced(metric, X):
         raise ValueError("geodesic_spectral cannot be called inside a transformation such as jit")
     arguments = _check(len(X), n_clusters, key, neighbours, assign_labels)
     matrix, failures = bridged_distances(
-        metric, X, method=distances, solver=solver, num_points=num_points, accuracy=accuracy,
+        metric, X, distances, solver=solver, num_points=num_points, accuracy=accuracy,
         progress=progress,
     )  # fmt: skip
     result = _package(matrix, *arguments, failures=failures)
@@ -193,8 +190,7 @@ def _check(n, n_clusters, key, neighbours, assign_labels):
     if count > n:
         raise ValueError(f"n_clusters must be at most n_samples={n}, got {count}")
     as_count("neighbours", neighbours, 1)
-    if assign_labels not in ASSIGNMENTS:
-        raise ValueError(f"assign_labels must be one of {ASSIGNMENTS}, got {assign_labels!r}")
+    check_choice("assign_labels", assign_labels, ASSIGNMENTS)
     seed = 0 if key is None else int(host_rng(key).integers(2**31))
     return count, neighbours, assign_labels, seed
 
