@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from landform.models import MLP, ConvDown, ConvUp
-from landform.models.networks import SMOOTH, check_activation, check_key, down, up
+from landform._numerics import check_key
+from landform.models.networks import SMOOTH, check_activation, down, up
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "ELU", "selu", "hard-tanh", "softsign"])
