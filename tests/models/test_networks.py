@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landform.models import MLP, ConvDown, ConvUp
 from landform._numerics import check_key
+from landform.models import MLP, ConvDown, ConvUp
 from landform.models.networks import SMOOTH, check_activation, down, up
 
 
