@@ -90,6 +90,17 @@ def test_weights_count_points_several_times(blobs):
     np.testing.assert_allclose(model.covariances_[0], np.cov(repeated.T, bias=True), atol=1e-6)
 
 
+def test_a_start_follows_the_points_that_have_a_weight(flat, blobs):
+    weights = np.r_[0.0, np.ones(len(blobs) - 1)]
+    options = {"metric": "euclidean", "n_samples": 16, "tol": 1e-9, "random_state": 0}
+    given = LANDMixture(2, init=np.r_[1, flat.predict(blobs[1:])], **options)
+    given.fit(blobs, sample_weight=weights)
+    own = LANDMixture(2, **options).fit(blobs[1:])
+    assert given.lower_bound_ == pytest.approx(own.lower_bound_, abs=1e-8)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        LANDMixture(2, init=np.zeros(3, int), **options).fit(blobs)
+
+
 def test_too_few_points_with_a_weight_are_refused(blobs):
     with pytest.raises(ValueError, match="sample_weight"):
         LANDMixture(metric="euclidean").fit(blobs, sample_weight=np.arange(100) == 3)

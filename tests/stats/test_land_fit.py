@@ -11,7 +11,6 @@ from landform.stats._logs import _FEW_POINTS, _solve_chunks, solve_chunks
 from landform.stats._normalizer import make_grid
 from landform.stats._profile import Setup, logarithms, profile, reweight, with_gradient
 from landform.stats._search import Search
-from landform.stats._starts import Starts
 from landform.stats._surrogate import light
 
 HALF_PLANE = lf.PoincareHalfPlane()
@@ -327,49 +326,12 @@ def test_data_in_a_subspace_are_named_where_the_fit_does_not_settle():
     assert "max_iter" in _advice(np.random.default_rng(0).standard_normal((30, 2)))
 
 
-def test_a_far_point_founds_no_component_and_clusters_cover_the_data():
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((40, 2)) + np.repeat([[0.0, 0.0], [9.0, 0.0]], 20, axis=0)
-    far = np.concatenate([X, [[1e3, 1e3]]])
-    starts = list(Starts(lf.Euclidean(2), far, np.random.default_rng(1)).several(2, 3))
-    for centres, shares in starts:
-        assert np.abs(centres).max() < 20.0
-        np.testing.assert_allclose(shares.sum(axis=1), 1.0)
-        assert shares.shape == (41, 2)
-        assert shares.sum(axis=0).min() > 15.0
-
-
-def test_the_start_by_a_gaussian_mixture_knows_elongated_clusters():
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((200, 2)) * [10.0, 0.1]
-    X[100:, 1] += 1.0
-    labels = np.arange(200) >= 100
-    found = Starts(lf.Euclidean(2), X, np.random.default_rng(0)).gaussian(2)
-    assert found is not None
-    agreement = np.mean(found[1].argmax(axis=1) == labels)
-    assert max(agreement, 1.0 - agreement) > 0.99
-    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_samples=64)
-    assert float(np.ptp([c.mean[1] for c in model.components])) == pytest.approx(1.0, abs=0.1)
-
-
-def test_the_start_by_a_gaussian_mixture_is_of_all_data_where_some_are_fitted():
-    rng = np.random.default_rng(3)
-    X = rng.standard_normal((400, 2)) * [10.0, 0.2]
-    X[200:, 1] += 1.0
-    labels, rows = np.arange(400) >= 200, np.arange(0, 400, 33)
-    # The likeliest mixture of a dozen points has a component of hardly any.
-    assert Starts(lf.Euclidean(2), X[rows], np.random.default_rng(0)).gaussian(2) is None
-    found = Starts(lf.Euclidean(2), X[rows], np.random.default_rng(0), X).gaussian(2)
-    assert found is not None
-    agreement = np.mean(found[1].argmax(axis=1) == labels[rows])
-    assert agreement in (0.0, 1.0)
-
-
 def test_a_mixture_that_ran_out_of_iterations_says_so(cloud):
     with pytest.raises(lf.ConvergenceError, match="max_iter"):
         lf.fit_land_mixture(lf.Euclidean(2), cloud, 2, n_samples=64, max_iter=1, tol=0.0)
 
 
+@pytest.mark.slow
 def test_logarithms_that_few_nodes_do_not_resolve_are_looked_for_from_more():
     X = make_moons(80, noise=0.1, random_state=0)[0]
     rough = lf.LocalVariance(X, sigma=0.06, rho=1e-5)

@@ -9,7 +9,12 @@ from sklearn.base import BaseEstimator, DensityMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from landform._metric import log_volume
 from landform._results import ConvergenceError
@@ -51,6 +56,9 @@ class LANDMixture(DensityMixin, BaseEstimator):
         Most iterations of a start.
     tol : float, default=1e-3
         Gain of the mean log-likelihood at which the iterations stop.
+    init : {"auto"} or array-like of shape (n_samples,) or (n_samples, n_components), default="auto"
+        Where to start: several starts of `landform.fit_land_mixture`; or the component of each
+        point, counted from 0; or memberships ≥ 0, such as `predict_proba` of another fit.
     n_init : int, default=1
         Starts, of which the best is kept.
     random_state : int, RandomState instance or None, default=None
@@ -113,6 +121,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         "n_samples": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions({"auto"}), "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -120,7 +129,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
     def __init__(
         self, n_components=1, *, metric="local-variance", sigma="auto", rho="auto",
         covariance_type="full", normalizer="exact", n_samples=None, max_iter=100, tol=1e-3,
-        n_init=1, random_state=None,
+        init="auto", n_init=1, random_state=None,
     ):  # fmt: skip
         self.n_components = n_components
         self.metric = metric
@@ -131,6 +140,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         self.n_samples = n_samples
         self.max_iter = max_iter
         self.tol = tol
+        self.init = init
         self.n_init = n_init
         self.random_state = random_state
 
@@ -154,6 +164,10 @@ class LANDMixture(DensityMixin, BaseEstimator):
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        init = self.init if isinstance(self.init, str) else np.asarray(self.init)
+        if not isinstance(init, str):
+            check_consistent_length(X, init)
+            init = init[weights > 0]
         X, weights = X[weights > 0], weights[weights > 0]
         if len(X) < max(2, self.n_components):
             raise ValueError(
@@ -172,7 +186,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
             self.metric_ = light(self.metric_, X)
         model = fit_land_mixture(
             self.metric_, X, self.n_components, weights=weights, max_iter=self.max_iter,
-            tol=self.tol, n_init=self.n_init, n_samples=self.n_samples, seed=seed, throw=False,
+            tol=self.tol, init=init, n_init=self.n_init, n_samples=self.n_samples, seed=seed,
+            throw=False,
             covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
             normalizer=self.normalizer,  # pyright: ignore[reportArgumentType]
         )  # fmt: skip

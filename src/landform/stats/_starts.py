@@ -106,10 +106,12 @@ class Starts:
         shares = best.predict_proba(X @ basis)
         if shares.sum(axis=0).min() < d + 1:
             return None
-        amid = np.argmin(self.square @ shares[self.some], axis=0)
-        if len(np.unique(amid)) < count:
-            return None
-        return X[self.some[amid]], shares
+        centres = self.amid(shares)
+        return None if len(np.unique(centres, axis=0)) < count else (centres, shares)
+
+    def amid(self, shares) -> np.ndarray:
+        """Of the candidates, the medoid of every component, given memberships ``(n, k)``."""
+        return self.X[self.some[np.argmin(self.square @ shares[self.some], axis=0)]]
 
 
 @functools.lru_cache(maxsize=4)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import check_metric
-from landform._numerics import as_count, precise
+from landform._numerics import as_count, check_choice, precise
 from landform._results import ConvergenceError
-from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
+from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.stats._em import best_run
 from landform.stats._fit import (
     CovarianceType,
@@ -108,8 +108,9 @@ def _sample(model, key, n):
 def fit_land_mixture(
     metric, X, n_components: int, *, weights=None, covariance_type: CovarianceType = "full",
     normalizer: Normalizer = "exact", estimator: Estimator = "likelihood",
-    n_samples: int | None = None, max_iter: int = 100, tol: float = 1e-3, n_init: int = 1,
-    seed: int = 0, rtol: float = 1e-5, throw: bool = True,
+    n_samples: int | None = None, max_iter: int = 100, tol: float = 1e-3,
+    init: str | ArrayLike = "auto", n_init: int = 1, seed: int = 0, rtol: float = 1e-5,
+    throw: bool = True,
 ) -> LANDMixtureModel:  # fmt: skip
     """The maximum-likelihood mixture of LANDs, by expectation maximisation.
 
@@ -137,6 +138,10 @@ def fit_land_mixture(
         Iterations of each start.
     tol
         Gain of the log-likelihood per point, in nats, at which the iterations stop.
+    init
+        Where to start: ``"auto"``, as `n_init` says; or the component of each point, integers from
+        0 to K − 1 of shape ``(n,)``; or memberships ≥ 0 of shape ``(n, K)``, such as
+        `LANDMixtureModel.responsibilities` of another fit.
     n_init
         Starts by k-medoids under graph distances, from different seeds; one more is by a Gaussian
         mixture in the chart. As many of them are followed to the end, and the best is kept; those
@@ -187,14 +192,14 @@ def fit_land_mixture(
         raise ValueError(f"tol must not be negative, got {tol}")
     return _fit_mixture(
         metric, X, n_components, weights, covariance_type, normalizer, estimator, n_samples,
-        max_iter, tol, n_init, seed, rtol, throw,
+        max_iter, tol, init, n_init, seed, rtol, throw,
     )  # fmt: skip
 
 
 @precise
 def _fit_mixture(
-    metric, X, K, weights, kind, normalizer, estimator, n_samples, max_iter, tol, n_init, seed,
-    rtol, throw,
+    metric, X, K, weights, kind, normalizer, estimator, n_samples, max_iter, tol, init, n_init,
+    seed, rtol, throw,
 ):  # fmt: skip
     X = check_data(metric, X)
     if len(X) < K:
@@ -206,7 +211,13 @@ def _fit_mixture(
     rng = np.random.default_rng(seed)
     coarse = setup.coarser(seed)
     level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
-    starts = Starts(level.metric, level.X, rng, X).several(K, n_init)
+    starts = Starts(level.metric, level.X, rng, X)
+    if isinstance(init, str):
+        check_choice("init", init, ("auto",))
+        starts = starts.several(K, n_init)
+    else:
+        shares = _memberships(init, len(X), K)[rows]
+        starts = [(starts.amid(shares), shares)]
     best = best_run(
         level, starts, weights[rows], max_iter, tol,
         follow=n_init, least_squares=estimator == "least-squares",
@@ -228,3 +239,27 @@ def _fit_mixture(
         n_iter=jnp.asarray(len(best.bounds) - 1),
         n_failed=jnp.asarray((~usable).sum()),
     )
+
+
+def _memberships(init, n: int, count: int) -> np.ndarray:
+    """Shares ``(n, k)`` that sum to one, from labels or from shares; every component has some."""
+    given = np.asarray(init)
+    wrong = (
+        f"init must be 'auto', labels from 0 to {count - 1} of shape ({n},) or memberships ≥ 0 of "
+        f"shape ({n}, {count})"
+    )
+    if given.shape == (n,) and given.dtype.kind in "iu":
+        if given.min() < 0 or given.max() >= count:
+            raise ValueError(f"{wrong}, got labels from {given.min()} to {given.max()}")
+        shares = np.eye(count)[given]
+    elif given.shape == (n, count) and given.dtype.kind in "iuf":
+        shares = given.astype(float)
+        if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any(axis=1).all()):
+            raise ValueError(f"{wrong}, not all zero for a point, and finite")
+        shares = shares / shares.sum(axis=1, keepdims=True)
+    else:
+        raise ValueError(f"{wrong}, got {given.dtype} of shape {given.shape}")
+    if not shares.any(axis=0).all():
+        empty = int(np.flatnonzero(~shares.any(axis=0))[0])
+        raise ValueError(f"init must give every component some points, and {empty} has none")
+    return shares
