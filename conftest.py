@@ -1,11 +1,19 @@
-"""Doctests of the package run as a user would run them: JAX's 64-bit flag off."""
+"""Programs compile quickly; doctests run as a user would run them: JAX's 64-bit flag off."""
 
+import importlib.metadata
 import importlib.util
 import os
 
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# LLVM would take most of the tests' time to optimise programs that run once. XLA ends the process
+# at a flag that it does not know, so they are for the version whose flags we have seen.
+if importlib.metadata.version("jaxlib") == "0.10.1":
+    os.environ.setdefault(
+        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    )
 
 _NEEDS = {
     "panel": ["src/landform/explorer/*.py"],

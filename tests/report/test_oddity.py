@@ -128,6 +128,7 @@ def test_classes_on_the_command_line_are_integers(tmp_path, capsys):
     assert "--classes" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_variance_study_reaches_its_targets(data_folder, tmp_path):
@@ -245,6 +246,7 @@ def test_a_file_without_the_papers_classes_is_one_group(tmp_path, rng):
         groups_of(KMeansSettings(data=write_images(tmp_path / "x.npz", rng.random((20, 3)))))
 
 
+@pytest.mark.heavy
 @pytest.mark.data
 @pytest.mark.slow
 def test_clusters_under_the_metric_beat_the_papers(data_folder, tmp_path):

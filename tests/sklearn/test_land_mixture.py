@@ -12,6 +12,7 @@ import landform as lf
 from landform.sklearn import LANDMixture
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @parametrize_with_checks(
     [LANDMixture(metric="euclidean", n_samples=16, max_iter=3, random_state=0)],
