@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -95,3 +96,19 @@ def test_spectral_clusters_are_those_of_the_function_and_follow_the_moons():
     assert given.metric_ is None
     assert given.__sklearn_tags__().input_tags.pairwise
     np.testing.assert_allclose(given.scales_, model.scales_)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.array, jnp.asarray])
+def test_a_number_out_of_a_result_is_a_parameter(kind):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    model = GeodesicKMedoids(2, distances="graph", sigma=kind(0.5), rho=kind(0.01)).fit(X)
+    assert float(model.metric_.sigma) == 0.5
+
+
+@pytest.mark.parametrize(
+    "wrong", [0.0, -1.0, np.nan, np.inf, True, "wide", [0.5], np.ones(1), None]
+)
+def test_what_is_no_positive_number_is_refused(wrong):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match=r"'sigma' parameter .* must be a str .* or a float in"):
+        GeodesicKMedoids(2, distances="graph", sigma=wrong).fit(X)

@@ -16,16 +16,29 @@ from landform.metrics.analytic import Euclidean
 from landform.metrics.local import LocalVariance
 from landform.stats.bandwidth import auto_rho, auto_sigma
 
+
+class Positive(Interval):
+    """A positive number; arrays of no dimension, as of a metric or a `Bandwidth`, are numbers."""
+
+    def __init__(self):
+        super().__init__(Real, 0, None, closed="neither")
+
+    def is_satisfied_by(self, val) -> bool:
+        if getattr(val, "shape", None) == () and np.asarray(val).dtype.kind in "iuf":
+            val = float(val)
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
 METRIC_CONSTRAINTS = {
     "metric": [StrOptions({"local-variance", "euclidean"}), AbstractMetric, callable],
-    "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-    "rho": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+    "sigma": [StrOptions({"auto"}), Positive()],
+    "rho": [StrOptions({"auto"}), Positive()],
 }
 
 
 SOLVE_CONSTRAINTS = {
     "num_points": [Interval(Integral, 2, None, closed="left")],
-    "accuracy": [Interval(Real, 0, None, closed="neither")],
+    "accuracy": [Positive()],
 }
 
 

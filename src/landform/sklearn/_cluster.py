@@ -1,6 +1,6 @@
 """Geodesic k-means and k-medoids as scikit-learn estimators."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
     SOLVE_CONSTRAINTS,
     PairwiseMixin,
+    Positive,
     clustered,
     key_from,
     resolve_metric,
@@ -104,7 +105,7 @@ class GeodesicKMeans(
         "init": [StrOptions({"k-means++"}), "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="neither")],
+        "tol": [Positive()],
         **SOLVE_CONSTRAINTS,
         "random_state": ["random_state"],
     }

@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 from landform._metric import log_volume
 from landform._results import ConvergenceError
 from landform.metrics.local import LocalVariance
-from landform.sklearn._base import METRIC_CONSTRAINTS, key_from, resolve_metric
+from landform.sklearn._base import METRIC_CONSTRAINTS, Positive, key_from, resolve_metric
 from landform.stats._surrogate import light
 from landform.stats.mixture import fit_land_mixture
 from landform.stats.selection import cv_bandwidth
@@ -115,7 +115,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         **METRIC_CONSTRAINTS,
-        "sigma": [StrOptions({"auto", "cv"}), Interval(Real, 0, None, closed="neither")],
+        "sigma": [StrOptions({"auto", "cv"}), Positive()],
         "covariance_type": [StrOptions({"full", "diag", "spherical"})],
         "normalizer": [StrOptions({"exact", "paper"})],
         "n_samples": [Interval(Integral, 1, None, closed="left"), None],

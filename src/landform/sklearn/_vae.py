@@ -26,9 +26,8 @@ from landform.models.vae import (
     log_likelihood,
 )
 from landform.models.variance import VARIANCES
-from landform.sklearn._base import key_from
+from landform.sklearn._base import Positive, key_from
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
 _DRAWS = 64
 _CHUNK = 256
@@ -123,13 +122,13 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         "likelihood": [StrOptions(set(LIKELIHOODS))],
         "output": [StrOptions({*OUTPUTS, "auto"})],
         "num_centers": [_COUNT],
-        "a": [_POSITIVE],
+        "a": [Positive()],
         "rule": [str],
-        "stage_one_std": [_POSITIVE, None],
+        "stage_one_std": [Positive(), None],
         "held_out": [Interval(Real, 0, 1, closed="neither")],
         "epochs": [_COUNT],
         "batch_size": [_COUNT],
-        "learning_rate": [_POSITIVE],
+        "learning_rate": [Positive()],
         "warmup": [Interval(Integral, 0, None, closed="left")],
         "patience": [_COUNT],
         "random_state": ["random_state"],
