@@ -210,7 +210,8 @@ def kmeans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kmeans")
     settings = KMeansSettings(
         data="digits", groups=((0, 1, 2),), per_class=60, seeds=(0,), subsets=2, subset=120,
-        widths=(1.0, 2.0), table_size=48, training=SMALL,
+        widths=(1.0, 2.0), table_size=48, training=SMALL, ablation=True,
+        variants=("paper", "a = 1"),
     )  # fmt: skip
     return run_kmeans(settings, folder, progress=lambda text: None), folder
 
@@ -224,6 +225,18 @@ def test_the_clustering_writes_what_it_found(kmeans):
     assert "second-hand" in page
     for key in ("scores", "map-012", "widths"):
         assert (folder / f"{key}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_ablation_changes_one_choice_at_a_time(kmeans):
+    results, folder = kmeans
+    rows = results["ablation"]["0,1,2"]
+    assert list(rows) == ["paper", "a = 1"]
+    # The same encoder and mean, another metric.
+    assert rows["paper"]["Euclidean k-means"] == rows["a = 1"]["Euclidean k-means"]
+    assert rows["paper"]["silhouette"] != rows["a = 1"]["silhouette"]
+    best = max(row["Riemannian k-means"] for row in rows.values())
+    assert f"{best:.1f} %" in (folder / "index.html").read_text()
+    assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_width_is_the_one_with_the_largest_silhouette(kmeans):
