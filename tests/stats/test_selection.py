@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import landform as lf
+from landform.stats.selection import _chosen
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,27 @@ def test_of_metrics_that_the_data_do_not_tell_apart_the_flattest_is_taken(line, 
     assert float(found.rho) == 1e6
     again = lf.cv_bandwidth(line, sigmas=[0.5], rhos=[1.0, 1e6], n_folds=2, rule="best")
     assert float(again.rho) == float(again.rhos[int(np.nanargmax(again.scores))])
+
+
+@pytest.mark.parametrize(
+    ("rule", "close", "chosen"),
+    [
+        ("best", [1, 2, 3], 1),
+        ("one-se", [1, 2], 2),
+        ("one-se", [1, 2, 3], 3),
+        ("one-se", [1], 1),
+        ("flat-first", [1, 2], 1),
+        ("flat-first", [1, 2, 3], 3),
+    ],
+)
+def test_the_rules_differ_in_what_counts_as_close(rule, close, chosen):
+    variation = np.array([0.4, 0.3, 0.1, 1e-6])  # the last is flat, and 1 has the highest score
+    assert _chosen(1, close, variation, rule) == chosen
+
+
+def test_normal_data_have_a_flat_metric_where_it_is_asked_first(line):
+    found = lf.cv_bandwidth(line, sigmas=[0.5], rhos=[1.0, 1e6], n_folds=2, rule="flat-first")
+    assert float(found.rho) == 1e6
 
 
 def test_a_flat_metric_scores_as_the_normal_distribution(line):

@@ -9,18 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import log_volume
-from landform._numerics import as_count, as_points, precise
+from landform._numerics import as_count, as_points, check_choice, precise
 from landform._results import ConvergenceError
 from landform._typing import Array, Float
 from landform.metrics.local import LocalVariance
 from landform.stats.bandwidth import auto_rho, auto_sigma
 from landform.stats.mixture import Estimator, fit_land_mixture
 
-Rule = Literal["one-se", "best"]
+Rule = Literal["one-se", "flat-first", "best"]
+RULES = ("one-se", "flat-first", "best")
 
 _WIDTHS = (0.7, 1.2, 2.0)  # of the rule's σ
 _BOUNDS = (100.0, 10.0, 1.0)  # of the rule's ρ, from nearly flat to the rule's
 _FLAT = 1e6  # of the rule's ρ: a metric that varies by 1e-4
+_LEVEL = 1e-3  # variation under which a metric is flat
 _FAILED = 0.05  # share of held-out points without a density at which a candidate is out
 _BEHIND = 2.0  # standard errors behind the best at which a candidate is given up
 
@@ -95,10 +97,12 @@ def cv_bandwidth(
         Most points that take part, drawn at random.
     rule
         ``"one-se"``: the flattest metric whose score is within one standard error of the best, the
-        error being that of their difference, paired over the held-out points. ``"best"``: the
-        highest score. With a dozen candidates the highest score is above the flat one's by chance
-        also on data that are normal; one standard error is the usual price for not being fooled
-        (Breiman et al. 1984, sec. 3.4.3).
+        error being that of their difference, paired over the held-out points.
+        ``"flat-first"``: the flat metric if it is within that error of the best, else the best; it
+        asks only whether there is a curvature to speak of. ``"best"``: the highest score. With a
+        dozen candidates the highest score is above the flat one's by chance also on data that are
+        normal; one standard error is the usual price for not being fooled (Breiman et al. 1984,
+        sec. 3.4.3).
     estimator
         As for `fit_land_mixture`: of maximum likelihood or least squares.
     n_samples
@@ -139,8 +143,7 @@ def cv_bandwidth(
     for name, value in (("n_components", n_components), ("max_points", max_points)):
         as_count(name, value)
     as_count("n_folds", n_folds, 2)
-    if rule not in ("one-se", "best"):
-        raise ValueError(f"rule must be 'one-se' or 'best', got {rule!r}")
+    check_choice("rule", rule, RULES)
     data = np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
     least = max(3 * n_folds, 2 * n_components)
     if min(len(data), max_points) < least:
@@ -215,16 +218,22 @@ def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progre
     for i in np.flatnonzero(np.isfinite(values).any(axis=1) & ~failed):
         scores[i] = np.nanmean(values[i])
         spread[i] = 0.0 if i == best else _gap(values[best], values[i])[1]
-    chosen = best
-    if rule == "one-se":
-        close = [i for i in np.flatnonzero(usable) if _behind(values[best], values[i]) <= 1.0]
-        chosen = min([best, *close], key=lambda i: spreads[i])
+    close = [i for i in np.flatnonzero(usable) if _behind(values[best], values[i]) <= 1.0]
+    chosen = _chosen(best, close, spreads, rule)
     return Bandwidth(
         sigma=pairs[chosen][0], rho=pairs[chosen][1],
         sigmas=jnp.asarray([p[0] for p in pairs]), rhos=jnp.asarray([p[1] for p in pairs]),
         scores=jnp.asarray(scores), stderr=jnp.asarray(spread), variation=jnp.asarray(spreads),
         n_scored=jnp.asarray(np.isfinite(values).sum(axis=1)),
     )  # fmt: skip
+
+
+def _chosen(best: int, close, spreads, rule: Rule) -> int:
+    """The best candidate, or one that is close to it and flatter, as the rule says."""
+    flattest = min([best, *close], key=lambda i: spreads[i])
+    if rule == "one-se" or (rule == "flat-first" and spreads[flattest] < _LEVEL):
+        return flattest
+    return best
 
 
 def _best(values, usable) -> int:

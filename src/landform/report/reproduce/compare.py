@@ -11,9 +11,15 @@ from landform.metrics.local import LocalVariance
 from landform.stats.land import LAND
 from landform.stats.mixture import Estimator, LANDMixtureModel, fit_land_mixture
 from landform.stats.scores import f_measure
-from landform.stats.selection import Bandwidth, cv_bandwidth, variation
+from landform.stats.selection import Bandwidth, Rule, cv_bandwidth, variation
 
 METHODS = ("gaussian", "least_squares", "land")
+RULE_WORDS: dict[Rule, str] = {
+    "best": "the highest score",
+    "one-se": "the flattest of those within a standard error of the highest score",
+    "flat-first": "the flat one if it is within a standard error of the highest score, else the "
+    "one with that score",
+}
 NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND"}
 
 _ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}

@@ -14,6 +14,7 @@ from landform.report.page import Section
 from landform.report.reproduce.compare import (
     METHODS,
     NAMES,
+    RULE_WORDS,
     choose,
     described,
     fit_all,
@@ -253,10 +254,7 @@ def _choices(settings: GroupSettings) -> list[str]:
     words = {
         "widths": " and ".join(f"{w:g}" for w in settings.widths),
         "components": " or ".join(map(str, settings.components)),
-        "rule": {
-            "best": "the highest score",
-            "one-se": "the flattest of those within a standard error of the highest score",
-        }[settings.rule],
+        "rule": RULE_WORDS[settings.rule],
         "features": {"pca": "principal components", "nmf": "non-negative factors"}[
             settings.features
         ],
