@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import landform
@@ -146,6 +147,22 @@ def test_an_example_of_the_readme_runs(number, tmp_path, monkeypatch):
         torch.save(torch.nn.Sequential(*layers, torch.nn.Sigmoid()), "decoder.pt")
         torch.save(torch.randn(60, 2), "codes.pt")
     exec(compile(block, f"README.md, example {number + 1}", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.slow
+def test_the_guide_to_point_clouds_runs_and_its_numbers_are_those_it_names(capsys):
+    names = {}
+    for block in python_blocks(ROOT / "docs" / "point_clouds.md"):
+        exec(compile(block, "point_clouds.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert "50 of 50 are certified" in said
+    assert "LAND -2.52, Gaussian -2.64" in said
+    moon = names["moon"][:200]
+    agreement = max(np.mean(names["labels"] == moon), np.mean(names["labels"] != moon))
+    assert agreement == 0.99
+    round_ = names["GeodesicKMeans"](2, random_state=0).fit(names["train"]).labels_
+    assert max(np.mean(round_ == moon), np.mean(round_ != moon)) == pytest.approx(0.81, abs=0.02)
+    assert names["land"].model_.components[0].total_mass() == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_file_that_the_readme_points_to_exists():
