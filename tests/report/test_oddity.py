@@ -251,6 +251,12 @@ def test_the_width_is_the_one_with_the_largest_silhouette(kmeans):
     assert row["gain"] == pytest.approx(row["riemannian"]["mean"] - row["euclidean"]["mean"])
 
 
+@pytest.mark.parametrize("variants", [(), ("a = 7",)])
+def test_an_unknown_choice_of_the_ablation_is_refused_at_once(variants, tmp_path):
+    with pytest.raises(ValueError, match="variants must be some of paper, a = 1"):
+        run_kmeans(KMeansSettings(data="digits", variants=variants), tmp_path)
+
+
 def test_a_file_without_the_papers_classes_is_one_group(tmp_path, rng):
     path = write_images(tmp_path / "two.npz", rng.random((20, 3)), y=np.arange(20) % 2)
     assert groups_of(KMeansSettings(data=path)) == ((0, 1),)

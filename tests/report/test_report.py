@@ -27,7 +27,6 @@ def finished(tmp_path_factory):
     return out, results, steps
 
 
-@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_demonstration_writes_everything_it_promises(finished):
     out, results, steps = finished

@@ -40,17 +40,42 @@ def test_a_fit_goes_on_from_the_memberships_of_another(blobs):
         np.testing.assert_allclose(one.mean, other.mean, atol=0.01)
 
 
+def test_points_without_a_weight_or_a_density_do_not_make_a_component(blobs):
+    labels = (blobs[:, 0] > 2.0).astype(int)
+    with pytest.raises(ValueError, match="component 1 has 0"):
+        lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=labels, weights=1.0 * (labels == 0))
+    shares = np.eye(2)[labels]
+    shares[[0, 50]] = np.nan  # as responsibilities are where a geodesic failed
+    some = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=shares, n_samples=16, tol=1e-10)
+    every = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=labels > 0, n_samples=16, tol=1e-10)
+    np.testing.assert_allclose(some.weights, every.weights, atol=1e-4)
+
+
+def test_a_small_component_is_not_lost_where_some_of_the_data_are_fitted_first():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2006, 2))
+    X[2000:, 0] += 20.0
+    labels = np.arange(2006) >= 2000
+    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, init=labels, n_samples=16)
+    np.testing.assert_allclose(model.weights, [2000 / 2006, 6 / 2006], atol=1e-6)
+    np.testing.assert_allclose(model.components[1].mean, X[2000:].mean(axis=0), atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("init", "match"),
     [
         ("random", "must be one of auto"),
         (np.zeros(99, int), "shape"),
         (np.zeros(100), "float64 of shape"),
-        (np.zeros(100, int), "1 has none"),
+        (np.zeros(100, int), "component 1 has 0"),
+        (np.arange(100) < 2, "at least 3 points.* component 1 has 2"),
+        (np.ones((100, 2)), "same memberships"),
+        ([[0.5, 0.5]] * 99 + [[1.0]], "inhomogeneous"),
         (np.full(100, 2), "labels from 2 to 2"),
-        (-np.ones((100, 2)), "not all zero"),
+        (-np.ones((100, 2)), "finite and not all zero"),
         (np.zeros((100, 2)), "not all zero"),
-        (np.full((100, 2), np.nan), "finite"),
+        (np.full((100, 2), np.nan), "same memberships"),
+        (np.full((100, 2), [np.nan, 1.0]), "finite"),
         (np.ones((100, 3)), "shape"),
     ],
 )

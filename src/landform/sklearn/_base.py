@@ -20,13 +20,14 @@ from landform.stats.bandwidth import auto_rho, auto_sigma
 class Positive(Interval):
     """A positive number; arrays of no dimension, as of a metric or a `Bandwidth`, are numbers."""
 
-    def __init__(self):
-        super().__init__(Real, 0, None, closed="neither")
+    def __init__(self, *, zero: bool = False):
+        super().__init__(Real, 0, None, closed="left" if zero else "neither")
 
     def is_satisfied_by(self, val) -> bool:
         if getattr(val, "shape", None) == () and np.asarray(val).dtype.kind in "iuf":
             val = float(val)
-        return not isinstance(val, bool) and super().is_satisfied_by(val)
+        known = super().is_satisfied_by(val) and not isinstance(val, bool)
+        return known and bool(np.isfinite(val))
 
 
 METRIC_CONSTRAINTS = {
@@ -107,12 +108,13 @@ def clustered(estimator, X) -> np.ndarray:
     return X
 
 
-def warn_unless_converged(estimator, found) -> None:
-    """A `ConvergenceWarning` with the reason and the number of geodesics that failed."""
+def warn_unless_converged(estimator, found, done: str = "failed") -> None:
+    """A `ConvergenceWarning` with the reason, and what was done of the geodesics that failed."""
     if not estimator.converged_:
+        count = estimator.n_failed_
+        failed = f" ({count} geodesics {done})" if count else ""
         warnings.warn(
-            f"{type(estimator).__name__} did not converge: {found.reason} "
-            f"({estimator.n_failed_} geodesics failed)",
+            f"{type(estimator).__name__} did not converge: {found.reason}{failed}",
             ConvergenceWarning,
             stacklevel=3,
         )

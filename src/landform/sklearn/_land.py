@@ -1,7 +1,7 @@
 """Mixtures of LANDs as a scikit-learn estimator."""
 
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -58,7 +58,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
         Gain of the mean log-likelihood at which the iterations stop.
     init : {"auto"} or array-like of shape (n_samples,) or (n_samples, n_components), default="auto"
         Where to start: several starts of `landform.fit_land_mixture`; or the component of each
-        point, counted from 0; or memberships ≥ 0, such as `predict_proba` of another fit.
+        point, counted from 0; or memberships ≥ 0, such as `predict_proba` of another fit. What is
+        given is the only start; ``sigma="cv"`` does not look at it.
     n_init : int, default=1
         Starts, of which the best is kept.
     random_state : int, RandomState instance or None, default=None
@@ -120,7 +121,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         "normalizer": [StrOptions({"exact", "paper"})],
         "n_samples": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "tol": [Positive(zero=True)],
         "init": [StrOptions({"auto"}), "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],

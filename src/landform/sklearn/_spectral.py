@@ -133,5 +133,5 @@ default="local-variance"
         self.scales_ = np.asarray(found.scales)
         self.converged_ = bool(found.converged)
         self.n_failed_ = int(found.n_failed)
-        warn_unless_converged(self, found)
+        warn_unless_converged(self, found, "failed and were bridged by chains of others")
         return self

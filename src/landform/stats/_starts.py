@@ -110,8 +110,12 @@ class Starts:
         return None if len(np.unique(centres, axis=0)) < count else (centres, shares)
 
     def amid(self, shares) -> np.ndarray:
-        """Of the candidates, the medoid of every component, given memberships ``(n, k)``."""
-        return self.X[self.some[np.argmin(self.square @ shares[self.some], axis=0)]]
+        """Of the candidates, the medoid of every component, given memberships ``(n, k)``.
+
+        Of a component to which no candidate belongs, the point that belongs to it most.
+        """
+        amid = self.some[np.argmin(self.square @ shares[self.some], axis=0)]
+        return self.X[np.where(shares[self.some].any(axis=0), amid, shares.argmax(axis=0))]
 
 
 @functools.lru_cache(maxsize=4)

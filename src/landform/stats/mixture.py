@@ -209,17 +209,19 @@ def _fit_mixture(
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     rng = np.random.default_rng(seed)
-    coarse = setup.coarser(seed)
-    level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
-    starts = Starts(level.metric, level.X, rng, X)
+    coarse, given = setup.coarser(seed), None
     if isinstance(init, str):
         check_choice("init", init, ("auto",))
-        starts = starts.several(K, n_init)
     else:
-        shares = _memberships(init, len(X), K)[rows]
-        starts = [(starts.amid(shares), shares)]
+        given = memberships(init, weights, K, X.shape[1] + 1)
+        if coarse is not None and (given[coarse[1]].sum(axis=0) < X.shape[1] + 1).any():
+            coarse = None  # some of the data would not do for every component
+    level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
+    given = None if given is None else given[rows]
+    starts = Starts(level.metric, level.X, rng, X)
+    several = starts.several(K, n_init) if given is None else [(starts.amid(given), given)]
     best = best_run(
-        level, starts, weights[rows], max_iter, tol,
+        level, several, weights[rows], max_iter, tol,
         follow=n_init, least_squares=estimator == "least-squares",
     )  # fmt: skip
     if coarse is not None:
@@ -241,25 +243,44 @@ def _fit_mixture(
     )
 
 
-def _memberships(init, n: int, count: int) -> np.ndarray:
-    """Shares ``(n, k)`` that sum to one, from labels or from shares; every component has some."""
-    given = np.asarray(init)
+def memberships(init, weights, count: int, least: int) -> np.ndarray:
+    """Shares ``(n, k)`` that sum to one, from labels or from shares.
+
+    Raises
+    ------
+    ValueError
+        If they are neither, if a component has less than `least` of the points with a weight, or if
+        two components have the same shares, which nothing would ever tell apart.
+    """
+    n = len(weights)
     wrong = (
         f"init must be 'auto', labels from 0 to {count - 1} of shape ({n},) or memberships ≥ 0 of "
         f"shape ({n}, {count})"
     )
-    if given.shape == (n,) and given.dtype.kind in "iu":
-        if given.min() < 0 or given.max() >= count:
-            raise ValueError(f"{wrong}, got labels from {given.min()} to {given.max()}")
-        shares = np.eye(count)[given]
+    try:
+        given = np.asarray(init)
+    except ValueError as error:
+        raise ValueError(f"{wrong}: {error}") from None
+    if given.shape == (n,) and given.dtype.kind in "iub":
+        labels = given.astype(int)
+        if labels.min() < 0 or labels.max() >= count:
+            raise ValueError(f"{wrong}, got labels from {labels.min()} to {labels.max()}")
+        shares = np.eye(count)[labels]
     elif given.shape == (n, count) and given.dtype.kind in "iuf":
-        shares = given.astype(float)
+        unknown = np.isnan(given).all(axis=1, keepdims=True)
+        shares = np.where(unknown, 1.0, given)
         if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any(axis=1).all()):
-            raise ValueError(f"{wrong}, not all zero for a point, and finite")
+            raise ValueError(f"{wrong}, finite and not all zero for a point")
+        shares = shares / shares.max(axis=1, keepdims=True)
         shares = shares / shares.sum(axis=1, keepdims=True)
     else:
         raise ValueError(f"{wrong}, got {given.dtype} of shape {given.shape}")
-    if not shares.any(axis=0).all():
-        empty = int(np.flatnonzero(~shares.any(axis=0))[0])
-        raise ValueError(f"init must give every component some points, and {empty} has none")
+    sizes = shares[weights > 0].sum(axis=0)
+    if sizes.min() < least:
+        raise ValueError(
+            f"init must give every component at least {least} points, which make a shape, and "
+            f"component {sizes.argmin()} has {sizes.min():.3g}"
+        )
+    if np.unique(shares, axis=1).shape[1] < count:
+        raise ValueError("init must not give two components the same memberships: they stay equal")
     return shares

@@ -21,7 +21,7 @@ RULES = ("one-se", "flat-first", "best")
 
 _WIDTHS = (0.7, 1.2, 2.0)  # of the rule's σ
 _BOUNDS = (100.0, 10.0, 1.0)  # of the rule's ρ, from nearly flat to the rule's
-_FLAT = 1e6  # of the rule's ρ: a metric that varies by 1e-4
+_FLAT = 1e6  # of the rule's ρ: a metric that varies by 1e-4, more where units differ widely
 _LEVEL = 1e-3  # variation under which a metric is flat
 _FAILED = 0.05  # share of held-out points without a density at which a candidate is out
 _BEHIND = 2.0  # standard errors behind the best at which a candidate is given up
@@ -77,8 +77,8 @@ def cv_bandwidth(
 
     For every pair the metric and the mixture are learned from all folds but one and scored on that
     one by the log-density against Lebesgue measure, which alone compares different metrics. The
-    candidates end in a flat metric, under which a LAND is a normal distribution, and of pairs that
-    the data do not tell apart the flattest is taken.
+    candidates end in a flat metric, under which a LAND is a normal distribution, and by default the
+    flattest of those is taken that the data do not tell apart.
 
     Parameters
     ----------
@@ -98,11 +98,11 @@ def cv_bandwidth(
     rule
         ``"one-se"``: the flattest metric whose score is within one standard error of the best, the
         error being that of their difference, paired over the held-out points.
-        ``"flat-first"``: the flat metric if it is within that error of the best, else the best; it
-        asks only whether there is a curvature to speak of. ``"best"``: the highest score. With a
-        dozen candidates the highest score is above the flat one's by chance also on data that are
-        normal; one standard error is the usual price for not being fooled (Breiman et al. 1984,
-        sec. 3.4.3).
+        ``"flat-first"``: the flat metric, one of variation under 1e-3 or the default candidates'
+        first, if there is one within that error of the best, else the best; it asks only whether
+        there is a curvature to speak of. ``"best"``: the highest score. With a dozen candidates the
+        highest score is above the flat one's by chance also on data that are normal; one standard
+        error is the usual price for not being fooled (Breiman et al. 1984, sec. 3.4.3).
     estimator
         As for `fit_land_mixture`: of maximum likelihood or least squares.
     n_samples
@@ -219,7 +219,9 @@ def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progre
         scores[i] = np.nanmean(values[i])
         spread[i] = 0.0 if i == best else _gap(values[best], values[i])[1]
     close = [i for i in np.flatnonzero(usable) if _behind(values[best], values[i]) <= 1.0]
-    chosen = _chosen(best, close, spreads, rule)
+    flat = spreads < _LEVEL
+    flat[0] |= rhos is None  # the first of the default candidates
+    chosen = _chosen(best, close, spreads, flat, rule)
     return Bandwidth(
         sigma=pairs[chosen][0], rho=pairs[chosen][1],
         sigmas=jnp.asarray([p[0] for p in pairs]), rhos=jnp.asarray([p[1] for p in pairs]),
@@ -228,10 +230,10 @@ def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progre
     )  # fmt: skip
 
 
-def _chosen(best: int, close, spreads, rule: Rule) -> int:
+def _chosen(best: int, close, spreads, flat, rule: Rule) -> int:
     """The best candidate, or one that is close to it and flatter, as the rule says."""
     flattest = min([best, *close], key=lambda i: spreads[i])
-    if rule == "one-se" or (rule == "flat-first" and spreads[flattest] < _LEVEL):
+    if rule == "one-se" or (rule == "flat-first" and flat[flattest]):
         return flattest
     return best
 

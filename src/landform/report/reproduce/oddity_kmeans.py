@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -94,6 +94,8 @@ def run_kmeans(
     settings: KMeansSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train, choose the width and cluster, for every set of classes and seed; write the page."""
+    if not settings.variants or not set(settings.variants) <= set(VARIANTS):
+        raise ValueError(f"variants must be some of {', '.join(VARIANTS)}")
     out, since = prepared(out), time.perf_counter()
     runs, shown, ablation = [], {}, {}
     done = ""
@@ -107,8 +109,10 @@ def run_kmeans(
             done = f" (before: {flat:.1f} to {curved:.1f} %)"
             shown.setdefault(name_of(group), seen)
         if settings.ablation:
-            ablation[name_of(group)] = ablate(group, settings, progress)
-            keep(out, settings, {"runs": runs, "ablation": ablation})
+            rows = ablation[name_of(group)] = {}
+            for name, row in ablate(group, settings, progress):
+                rows[name] = row
+                keep(out, settings, {"runs": runs, "ablation": ablation})
     results: dict[str, Any] = {"runs": runs, "summary": summary(runs)}
     if ablation:
         results["ablation"] = ablation
@@ -227,11 +231,11 @@ def _sd(values) -> float:
     return float(np.std(values, ddof=min(1, len(values) - 1)))
 
 
-def ablate(group, settings: KMeansSettings, progress) -> dict[str, dict[str, float]]:
+def ablate(group, settings: KMeansSettings, progress) -> Iterator[tuple[str, dict[str, float]]]:
     """F-measures of the first seed under other choices, one changed at a time, on one subset."""
     seed = settings.seeds[0]
     images = _images(group, seed, settings)
-    rows, out, means = _subset(len(images.X), 0, seed, settings), {}, {}
+    rows, means = _subset(len(images.X), 0, seed, settings), {}
     assert images.y is not None
     base = dataclasses.replace(settings.training, a=2.0)
     for name in settings.variants:
@@ -248,12 +252,15 @@ def ablate(group, settings: KMeansSettings, progress) -> dict[str, dict[str, flo
             "Riemannian k-means": f_measure(y, riemannian(space, rows, k)[0]),
             **other_methods(space, rows, y, seed),
         }
-        out[name] = {key: 100.0 * value for key, value in row.items()} | {
-            "silhouette": silhouette(space, rows, k),
-            "nearest neighbour": 100.0 * nearest_neighbour_accuracy(space.codes, images.y),
-            "held-out bound": 0.0 if vae.history is None else vae.history.best_held_out_elbo,
-        }
-    return out
+        yield (
+            name,
+            {key: 100.0 * value for key, value in row.items()}
+            | {
+                "silhouette": silhouette(space, rows, k),
+                "nearest neighbour": 100.0 * nearest_neighbour_accuracy(space.codes, images.y),
+                "held-out bound": 0.0 if vae.history is None else vae.history.best_held_out_elbo,
+            },
+        )
 
 
 _LEAD = (

@@ -151,7 +151,11 @@ def _ablation(ablation) -> Section:
         "One choice changed at a time from the paper's (K = 64, a = 2) on one subset of the first "
         "seed; results.json has these numbers, the silhouettes and the held-out bounds.",
         f"{max(ablation[n][v]['Riemannian k-means'] for n, v in best.items()):.1f} %",
-        "the best of these scores: " + ", ".join(f"{v} for {n}" for n, v in best.items())
+        "the best of these scores: "
+        + ", ".join(
+            f"{ablation[n][v]['Riemannian k-means']:.1f} % with {v} for {n}"
+            for n, v in best.items()
+        )
         + " (known only with labels)",
         plotting.png_bytes(fig),
     )  # fmt: skip
