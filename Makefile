@@ -45,7 +45,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/landform demo --out $(OUT) $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --durations 10 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

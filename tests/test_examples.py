@@ -29,6 +29,7 @@ def test_a_categorical_decoder_of_proteins_has_a_geometry():
     assert numbers["3-NN specificity, geodesic"] > 0.6  # five classes of about one size
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_bernoulli_decoder_of_digits_finds_their_classes():
     numbers = example("bernoulli_vae").run(per_class=80, epochs=60, seeds=2, points=30, pairs=20)

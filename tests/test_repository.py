@@ -135,6 +135,7 @@ def test_the_readme_has_an_example_for_each_kind_of_user():
     assert len(README_BLOCKS) >= 2
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(README_BLOCKS)))
 def test_an_example_of_the_readme_runs(number, tmp_path, monkeypatch):
@@ -149,6 +150,7 @@ def test_an_example_of_the_readme_runs(number, tmp_path, monkeypatch):
     exec(compile(block, f"README.md, example {number + 1}", "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_guide_to_point_clouds_runs_and_its_numbers_are_those_it_names(capsys):
     names = {}

@@ -25,6 +25,8 @@ def flat_distance(x, y):
     return np.linalg.norm(flatten(jnp.asarray(x)) - flatten(jnp.asarray(y)), axis=1)
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_gap_to_known_distances_is_small(trained):
     exact = flat_distance(*NEW)
     excess = np.asarray(trained.length(METRIC, *NEW)) / exact - 1.0
@@ -34,6 +36,8 @@ def test_the_gap_to_known_distances_is_small(trained):
     assert np.median(excess) < 0.1 * np.median(straight)
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_reported_gap_is_the_excess_over_exact_geodesics(trained):
     x, y = NEW[0][:10], NEW[1][:10]
     gap = trained.gap(METRIC, x, y)
@@ -46,12 +50,16 @@ def test_the_reported_gap_is_the_excess_over_exact_geodesics(trained):
     assert "10 of 10 exact geodesics converged" in gap.summary()
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_training_lowers_the_held_out_energy_and_keeps_the_best(trained):
     history = np.asarray(trained.history)
     assert history.shape == (1 + 6 + 12,)
     assert history.min() < history[0] - 0.05
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_ends_are_exact_and_reversed_curves_are_the_same(trained):
     x, y = NEW[0][:5], NEW[1][:5]
     t = np.linspace(0.0, 1.0, 9)
@@ -62,6 +70,8 @@ def test_ends_are_exact_and_reversed_curves_are_the_same(trained):
     np.testing.assert_allclose(trained(x[0], y[0], 0.25), there[0, 2], rtol=1e-13)
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_its_curves_are_starts_for_the_exact_solver(trained):
     x, y = NEW[0][:5], NEW[1][:5]
     start = np.asarray(trained(x, y, np.linspace(0.0, 1.0, 33)))
@@ -70,6 +80,8 @@ def test_its_curves_are_starts_for_the_exact_solver(trained):
     np.testing.assert_allclose(path.length, flat_distance(x, y), rtol=1e-6)
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_it_can_be_saved(trained, tmp_path):
     lf.save(tmp_path / "fit.landform", trained)
     again = lf.load(tmp_path / "fit.landform")

@@ -27,6 +27,7 @@ def finished(tmp_path_factory):
     return out, results, steps
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_demonstration_writes_everything_it_promises(finished):
     out, results, steps = finished
@@ -47,6 +48,7 @@ def test_the_demonstration_writes_everything_it_promises(finished):
     assert all(np.isfinite(v) for v in results.values())
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_page_needs_no_other_file(finished):
     out, _, _ = finished
@@ -60,6 +62,7 @@ def test_the_page_needs_no_other_file(finished):
     assert "{" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_saved_model_is_the_one_that_was_measured(finished):
     out, results, _ = finished
@@ -69,6 +72,7 @@ def test_the_saved_model_is_the_one_that_was_measured(finished):
     assert np.median(error) == pytest.approx(results["table_error_median"], rel=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_every_number_of_a_section_is_in_the_results(finished):
     _, results, _ = finished
@@ -82,6 +86,7 @@ def test_every_number_of_a_section_is_in_the_results(finished):
     assert section("clusters", unlabelled)[2] == "—"
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_rbf_is_unsure_off_the_data_in_every_direction(finished):
     _, results, _ = finished
@@ -90,12 +95,14 @@ def test_the_rbf_is_unsure_off_the_data_in_every_direction(finished):
     assert smallest == pytest.approx(results["rbf_std_at_three_radii"], rel=1e-3)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_geodesics_are_never_longer_than_straight_lines_when_certified(finished):
     _, results, _ = finished
     assert results["geodesics_shorter"] >= results["geodesics_converged"] > 0
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_labels_change_no_number_but_the_scores():
     sample = report.load_sample(TINY)
@@ -128,6 +135,7 @@ def test_the_support_joins_evenly_spaced_codes():
     assert measure.support_radius(codes) == pytest.approx(2.0)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_study_crosses_triples_and_seeds():
     small = dataclasses.replace(TINY, epochs=2, per_class=20)

@@ -51,6 +51,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
         prepared(path)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_synthetic_experiment_writes_a_page_with_its_numbers(tmp_path):
     settings = SyntheticSettings(
@@ -85,6 +86,7 @@ def test_features_have_one_scale_and_no_labels(kind, rng):
     np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-12)
 
 
+@pytest.mark.heavy
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_motion_experiment_reports_every_method(tmp_path, data_folder):
