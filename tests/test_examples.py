@@ -18,6 +18,7 @@ def example(name: str):
     return module
 
 
+@pytest.mark.heavy
 @pytest.mark.data
 @pytest.mark.slow
 def test_a_categorical_decoder_of_proteins_has_a_geometry():
