@@ -141,7 +141,8 @@ def fit_land_mixture(
     init
         Where to start: ``"auto"``, as `n_init` says; or the component of each point, integers from
         0 to K − 1 of shape ``(n,)``; or memberships ≥ 0 of shape ``(n, K)``, such as
-        `LANDMixtureModel.responsibilities` of another fit.
+        `LANDMixtureModel.responsibilities` of another fit, where points with NaN for all count for
+        all. Every component needs more than d points. What is given is the only start.
     n_init
         Starts by k-medoids under graph distances, from different seeds; one more is by a Gaussian
         mixture in the chart. As many of them are followed to the end, and the best is kept; those

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from landform.stats.bandwidth import auto_rho, auto_sigma
 from landform.stats.mixture import Estimator, fit_land_mixture
 
 Rule = Literal["one-se", "flat-first", "best"]
-RULES = ("one-se", "flat-first", "best")
 
 _WIDTHS = (0.7, 1.2, 2.0)  # of the rule's σ
 _BOUNDS = (100.0, 10.0, 1.0)  # of the rule's ρ, from nearly flat to the rule's
@@ -143,7 +142,7 @@ def cv_bandwidth(
     for name, value in (("n_components", n_components), ("max_points", max_points)):
         as_count(name, value)
     as_count("n_folds", n_folds, 2)
-    check_choice("rule", rule, RULES)
+    check_choice("rule", rule, get_args(Rule))
     data = np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
     least = max(3 * n_folds, 2 * n_components)
     if min(len(data), max_points) < least:
