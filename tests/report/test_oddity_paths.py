@@ -94,6 +94,8 @@ def test_interpolation_is_of_equal_frames_at_constant_speed(generator):
     ratio = seen["riemannian"]["jump"] / seen["euclidean"]["jump"]
     assert numbers["jump_at_most_half"] == np.mean(ratio <= 0.5)
     assert numbers["jump_ratio_median"] == pytest.approx(np.median(ratio))
+    sure = seen["riemannian"]["by_length"] / seen["euclidean"]["by_length"]
+    assert numbers["at_most_2_percent_less_sure"] == np.mean(sure < 1.02)
 
 
 def test_curves_of_a_generator_with_one_ridge_are_surer_than_lines():
