@@ -17,13 +17,13 @@ app.add_typer(commands, name="reproduce")
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A small run that shows what would be done.")]
 Seeds = Annotated[int, typer.Option(help="Number of seeds.", min=1)]
-Train = Annotated[int, typer.Option(help="Training points of each group.", min=30)]
+Train = Annotated[int, typer.Option(help="Training points of each group or set.", min=30)]
 Nmf = Annotated[bool, typer.Option("--nmf", help="Non-negative factors, not principal components.")]
 
 
 @commands.command("land-synthetic")
 def land_synthetic(
-    out: Out = Path("land-synthetic"), seeds: Seeds = 3, quick: Quick = False
+    out: Out = Path("land-synthetic"), seeds: Seeds = 3, train: Train = 500, quick: Quick = False
 ) -> None:
     """LAND, least squares and Gaussian mixtures on curved and straight point clouds.
 
@@ -31,7 +31,7 @@ def land_synthetic(
     """
     from landform.report.reproduce import SyntheticSettings, run_synthetic
 
-    settings = SyntheticSettings(seeds=tuple(range(seeds)))
+    settings = SyntheticSettings(seeds=tuple(range(seeds)), train=train)
     if quick:
         settings = dataclasses.replace(
             settings, sets=("half-ellipse", "gaussian"), seeds=(0,), train=60, test=100,

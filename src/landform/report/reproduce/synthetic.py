@@ -33,7 +33,7 @@ class SyntheticSettings:
 
     sets: tuple[str, ...] = ("half-ellipse", "moons", "spirals", "shapes", "gaussian")
     seeds: tuple[int, ...] = (0, 1, 2)
-    train: int = 200
+    train: int = 500
     test: int = 1000
     n_samples: int = 64
     folds: int = 2
@@ -84,7 +84,10 @@ def run_synthetic(
             progress(f"{name}, seed {seed}")
             train, count = draw(name, settings.train, 2 * seed)
             test, _ = draw(name, settings.test, 2 * seed + 1)
-            chosen = choose(train, count, n_folds=settings.folds, seed=seed, rule=settings.rule)
+            chosen = choose(
+                train, count, n_folds=settings.folds, seed=seed, rule=settings.rule,
+                max_points=settings.train,
+            )  # fmt: skip
             fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed)
             scores = score_all(fits, test)
             metrics = {f"{name} metric": described(train, c) for name, c in chosen.items()}
