@@ -39,9 +39,9 @@ class WalkSettings:
     seeds: tuple[int, ...] = (0, 1)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            architecture="conv", table_size=256,
+            architecture="conv", table_size=384,
             training=Training(
-                hidden=(8, 16, 32), epochs=60, stage_one_std=0.05, num_centers=64, a=1.0,
+                hidden=(8, 16, 32), epochs=60, stage_one_std=0.05, num_centers=256, a=1.3,
                 rule="pooled",
             ),
         )
@@ -260,7 +260,8 @@ _CHOICES = (
     "The support: latent points within {n[reach][mean]:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. The support by σ is given beside it.",
     "Generator: convolutions with {t.hidden} channels, {t.epochs} epochs, constant deviation "
-    "{t.stage_one_std} in stage one; {t.num_centers} centres, a = {t.a}, rule {t.rule}. The metric "
-    "is tabulated on {s.generator.table_size} points a side, relative error "
-    "{n[table_error][mean]:.1g} at the 99th percentile of the codes.",
+    "{t.stage_one_std} in stage one; {t.num_centers} centres, a = {t.a}, rule {t.rule}, so that σ "
+    "also rises between neighbouring strands of codes. The metric is tabulated on "
+    "{s.generator.table_size} points a side, relative error {n[table_error][mean]:.1g} at the 99th "
+    "percentile of the codes.",
 )
