@@ -53,8 +53,8 @@ def oddity_interpolation(
         found = run_interpolation(settings, out, progress=say)["summary"]
     names = {
         "lower_std_by_length": "share surer than straight lines, by length",
-        "at_most_2_percent_less_sure": "share surer, or less sure by at most 2 %",
         "lower_std_by_frames": "the same over frames",
+        "at_most_2_percent_less_sure": "share surer by length, or less sure by at most 2 %",
         "jump_ratio_of_means": "mean largest jump, geodesics over straight lines",
         "jump_at_most_half": "share with at most half the jump",
         "converged": "share certified",

@@ -38,9 +38,12 @@ class Fits(NamedTuple):
 
 
 def choose(train, count: int, **options) -> dict[str, Bandwidth]:
-    """The metric that suits each of the two estimators best, by its own held-out likelihood."""
+    """The metric that suits each of the two estimators best, by its own held-out likelihood.
+
+    All points take part.
+    """
     return {
-        name: cv_bandwidth(train, count, estimator=estimator, **options)
+        name: cv_bandwidth(train, count, estimator=estimator, max_points=len(train), **options)
         for name, estimator in _ESTIMATORS.items()
     }
 

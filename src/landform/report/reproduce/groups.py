@@ -131,8 +131,7 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
         warnings.simplefilter("ignore", UserWarning)  # wide metrics are among the candidates
         chosen = choose(
             train, count, sigmas=np.array(settings.widths) * auto_sigma(train), seed=seed,
-            n_folds=settings.folds, max_points=settings.train, n_samples=settings.n_samples,
-            rule=settings.rule,
+            n_folds=settings.folds, n_samples=settings.n_samples, rule=settings.rule,
         )  # fmt: skip
     fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed, tol=5e-3)
     scores = score_all(fits, features[test], group.y[test])

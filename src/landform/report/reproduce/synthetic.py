@@ -84,10 +84,7 @@ def run_synthetic(
             progress(f"{name}, seed {seed}")
             train, count = draw(name, settings.train, 2 * seed)
             test, _ = draw(name, settings.test, 2 * seed + 1)
-            chosen = choose(
-                train, count, n_folds=settings.folds, seed=seed, rule=settings.rule,
-                max_points=settings.train,
-            )  # fmt: skip
+            chosen = choose(train, count, n_folds=settings.folds, seed=seed, rule=settings.rule)
             fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed)
             scores = score_all(fits, test)
             metrics = {f"{name} metric": described(train, c) for name, c in chosen.items()}
