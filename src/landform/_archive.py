@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import is_traced
+from landform._numerics import is_traced, to_jax
 
 _STORED = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -191,9 +191,9 @@ class Reader:
                 array = np.frombuffer(array.tobytes(), jnp.dtype(node["dtype"]))
                 array = array.reshape(node["shape"]).copy()
             if node["kind"] == "key":
-                value = jax.random.wrap_key_data(jnp.asarray(array), impl=node["impl"])
+                value = jax.random.wrap_key_data(to_jax(array), impl=node["impl"])
             elif node["kind"] == "jax":
-                value = jnp.asarray(array)
+                value = to_jax(array)
             else:
                 value = array[()] if node["kind"] == "scalar" else array
             self._arrays[name] = value

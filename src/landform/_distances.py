@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Literal
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_count, as_points, is_traced, precise
+from landform._numerics import as_count, as_points, is_traced, precise, to_jax
 from landform._results import AbstractResult, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int
 from landform.solvers.graph import adjacency, build_graph, distances_between
@@ -105,7 +105,7 @@ def _pairwise(
         matrix, status = _by_geodesics(
             metric, X, other, Y is None, solver, num_points, accuracy, progress
         )
-    result = jnp.asarray(matrix)
+    result = jax.device_put(matrix)
     if throw:
         raise_if_failed("distance", status, result)
     return result
@@ -250,7 +250,7 @@ def graph_distances(
         order = np.argsort(ratio)
         pairs, ratio = pairs[order], ratio[order]
     failed = status != int(Status.CONVERGED)
-    return GraphDistances(*(jnp.asarray(a) for a in (matrix, failed, pairs, ratio)))
+    return GraphDistances(*(to_jax(a) for a in (matrix, failed, pairs, ratio)))
 
 
 def _by_graph(metric, X, Y, neighbours, symmetric):

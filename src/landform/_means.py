@@ -14,6 +14,7 @@ from landform._numerics import (
     check_finite,
     is_traced,
     precise,
+    to_jax,
 )
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._spokes import Spokes, shorter, solve_options, solve_spokes, variance
@@ -217,19 +218,19 @@ def _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progre
     def spread(values, fill):
         out = np.full((len(weights), *values.shape[1:]), fill, dtype=values.dtype)
         out[used] = values
-        return jnp.asarray(out)
+        return to_jax(out)
 
     bad = ~spokes.ok
     total = share[spokes.ok].sum()
     result = Barycenter(
         point=jnp.asarray(descent.center, X.dtype),
-        variance=jnp.asarray(variance(share, spokes) / total if total > 0 else np.nan),
+        variance=to_jax(variance(share, spokes) / total if total > 0 else np.nan),
         logs=spread(np.where(bad[:, None], np.nan, spokes.velocity), np.nan),
         distances=spread(np.where(bad, np.nan, spokes.length), np.nan),
-        gradient=jnp.asarray(descent.gradient),
-        history=jnp.asarray(descent.history),
-        converged=jnp.asarray(status == Status.CONVERGED),
-        status=jnp.asarray(status),
+        gradient=to_jax(descent.gradient),
+        history=to_jax(descent.history),
+        converged=to_jax(status == Status.CONVERGED),
+        status=to_jax(status),
         statuses=spread(spokes.status.astype(int), int(Status.CONVERGED)),
     )
     if throw:

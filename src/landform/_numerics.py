@@ -150,6 +150,53 @@ def _safe_outside(out):
     return jax.tree.map(convert, out, is_leaf=stays)
 
 
+def to_jax(array) -> Array:
+    """Any array as JAX's; NumPy's are copied.
+
+    `jax.numpy.asarray` compiles a program for every new shape, which takes longer than most of
+    what is done with the array.
+    """
+    if isinstance(array, jax.Array):
+        return array
+    return jax.device_put(np.asarray(array), may_alias=False)
+
+
+def on_host(tree):
+    """Arrays that lie in the main memory as NumPy's, without a copy; others as they are.
+
+    NumPy slices and joins them, where JAX would compile a program for every new shape.
+    """
+
+    def convert(leaf):
+        concrete = isinstance(leaf, jax.Array) and not is_traced(leaf)
+        if not concrete or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            return leaf
+        near = all(device.platform == "cpu" for device in leaf.devices())
+        return np.asarray(leaf) if near else leaf
+
+    return jax.tree.map(convert, tree)
+
+
+def to_length(array, length: int):
+    """`array` with copies of its first row behind it until it has `length`."""
+    missing = length - array.shape[0]
+    if missing == 0:
+        return array
+    xp = np if isinstance(array, np.ndarray) else jnp
+    return xp.concatenate([array, xp.repeat(array[:1], missing, axis=0)])
+
+
+def join(parts):
+    """Trees of arrays, one behind the other along the leading axis; as JAX's arrays."""
+
+    def one(*pieces):
+        if not isinstance(pieces[0], np.ndarray):
+            return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
+        return jax.device_put(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+
+    return jax.tree.map(one, *parts)
+
+
 def as_floats(name: str, value) -> Array:
     """`value` as a JAX array of floats; integers and lists become the widest float."""
     if isinstance(value, jax.Array):
@@ -164,7 +211,7 @@ def as_floats(name: str, value) -> Array:
         )
     if array.dtype.kind != "f" or array.dtype.itemsize < 4:
         array = array.astype(np.float64)
-    return jnp.asarray(array)
+    return to_jax(array)
 
 
 def check_finite(name: str, value) -> None:
@@ -342,13 +389,12 @@ def chunked(function, size, *arrays, ladder: tuple[int, ...] = ()):
         size = next((step for step in ladder if n <= step), size)
     else:
         size = min(size, 1 << (n - 1).bit_length())
-    parts = []
+    arrays, parts = on_host(arrays), []
     for start in range(0, n, size):
-        block = [a[start : start + size] for a in arrays]
-        count = block[0].shape[0]
-        block = [jnp.concatenate([a, jnp.repeat(a[:1], size - count, axis=0)]) for a in block]
-        parts.append(jax.tree.map(lambda leaf, c=count: leaf[:c], function(*block)))
-    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: jnp.concatenate(p), *parts)
+        count = min(size, n - start)
+        block = [to_length(a[start : start + count], size) for a in arrays]
+        parts.append(jax.tree.map(lambda leaf, c=count: leaf[:c], on_host(function(*block))))
+    return join(parts)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from landform._curve import PolynomialCurve
 from landform._geodesic import geodesic
-from landform._numerics import chunked
+from landform._numerics import chunked, to_jax
 from landform._results import Status
 from landform.metrics.analytic import AbstractClosedForm
 from landform.solvers.elements import Rule
@@ -86,7 +86,7 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
         init = PolynomialCurve(jnp.asarray(init[rows], data.dtype), rule.degree)
     found = geodesic(metric, centers[rows], data[rows], init=init, throw=False, **options)
     same = (found.path.elements, found.path.degree) == tuple(rule)
-    nodes = found.path.nodes if same else found.path(jnp.asarray(times))
+    nodes = found.path.nodes if same else found.path(to_jax(times))
     parts = (nodes, found.velocity, found.length, found.status)
     for whole, part in zip(out, parts, strict=True):
         whole[far] = np.asarray(part)[:count]
@@ -99,7 +99,7 @@ def thinned(spokes: Spokes, count: int) -> Spokes:
     if spokes.nodes.shape[1] == count:
         return spokes
     times = Rule((count - 1) // _DEGREE, _DEGREE).times
-    curve = PolynomialCurve(jnp.asarray(spokes.nodes), _DEGREE)
+    curve = PolynomialCurve(to_jax(spokes.nodes), _DEGREE)
     return spokes._replace(nodes=np.asarray(curve(jnp.asarray(times, spokes.nodes.dtype))))
 
 

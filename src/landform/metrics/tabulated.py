@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, EnergyTerms, check_metric
-from landform._numerics import as_count, as_points, block_size, precise, solve_spd
+from landform._numerics import as_count, as_points, block_size, precise, solve_spd, to_jax
 from landform._typing import Array, Float, Matrix, Point
 
 _MAX_NODES = 4_000_000
@@ -73,8 +73,8 @@ class Tabulated(AbstractMetric):
         self.points = (
             None if landmarks is None else as_points("landmarks", landmarks, low.size, ndim=(2,))
         )
-        self.low, self.high = jnp.asarray(low), jnp.asarray(high)
-        self.coefficients = jnp.asarray(_tabulate(metric, low, high, size))
+        self.low, self.high = to_jax(low), to_jax(high)
+        self.coefficients = to_jax(_tabulate(metric, low, high, size))
 
     @property
     def dim(self) -> int:
@@ -205,7 +205,7 @@ def _tabulate(metric, low: np.ndarray, high: np.ndarray, size: int) -> np.ndarra
     """B-spline coefficients of the factor's entries."""
     axes = [np.linspace(a, b, size) for a, b in zip(low, high, strict=True)]
     nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    values = np.asarray(_factors(metric, jnp.asarray(nodes.reshape(-1, low.size))))
+    values = np.asarray(_factors(metric, to_jax(nodes.reshape(-1, low.size))))
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         where = nodes.reshape(-1, low.size)[np.argmax(bad)]

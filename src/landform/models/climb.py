@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import host_rng
+from landform._numerics import host_rng, to_jax
 from landform._results import ConvergenceError
 from landform._typing import Array, Float, PRNGKeyArray
 from landform.models.rbf import RBFPrecision, even_weights, kmeans_centers, rbf_bandwidths
@@ -31,7 +31,7 @@ class Draws(NamedTuple):
 
 def draw(vae: VAE, data: np.ndarray, key: PRNGKeyArray) -> Draws:
     """One to eight draws for each data point, more where there are few."""
-    mean, std = (np.asarray(part) for part in posterior_at(vae.encoder, jnp.asarray(data)))
+    mean, std = (np.asarray(part) for part in posterior_at(vae.encoder, to_jax(data)))
     repeats = int(np.clip(-(-_MIN_ROWS // len(data)), 1, 8))
     noise = host_rng(key).standard_normal((repeats, *mean.shape))
     codes = (mean + std * noise).reshape(-1, mean.shape[1])
@@ -75,7 +75,7 @@ def statistics(mean, centers, bandwidths, draws: Draws, floor) -> Statistics:
 
     size, count = draws.data.shape[-1], centers.shape[0]
     zero = (jnp.zeros((size, count), centers.dtype), jnp.zeros(size, centers.dtype))
-    items = tuple(jnp.asarray(part) for part in draws[:3])
+    items = tuple(to_jax(part) for part in draws[:3])
     (moments, total), features = jax.lax.scan(add, zero, items)
     return Statistics(features, items[2], moments, total)
 
@@ -130,13 +130,13 @@ def climb_rbf(
     inner_draws, outer_draws = draw(vae, train, train_key), draw(vae, held, held_key)
     centers, labels = kmeans_centers(inner_draws.means, num_centers, center_key)
     bandwidths = rbf_bandwidths(inner_draws.means, labels, centers, a=a, rule=rule)
-    inner = statistics(vae.mean, jnp.asarray(centers), bandwidths, inner_draws, jnp.asarray(floor))
-    outer = statistics(vae.mean, jnp.asarray(centers), bandwidths, outer_draws, jnp.asarray(0.0))
+    inner = statistics(vae.mean, to_jax(centers), bandwidths, inner_draws, to_jax(floor))
+    outer = statistics(vae.mean, to_jax(centers), bandwidths, outer_draws, to_jax(0.0))
     residual = np.sqrt(np.asarray(inner.total) / inner_draws.mask.sum())
     max_std = 10.0 * residual.max() if max_std is None else max_std
     weights = even_weights(inner_draws.means, centers, bandwidths, residual)
     best = start = RBFPrecision(centers, bandwidths, weights, max_std)
-    zeta = jnp.asarray(np.full(len(residual), float(max_std) ** -2.0))
+    zeta = to_jax(np.full(len(residual), float(max_std) ** -2.0))
     weights, bounds, best_value = start.weights, [], -np.inf
     for _ in range(max(1, max_iter // _CHECK_EVERY)):
         weights, fitted, value = climb(weights, zeta, inner, outer, jnp.asarray(_CHECK_EVERY))

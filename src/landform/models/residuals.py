@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_count, precise
+from landform._numerics import as_count, precise, to_jax
 from landform._typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
@@ -91,7 +90,7 @@ def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibratio
     stds, residuals = [], []
     for i in range(0, len(data), _ROWS):
         rows = slice(i, i + _ROWS)
-        mean, spread = (np.asarray(p) for p in posterior_at(vae.encoder, jnp.asarray(data[rows])))
+        mean, spread = (np.asarray(p) for p in posterior_at(vae.encoder, to_jax(data[rows])))
         decoded, std = vae.decode(mean + spread * noise[rows], return_std=True)
         stds.append(np.asarray(std).ravel())
         residuals.append(np.abs(data[rows].ravel() - np.asarray(decoded).ravel()))
@@ -106,6 +105,4 @@ def _grouped(std: np.ndarray, residual: np.ndarray, bins: int) -> Calibration:
     shares = [np.quantile(residual[part] / std[part], [0.1, 0.5, 0.9]) for part in groups]
     tiny = np.finfo(std.dtype).tiny
     error = float(np.mean(np.abs(np.log(np.maximum(observed, tiny) / predicted))))
-    return Calibration(
-        jnp.asarray(predicted), jnp.asarray(observed), jnp.asarray(np.stack(shares)), error
-    )
+    return Calibration(to_jax(predicted), to_jax(observed), to_jax(np.stack(shares)), error)

@@ -16,6 +16,7 @@ from landform._numerics import (
     check_finite,
     check_key,
     precise,
+    to_jax,
 )
 from landform._typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint, digest
@@ -311,7 +312,7 @@ def _fixed_std(params, frame, batch, noise):
 
 def _cast(tree, dtype):
     def one(leaf):
-        return jnp.asarray(np.asarray(leaf, dtype)) if eqx.is_inexact_array_like(leaf) else leaf
+        return to_jax(np.asarray(leaf, dtype)) if eqx.is_inexact_array_like(leaf) else leaf
 
     return jax.tree.map(one, tree)
 
@@ -342,15 +343,15 @@ def _stage_one(
     log_std = float(params[2]) if stage_one_std is None else start
     std = np.sqrt(np.exp(2.0 * log_std) + (floor**2 if stage_one_std is None else 0.0))
     encoder, mean = _assemble(params[:2], _cast(offsets, jnp.float64), output)
-    constant = ConstantStd(jnp.asarray(np.full(train.shape[1], std)))
+    constant = ConstantStd(to_jax(np.full(train.shape[1], std)))
     history = History(
-        elbo=jnp.asarray(fitted.train),
-        held_out_elbo=jnp.asarray(fitted.held_out),
-        variance_elbo=jnp.asarray(np.zeros(0)),
-        variance_held_out_elbo=jnp.asarray(np.zeros(0)),
+        elbo=to_jax(fitted.train),
+        held_out_elbo=to_jax(fitted.held_out),
+        variance_elbo=to_jax(np.zeros(0)),
+        variance_held_out_elbo=to_jax(np.zeros(0)),
         stopped_early=fitted.stopped_early,
     )
-    landmarks = jnp.asarray(thin(posterior_at(encoder, train)[0], max_landmarks))
+    landmarks = to_jax(thin(posterior_at(encoder, train)[0], max_landmarks))
     return VAE(encoder, mean, constant, landmarks, history, shape, likelihood)
 
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_positive, check_choice, host_rng, precise
+from landform._numerics import as_positive, check_choice, host_rng, precise, to_jax
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
 from landform.models.loop import clip_nonnegative, fit, keep
@@ -137,7 +137,7 @@ def fit_variance_split(
     else:
         residual = _residual(vae, train, floor)
         if variance == "constant":
-            std = ConstantStd(jnp.asarray(residual))
+            std = ConstantStd(to_jax(residual))
         else:
             start_key, fit_key = jax.random.split(key)
             if variance == "network":
@@ -149,10 +149,10 @@ def fit_variance_split(
 
 
 def _with_std(vae: VAE, std, bounds: np.ndarray) -> VAE:
-    nothing = jnp.asarray(np.zeros(0))
+    nothing = to_jax(np.zeros(0))
     old = vae.history or History(nothing, nothing, nothing, nothing, False)
     history = History(
-        old.elbo, old.held_out_elbo, jnp.asarray(bounds[:, 0]), jnp.asarray(bounds[:, 1]),
+        old.elbo, old.held_out_elbo, to_jax(bounds[:, 0]), to_jax(bounds[:, 1]),
         old.stopped_early,
     )  # fmt: skip
     return VAE(vae.encoder, vae.mean, std, vae.codes, history, vae.shape, vae.likelihood)
@@ -166,7 +166,7 @@ def _residual(vae, train, floor: float) -> np.ndarray:
 
 def _start_network(vae, residual, floor, key):
     """A network like the mean's, whose first value is the typical residual."""
-    level = jnp.asarray(np.sqrt(np.mean(residual**2)))
+    level = to_jax(np.sqrt(np.mean(residual**2)))
     net = vae.mean.net
     if isinstance(net, ConvUp):
         channels = tuple(f.shape[1] for f in net.filters)

@@ -14,10 +14,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from landform._numerics import compiled, is_traced, signature
+from landform._numerics import compiled, is_traced, join, on_host, signature, to_length
 from landform._typing import Array
 
 PyTree = Any
@@ -127,19 +126,17 @@ def run(
 
     def part(start):
         count = min(share, n - start)
-        queue = jax.tree.map(lambda a: _pad(a[start : start + count], chunk), problems)
+        queue = jax.tree.map(lambda a: to_length(a[start : start + count], chunk), problems)
         result = _run(method, args, queue, jnp.asarray(count), lanes)
-        return jax.tree.map(lambda a: a[:count], result)
+        return jax.tree.map(lambda a: a[:count], on_host(result))
 
-    parts = []
+    problems, parts = on_host(problems), []
     program = ("run", method, lanes, chunk, args, jax.tree.map(lambda a: a[:1], problems))
     for result in side_by_side(part, range(0, n, share), program):
         parts.append(result)
         if progress is not None:
             progress(min(n, len(parts) * share))
-    if len(parts) == 1:
-        return parts[0]
-    return jax.tree.map(lambda *pieces: jnp.concatenate(pieces), *parts)
+    return join(parts)
 
 
 def cores() -> int:
@@ -183,11 +180,3 @@ def side_by_side(function: Callable, items: Iterable, program) -> Iterable:
 
 def _widen(state):
     return jax.tree.map(lambda a: jnp.asarray(a)[None], state)
-
-
-def _pad(array, length):
-    missing = length - array.shape[0]
-    if missing == 0:
-        return array
-    module = np if isinstance(array, np.ndarray) else jnp
-    return module.concatenate([array, module.repeat(array[:1], missing, axis=0)])

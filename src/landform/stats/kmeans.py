@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 
 from landform._means import check_weights
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_count, as_points, host_rng, is_traced, precise
+from landform._numerics import as_count, as_points, host_rng, is_traced, precise, to_jax
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
@@ -192,15 +191,15 @@ def _package(state: Lloyd, settled: bool, history, throw: bool) -> KMeans:
     if lost.any():
         status = int(np.max(state.reasons[lost]))
     result = KMeans(
-        centers=jnp.asarray(state.centers),
-        labels=jnp.asarray(state.labels),
-        distances=jnp.asarray(np.where(lost, np.nan, state.own)),
-        inertia=jnp.asarray(state.inertia),
-        history=jnp.asarray(history),
-        converged=jnp.asarray(status == Status.CONVERGED),
-        status=jnp.asarray(status),
-        n_failed=jnp.asarray(int(np.sum(np.isinf(state.lower)))),
-        n_solved=jnp.asarray(state.solved),
+        centers=to_jax(state.centers),
+        labels=to_jax(state.labels),
+        distances=to_jax(np.where(lost, np.nan, state.own)),
+        inertia=to_jax(state.inertia),
+        history=to_jax(history),
+        converged=to_jax(status == Status.CONVERGED),
+        status=to_jax(status),
+        n_failed=to_jax(int(np.sum(np.isinf(state.lower)))),
+        n_solved=to_jax(state.solved),
         metric=state.metric,
     )
     if throw:

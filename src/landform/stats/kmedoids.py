@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csgraph
 
@@ -19,6 +18,7 @@ from landform._numerics import (
     host_rng,
     is_traced,
     precise,
+    to_jax,
 )
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
@@ -293,14 +293,14 @@ def _package(matrix, count, weights, method, starts, max_iter, *, failures, thro
     status = int(Status.CONVERGED) if settled else int(Status.MAX_STEPS)
     status = max(status, int(Status.UNRESOLVED)) if failures else status
     result = KMedoids(
-        medoids=jnp.asarray(medoids),
-        labels=jnp.asarray(labels),
-        distances=jnp.asarray(matrix[medoids[labels], np.arange(len(matrix))]),
-        inertia=jnp.asarray(_cost(matrix, weights, medoids)),
-        history=jnp.asarray(history),
-        converged=jnp.asarray(status == Status.CONVERGED),
-        status=jnp.asarray(status),
-        n_failed=jnp.asarray(failures or 0),
+        medoids=to_jax(medoids),
+        labels=to_jax(labels),
+        distances=to_jax(matrix[medoids[labels], np.arange(len(matrix))]),
+        inertia=to_jax(_cost(matrix, weights, medoids)),
+        history=to_jax(history),
+        converged=to_jax(status == Status.CONVERGED),
+        status=to_jax(status),
+        n_failed=to_jax(failures or 0),
     )
     if throw:
         raise_if_failed("k-medoids", result.status, result)

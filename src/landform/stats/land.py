@@ -9,7 +9,7 @@ import numpy as np
 
 from landform._geodesic import geodesic, where_converged
 from landform._metric import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform._numerics import as_count, as_points, is_traced, precise
+from landform._numerics import as_count, as_points, is_traced, precise, to_jax
 from landform._results import raise_if_failed
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.stats._logs import accuracy_for, solve_chunks
@@ -114,7 +114,7 @@ class LAND(eqx.Module):
         check_normalizer(normalizer)
         if not np.isfinite(np.asarray(log_volume(metric, mean))):
             raise ValueError("mean must be where the metric is positive definite")
-        self.mean, self.covariance = jnp.asarray(mean), jnp.asarray(covariance)
+        self.mean, self.covariance = to_jax(mean), to_jax(covariance)
         self.normalizer, self.seed, self.rtol = normalizer, int(seed), float(rtol)
         self.n_samples = int(default_samples(mean.size) if n_samples is None else n_samples)
         if self.n_samples < 1:
@@ -122,12 +122,12 @@ class LAND(eqx.Module):
         table = self._table() if table is None else table
         precision = np.linalg.inv(covariance)
         moments = table.moments(precision)
-        self.log_normalizer = jnp.asarray(moments.log_normalizer)
-        self.normalizer_stderr = jnp.asarray(moments.stderr)
-        self.effective_sample_size = jnp.asarray(moments.sample_size)
+        self.log_normalizer = to_jax(moments.log_normalizer)
+        self.normalizer_stderr = to_jax(moments.stderr)
+        self.effective_sample_size = to_jax(moments.sample_size)
         excluded = table.excluded(precision)
-        self.excluded = {name: jnp.asarray(value) for name, value in excluded.items()}
-        self.history = {k: jnp.asarray(v) for k, v in (history or {}).items()}
+        self.excluded = {name: to_jax(value) for name, value in excluded.items()}
+        self.history = {k: to_jax(v) for k, v in (history or {}).items()}
 
     @property
     def precision(self) -> Matrix:
@@ -219,8 +219,8 @@ def _log_prob(land, x, lebesgue, throw):
         data = np.atleast_2d(np.asarray(x))
         accuracy = accuracy_for(0.1 * land.rtol)
         found = solve_chunks(land.metric, np.asarray(land.mean), data, accuracy)
-        velocity = jnp.asarray(found.velocity).reshape(x.shape)
-        status = jnp.asarray(found.status).reshape(x.shape[:-1])
+        velocity = to_jax(found.velocity).reshape(x.shape)
+        status = to_jax(found.status).reshape(x.shape[:-1])
         if throw:
             raise_if_failed("log_prob", status, found)
     vectors = where_converged(status, velocity)
@@ -265,7 +265,7 @@ def _total_mass(land, size):
 def _sample(land, key, n):
     n = as_count("n", n)
     seeds = np.asarray(jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max))
-    return jnp.asarray(sample_tangents(land, np.random.default_rng(seeds), n))
+    return to_jax(sample_tangents(land, np.random.default_rng(seeds), n))
 
 
 def check_normalizer(normalizer) -> None:

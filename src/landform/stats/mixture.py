@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import check_metric
-from landform._numerics import as_count, check_choice, precise
+from landform._numerics import as_count, check_choice, precise, to_jax
 from landform._results import ConvergenceError
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.stats._em import best_run
@@ -100,7 +100,7 @@ def _sample(model, key, n):
     keys = jax.random.split(draw, len(counts))
     used = [k for k, count in enumerate(counts) if count]
     points = jnp.concatenate([model.components[k].sample(keys[k], int(counts[k])) for k in used])
-    labels = jnp.asarray(np.repeat(np.arange(len(counts)), counts))
+    labels = to_jax(np.repeat(np.arange(len(counts)), counts))
     shuffle = jax.random.permutation(order, n)
     return points[shuffle], labels[shuffle]
 
@@ -236,11 +236,11 @@ def _fit_mixture(
     usable = np.all([p.logs.usable for p in best.points], axis=0)
     return LANDMixtureModel(
         components=tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points),
-        weights=jnp.asarray(best.shares),
-        history={"lower_bound": jnp.asarray(best.bounds)},
-        converged=jnp.asarray(best.converged),
-        n_iter=jnp.asarray(len(best.bounds) - 1),
-        n_failed=jnp.asarray((~usable).sum()),
+        weights=to_jax(best.shares),
+        history={"lower_bound": to_jax(best.bounds)},
+        converged=to_jax(best.converged),
+        n_iter=to_jax(len(best.bounds) - 1),
+        n_failed=to_jax((~usable).sum()),
     )
 
 

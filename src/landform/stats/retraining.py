@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-import jax.numpy as jnp
 import numpy as np
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric
-from landform._numerics import as_count, as_points, precise
+from landform._numerics import as_count, as_points, precise, to_jax
 from landform._results import AbstractResult
 from landform._typing import Array, Float, Int
 
@@ -161,9 +160,9 @@ def _report(metrics, codes, pairs, num_pairs, seed, progress, kwargs):
     lengths, straight = np.stack(lengths), np.stack(straight)
     good = np.isfinite(lengths).all(axis=0) & (lengths > 0).all(axis=0) & (straight > 0).all(axis=0)
     return RetrainingReport(
-        pairs=jnp.asarray(pairs),
-        geodesic=jnp.asarray(lengths),
-        euclidean=jnp.asarray(straight),
+        pairs=to_jax(pairs),
+        geodesic=to_jax(lengths),
+        euclidean=to_jax(straight),
         cv_geodesic=_variation(lengths, good),
         cv_euclidean=_variation(straight, good),
         shape_cv_geodesic=_variation(_relative(lengths, good), good),
@@ -179,7 +178,7 @@ def _relative(lengths, good):
 
 def _variation(lengths, good):
     safe = np.where(good, lengths, 1.0)
-    return jnp.asarray(np.where(good, np.std(safe, axis=0, ddof=1) / np.mean(safe, axis=0), np.nan))
+    return to_jax(np.where(good, np.std(safe, axis=0, ddof=1) / np.mean(safe, axis=0), np.nan))
 
 
 def _pairs(pairs, n: int, num_pairs: int, seed: int) -> np.ndarray:

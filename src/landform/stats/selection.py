@@ -5,11 +5,10 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import log_volume
-from landform._numerics import as_count, as_points, check_choice, precise
+from landform._numerics import as_count, as_points, check_choice, precise, to_jax
 from landform._results import ConvergenceError
 from landform._typing import Array, Float
 from landform.metrics.local import LocalVariance
@@ -223,9 +222,9 @@ def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progre
     chosen = _chosen(best, close, spreads, flat, rule)
     return Bandwidth(
         sigma=pairs[chosen][0], rho=pairs[chosen][1],
-        sigmas=jnp.asarray([p[0] for p in pairs]), rhos=jnp.asarray([p[1] for p in pairs]),
-        scores=jnp.asarray(scores), stderr=jnp.asarray(spread), variation=jnp.asarray(spreads),
-        n_scored=jnp.asarray(np.isfinite(values).sum(axis=1)),
+        sigmas=to_jax([p[0] for p in pairs]), rhos=to_jax([p[1] for p in pairs]),
+        scores=to_jax(scores), stderr=to_jax(spread), variation=to_jax(spreads),
+        n_scored=to_jax(np.isfinite(values).sum(axis=1)),
     )  # fmt: skip
 
 

@@ -4,11 +4,18 @@ import warnings
 from collections.abc import Callable
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_count, as_points, check_choice, host_rng, is_traced, precise
+from landform._numerics import (
+    as_count,
+    as_points,
+    check_choice,
+    host_rng,
+    is_traced,
+    precise,
+    to_jax,
+)
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
@@ -222,10 +229,10 @@ def _package(matrix, count, neighbours, assign_labels, seed, *, failures) -> Spe
             )
     status = int(Status.UNRESOLVED) if failures else int(Status.CONVERGED)
     return SpectralClusters(
-        labels=jnp.asarray(labels),
-        affinity=jnp.asarray(affinity),
-        scales=jnp.asarray(scales),
-        converged=jnp.asarray(not failures),
-        status=jnp.asarray(status),
-        n_failed=jnp.asarray(failures),
+        labels=to_jax(labels),
+        affinity=to_jax(affinity),
+        scales=to_jax(scales),
+        converged=to_jax(not failures),
+        status=to_jax(status),
+        n_failed=to_jax(failures),
     )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch._decomp import decomposition_table
 
+from landform._numerics import to_jax
 from landform.interop._aten import BENDS, BENDS_IN, OPERATIONS
 
 # Results of these depend on the shape and dtype of their first argument only.
@@ -106,7 +107,7 @@ def to_array(tensor) -> Any:
     tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
     if tensor.dtype == torch.bfloat16:
         return jnp.asarray(tensor.float().numpy(), dtype=jnp.bfloat16)
-    return jnp.array(tensor.numpy())  # a copy: the module may go on training
+    return to_jax(tensor.numpy())  # a copy: the module may go on training
 
 
 class Lowering:
