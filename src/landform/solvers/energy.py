@@ -57,13 +57,15 @@ class EnergyMethod(AbstractMethod):
     With `search`, for the chord energy of costly generators, no step is taken before its energy is
     known, which is a tenth of an evaluation; and λ grows until the matrix is positive definite,
     for a step that knows all of the second derivative is worth the systems solved for it.
+
+    The numbers `max_steps` and `tolerance` are arrays: one compiled program serves all of them.
     """
 
     rule: Rule = eqx.field(static=True)
     chord: bool = eqx.field(static=True)
     second_order: bool = eqx.field(static=True)
-    max_steps: int = eqx.field(static=True)
-    tolerance: float = eqx.field(static=True)
+    max_steps: Int[Array, ""] = eqx.field(converter=jnp.asarray)
+    tolerance: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     search: bool = eqx.field(static=True, default=False)
 
     def init(self, args, problem):
@@ -242,7 +244,7 @@ class EnergyMethod(AbstractMethod):
         )
 
     def _tolerance(self, dtype):
-        return max(self.tolerance, 50.0 * float(jnp.finfo(dtype).eps))
+        return jnp.maximum(self.tolerance, 50.0 * float(jnp.finfo(dtype).eps))
 
 
 def _limited(newton: Newton, curve):
