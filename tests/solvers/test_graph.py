@@ -15,6 +15,7 @@ from landform.solvers.graph import (
     find_routes,
     graph_of,
     resample,
+    resolved_lengths,
     segment_lengths,
 )
 from oracles import two_moons
@@ -133,3 +134,19 @@ def test_a_coarse_bound_condemns_no_curve_that_was_refined(rng):
     pieces = np.linspace(x, y, 400)
     true = sum(segment_lengths(metric, pieces[i], pieces[i + 1]) for i in range(399))
     np.testing.assert_allclose(found.length, true, rtol=1e-5)
+
+
+def test_lengths_across_a_gap_are_resolved_and_condemn_no_geodesic(rng):
+    X = np.concatenate([rng.normal(0.0, 1.0, (30, 1)), rng.normal(12.0, 1.0, (30, 1))])
+    metric = lf.LocalVariance(X, sigma=lf.auto_sigma(X), rho=0.05)
+    x, y = X[:20], X[30:50]
+    # On a line the segment is the geodesic, and its length an integral.
+    share = np.linspace(0.0, 1.0, 20001)[:, None]
+    length = resolved_lengths(metric, x, y, 1e-8)
+    points = x[0] + (y[0] - x[0]) * share
+    dense = segment_lengths(metric, points[:-1], points[1:]).sum()
+    np.testing.assert_allclose(length[0], dense, rtol=1e-9)
+    found = lf.geodesic(metric, x, y)
+    np.testing.assert_allclose(found.length, length, rtol=1e-6)
+    graph = lf.pairwise_distances(metric, X, method="graph")
+    np.testing.assert_allclose(np.diag(graph[:20, 30:50]), length, rtol=1e-3)

@@ -14,7 +14,11 @@ from landform._numerics import block_size, compiled, gauss, map_blocks
 
 _CHUNKS = (256, 2048)  # points measured per compiled call
 _COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbours of each
-_FINE_PIECES = 16  # parts of an edge whose length must be certain
+_FINE_PIECES = 16  # first parts of an edge whose length must be certain
+_CERTAIN = 1e-8  # what such a length may be off by, relative
+_LONG = 2.0  # times the median edge in coordinates: a gap, which a few points may jump over
+_ABOUT = 1e-4  # what the length of a long edge may be off by, relative
+_HALVINGS = 12
 _MANY = 20_000  # vertices from which edges are measured at fewer points
 STRETCH = 1.1  # how much longer than the graph's shortest path a start may be
 
@@ -61,11 +65,47 @@ def segment_lengths(metric, start, end, *, order: int = 4) -> np.ndarray:
     return speeds(metric, *flat).reshape(-1, order) @ weights
 
 
+def resolved_lengths(metric, start, end, rtol: float) -> np.ndarray:
+    """`segment_lengths`, every part halved until that changes its length by less than `rtol`."""
+    start, end = np.asarray(start), np.asarray(end)
+    out, owner = np.zeros(start.shape[0]), np.arange(start.shape[0])
+    whole = segment_lengths(metric, start, end)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (start + end)
+        halves = segment_lengths(metric, *map(np.concatenate, ((start, middle), (middle, end))))
+        halves = halves.reshape(2, -1)
+        fine = halves.sum(axis=0)
+        rough = np.abs(fine - whole) > rtol * fine
+        np.add.at(out, owner[~rough], fine[~rough])
+        if not rough.any():
+            return out
+        start = np.concatenate([start[rough], middle[rough]])
+        end = np.concatenate([middle[rough], end[rough]])
+        owner, whole = np.tile(owner[rough], 2), halves[:, rough].ravel()
+    np.add.at(out, owner, whole)
+    return out
+
+
 def fine_length(metric, path: np.ndarray) -> float:
     """Length of a polyline by a quadrature that resolves what its edges jump over."""
     share = np.linspace(0.0, 1.0, _FINE_PIECES + 1)[:, None]
     points = np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(path)])
-    return float(np.sum(segment_lengths(metric, points[:-1], points[1:])))
+    return float(np.sum(resolved_lengths(metric, points[:-1], points[1:], _CERTAIN)))
+
+
+def _edge_lengths(metric, start, end, typical: float, order: int = 4) -> np.ndarray:
+    """Lengths of edges; those that are long for the graph, across a gap, are resolved."""
+    lengths = segment_lengths(metric, start, end, order=order)
+    long = np.flatnonzero(np.linalg.norm(end - start, axis=1) > _LONG * typical)
+    if long.size:
+        lengths[long] = resolved_lengths(metric, start[long], end[long], _ABOUT)
+    return lengths
+
+
+def _typical(points: np.ndarray, edges: np.ndarray) -> float:
+    """Median length of a graph's edges in coordinates; infinite where there are none."""
+    gaps = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    return float(np.median(gaps)) if gaps.size else np.inf
 
 
 def _bridges(points: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -118,7 +158,8 @@ def build_graph(metric, points, *, neighbours: int = 10, fill: int = 0) -> Graph
     edges = np.concatenate([edges, _bridges(points, edges)])
     # Among many points edges are short, and two Gauss points are enough.
     order = 4 if count <= _MANY else 2
-    lengths = segment_lengths(metric, points[edges[:, 0]], points[edges[:, 1]], order=order)
+    ends = points[edges[:, 0]], points[edges[:, 1]]
+    lengths = _edge_lengths(metric, *ends, _typical(points, edges), order)
     usable = np.isfinite(lengths)
     return Graph(points, edges[usable], lengths[usable], neighbours)
 
@@ -169,7 +210,8 @@ def attach(metric, graph: Graph, points: np.ndarray):
     place = np.where(fresh, base - 1 + np.cumsum(fresh), near[:, 0])
     new = np.repeat(np.arange(added.shape[0]), k)
     old = near[fresh].ravel()
-    lengths = segment_lengths(metric, added[new], graph.points[old])
+    typical = _typical(graph.points, graph.edges)
+    lengths = _edge_lengths(metric, added[new], graph.points[old], typical)
     usable = np.isfinite(lengths)
     rows = np.concatenate([graph.edges[:, 0], base + new[usable]])
     columns = np.concatenate([graph.edges[:, 1], old[usable]])
