@@ -101,8 +101,24 @@ def test_images_are_taken_as_they_are(digits):
         back.reshape(3, 64), rows.inverse_transform(rows.transform(digits[:3]))
     )
     assert model.score(images) == rows.score(digits)
+    channel = images[..., None]
+    np.testing.assert_array_equal(rows.transform(channel), rows.transform(digits))
     with pytest.raises(ValueError, match="X must have 2 coordinate"):
         model.inverse_transform(np.zeros((2, 5)))
+
+
+def test_images_of_another_shape_are_refused(digits):
+    images, settings = digits[:, :48].reshape(-1, 8, 6), SMALL | {"variance": "constant"}
+    model = LatentVAE(**settings, image_shape=(8, 6, 1)).fit(images)
+    rows = LatentVAE(**settings).fit(digits[:, :48])
+    for wrong in (images.reshape(-1, 6, 8), images.reshape(-1, 4, 3, 4), images[..., None, :]):
+        with pytest.raises(ValueError, match=r"points of the shape \(8, 6, 1\)"):
+            model.transform(wrong)
+        with pytest.raises(ValueError, match=r"points of the shape \(48,\)"):
+            rows.score(wrong)
+    for shape in ((6, 8), (48,), (8, 3, 2)):
+        with pytest.raises(ValueError, match=r"image_shape must be .* \(8, 6\), got"):
+            LatentVAE(**settings, image_shape=shape).fit(images)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])

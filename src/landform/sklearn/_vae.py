@@ -53,6 +53,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     image_shape : tuple of int, default=None
         Shape (H, W) or (H, W, C) of an image whose rows of X are the flattened pixels; not needed
         where X is given as images, of shape ``(n_samples, H, W)`` or ``(n_samples, H, W, C)``.
+        Images of any other shape are refused, by `fit` and by every other method.
     activation : str, default="tanh"
         A smooth activation; kinked ones have no metric and are refused.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
@@ -211,7 +212,13 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _checked(self, X):
         check_is_fitted(self)
-        X = validate_data(self, _rows(X)[0], dtype=np.float64, reset=False)
+        X, seen = _rows(X)
+        if seen is not None and _plain(seen) != _plain(self._shape):
+            raise ValueError(
+                f"X must hold points of the shape {self._shape} that fit has seen, or their pixels "
+                f"as rows, got images of shape {seen}"
+            )
+        X = validate_data(self, X, dtype=np.float64, reset=False)
         return X.reshape(len(X), *self._shape)
 
     def _check_shape(self, X, seen) -> tuple[int, ...]:
@@ -224,6 +231,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     "(n_samples, H, W) or (n_samples, H, W, C)"
                 )
             return (X.shape[1],)
+        if seen is not None and _plain(given) != _plain(seen):
+            raise ValueError(f"image_shape must be that of the images in X, {seen}, got {given}")
         if int(np.prod(given)) != X.shape[1]:
             raise ValueError(
                 f"image_shape must have as many pixels as X has features, got {given} and "
@@ -238,6 +247,11 @@ def _rows(X):
         return X, None
     images = np.asarray(X)
     return images.reshape(len(images), -1), images.shape[1:]
+
+
+def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image without an axis for its only channel."""
+    return shape[:2] if shape[2:] == (1,) else shape
 
 
 @precise
