@@ -129,6 +129,9 @@ def test_many_latent_dimensions(digits, likelihood):
     assert codes.shape == (2, 32)
     assert np.linalg.eigvalsh(lf.metric_tensor(model.metric_, codes)).min() > 0.0
     assert np.isfinite(model.score(digits))
+    if likelihood == "bernoulli":
+        with pytest.raises(ValueError, match=r"X must lie in \[0, 1\]"):
+            model.score(2.0 * digits)
 
 
 def test_a_fitted_estimator_comes_back_from_a_file(model, digits, tmp_path):

@@ -17,14 +17,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from landform._numerics import as_points, chunked, precise
+from landform.models.likelihood import check_data
 from landform.models.train import ARCHITECTURES, train_vae
-from landform.models.vae import (
-    LIKELIHOODS,
-    OUTPUTS,
-    flatten_data,
-    gaussian_kl,
-    log_likelihood,
-)
+from landform.models.vae import LIKELIHOODS, OUTPUTS, gaussian_kl, log_likelihood
 from landform.models.variance import VARIANCES
 from landform.sklearn._base import Positive, key_from
 
@@ -202,7 +197,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """A lower bound of the log-density of each row of X, in nats.
 
         Its expectation over codes is taken with 64 draws, the same for every row and call.
-        `landform.log_marginal_likelihood` on `vae_` gives the log-density itself.
+        `landform.log_marginal_likelihood` on `vae_` gives the log-density itself. A Bernoulli
+        likelihood has none outside of [0, 1]: such values raise `ValueError`.
         """
         return _bounds(self.vae_, self._checked(X), self._key)
 
@@ -258,7 +254,7 @@ def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _bounds(vae, X, key) -> np.ndarray:
     """The evidence lower bound of each row, with draws that do not depend on its company."""
     noise = jax.random.normal(key, (_DRAWS, vae.latent_dim), vae.codes.dtype)
-    rows = flatten_data("X", X, vae.shape)[0].astype(vae.codes.dtype)
+    rows, _ = check_data(vae, X)
     return np.asarray(chunked(lambda block: _bounds_jit(vae, block, noise), _CHUNK, rows))
 
 
