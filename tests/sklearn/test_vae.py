@@ -73,6 +73,11 @@ def test_the_score_is_the_mean_bound_and_the_same_every_time(model, digits):
     assert values.mean() < evidence.mean + 3.0 * evidence.stderr
 
 
+def test_there_are_two_points_or_more_to_a_centre_on_average(digits):
+    few = LatentVAE(**SMALL | {"num_centers": 64, "held_out": 0.25}).fit(digits[:40])
+    assert few.vae_.std.precision.centers.shape == (15, 2)
+
+
 def test_its_defaults_are_those_of_the_function():
     ours = inspect.signature(LatentVAE).parameters
     theirs = inspect.signature(lf.train_vae).parameters

@@ -56,7 +56,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     output : {"auto", "identity", "sigmoid"}, default="auto"
         Last activation of the mean; "auto" takes a sigmoid for data in [0, 1].
     num_centers : int, default=64
-        Radial basis functions of the precision, no more than there are points.
+        Radial basis functions of the precision; half as many as there are points outside of
+        `held_out` where that is less, so that there are two to each on average.
     a : float, default=2.0
         Their widths, in mean distances of a cluster.
     rule : str, default="paper"
