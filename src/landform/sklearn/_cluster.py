@@ -81,7 +81,7 @@ class GeodesicKMeans(
     Warns
     -----
     ConvergenceWarning
-        If the iterations ran out or points were lost.
+        If the iterations ran out, points were lost, or fewer points differ than `n_clusters`.
 
     See Also
     --------
@@ -231,7 +231,7 @@ default="local-variance"
     Warns
     -----
     ConvergenceWarning
-        If the exchanges ran out or a geodesic failed.
+        If the exchanges ran out, a geodesic failed, or fewer points differ than `n_clusters`.
 
     See Also
     --------
