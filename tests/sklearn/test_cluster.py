@@ -84,6 +84,15 @@ def test_too_few_iterations_warn():
         GeodesicKMeans(3, metric="euclidean", max_iter=1, random_state=0).fit(X)
 
 
+def test_a_point_without_a_distance_has_the_worst_score():
+    X = np.array([[-3.0, 1.0], [-2.9, 1.0], [3.0, 1.0], [3.1, 1.0]])
+    model = GeodesicKMeans(2, metric=lf.PoincareHalfPlane(), random_state=0).fit(X)
+    lost = np.concatenate([X[:3], [[3.1, -1.0]]])  # the last is off the half-plane
+    with pytest.warns(ConvergenceWarning, match="1 of 4 points have no geodesic"):
+        assert model.score(lost) == -np.inf
+    assert np.isfinite(model.score(X))
+
+
 @pytest.mark.parametrize(
     ("estimator", "metric"),
     [
