@@ -1,10 +1,12 @@
-"""Maps of a metric of the plane: its volume and its curvature, on logarithmic scales."""
+"""Maps of the plane: of values on a grid, and of a metric's volume and its curvature."""
+
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
 
-from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, draw_field, grid
+from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, draw_field, finite, grid
 from landform._curvature import gaussian_curvature
 from landform._metric import AbstractMetric, log_volume
 
@@ -12,6 +14,45 @@ SIGNED = LinearSegmentedColormap.from_list(
     "landform-signed", [EUCLIDEAN, "#9cc4df", "#ffffff", "#edb58a", RIEMANNIAN]
 )
 """Blue for negative, white for zero, orange for positive."""
+
+
+def field(
+    ax: Axes, extent, values, *, label: str = "", limits=None, cmap=FIELD, bar: bool = True
+) -> Any:
+    """A scalar field of the plane as an image with a colour bar, such as log √det M.
+
+    Parameters
+    ----------
+    ax
+        The axis.
+    extent
+        ``(left, right, bottom, top)`` as returned by `grid`.
+    values
+        Shape ``(size, size)``, rows from the bottom to the top.
+    label
+        What the colours mean.
+    limits
+        Smallest and largest colour value; by default the 1st and 99th percentile of those that are
+        finite.
+    cmap
+        A Matplotlib colour map.
+    bar
+        Whether to draw the colour bar.
+
+    Returns
+    -------
+    The image; white where a value is not finite.
+
+    Raises
+    ------
+    ValueError
+        If no value is finite and no limits are given.
+    """
+    values = np.asarray(values)
+    low, high = np.percentile(finite("values", values), [1, 99]) if limits is None else limits
+    return draw_field(
+        ax, extent, values, label, bar, cmap=cmap, vmin=low, vmax=high, interpolation="bilinear"
+    )[0]
 
 
 def magnification_map(
@@ -43,10 +84,8 @@ def magnification_map(
     places, extent = grid(low, high, size)
     values = np.asarray(log_volume(metric, places.reshape(-1, 2))) / np.log(10.0)
     values = values.reshape(size, size)
-    finite = values[np.isfinite(values)]
-    limits = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
-    draw_field(ax, extent, values, r"$\log_{10}\sqrt{\det M}$", bar, cmap=FIELD, vmin=limits[0],
-          vmax=limits[1], interpolation="bilinear")  # fmt: skip
+    limits = None if np.isfinite(values).any() else (0.0, 1.0)
+    field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$", limits=limits, bar=bar)
     return values
 
 
