@@ -198,6 +198,17 @@ def test_every_line_is_drawn_and_looks_different(ax):
                           ylabel="")  # fmt: skip
 
 
+def test_calibration_draws_every_model(ax):
+    fit = lf.Calibration(np.array([0.1, 1.0]), np.array([0.2, 0.9]), np.ones((2, 3)), 0.4)
+    exact = fit._replace(observed=np.zeros(2))
+    names = ["one", "two", "three", "four", "no residuals"]
+    plotting.calibration(ax, dict.fromkeys(names[:4], fit) | {names[4]: exact})
+    assert [line.get_label() for line in ax.lines[:5]] == names
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0.1, 0.2], [1.0, 0.9]])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert ax.get_xlim() == ax.get_ylim() == pytest.approx((0.07, 1.4))
+
+
 def test_pairs_show_every_seed_and_the_mean(ax):
     before, after = np.array([[0.5, 0.7], [0.6, 0.6]]), np.array([[0.8, 0.9], [0.5, 0.7]])
     plotting.paired(ax, ["a", "b"], before, after, xlabel="F", ceiling=[0.95, 0.9])

@@ -1,4 +1,4 @@
-"""Charts of numbers: profiles, paired values, and matrices of distances."""
+"""Charts of numbers: profiles, calibration, paired values, and matrices of distances."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from landform._canvas import DASHED, EUCLIDEAN, FIELD, INK, PALETTE, RIEMANNIAN, finite, style
+from landform.models.residuals import Calibration
 
 _OTHERS = [colour for colour in PALETTE if colour not in (RIEMANNIAN, EUCLIDEAN)]
 _SERIES = [
@@ -56,6 +57,49 @@ def profiles(ax: Axes, x, lines: dict[str, Any], *, xlabel: str, ylabel: str) ->
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         ax.legend(loc="best")
+
+
+def calibration(ax: Axes, fits: dict[str, Calibration]) -> None:
+    """Observed against predicted deviations of generators, on logarithmic axes.
+
+    On the diagonal a generator's standard deviations are those of its residuals; above it they are
+    too small.
+
+    Parameters
+    ----------
+    ax
+        The axis.
+    fits
+        Name to what `landform.calibration` returns; at most 11 models.
+
+    Raises
+    ------
+    ValueError
+        If there are more models than can be told apart.
+
+    Examples
+    --------
+    >>> import numpy as np, landform as lf
+    >>> from landform import plotting
+    >>> fit = lf.Calibration(np.array([0.1, 1.0]), np.array([0.2, 0.9]), np.ones((2, 3)), 0.4)
+    >>> fig, (ax,) = plotting.figure(1)
+    >>> plotting.calibration(ax, {"RBF precision": fit})
+    >>> ax.get_ylabel(), len(ax.lines)
+    ('observed deviation', 2)
+    """
+    with style():
+        ends = [np.inf, 0.0]
+        for name, fit, colour, _, marker in _series("fits", fits):
+            x, y = np.asarray(fit.predicted), np.asarray(fit.observed)
+            ax.plot(x, y, color=colour, marker=marker, markersize=4.5, linewidth=1.0, label=name)
+            low = min(x.min(), np.min(y[y > 0], initial=np.inf))
+            ends = [min(ends[0], low), max(ends[1], x.max(), y.max())]
+        ends = [0.7 * ends[0], 1.4 * ends[1]]
+        ax.plot(ends, ends, color="#8a8a8a", linewidth=0.8)
+        ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        ax.set_xlabel("predicted σ")
+        ax.set_ylabel("observed deviation")
+        ax.legend(loc="upper left")
 
 
 def paired(ax: Axes, names: Sequence[str], before, after, *, xlabel: str, ceiling=None) -> None:

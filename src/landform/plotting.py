@@ -39,6 +39,7 @@ from landform._canvas import (
     style as style,
 )
 from landform._charts import (
+    calibration as calibration,
     distance_matrix as distance_matrix,
     paired as paired,
     profiles as profiles,
