@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import landform
+import landform.plotting
 
 project = "landform"
 author = "The landform developers"

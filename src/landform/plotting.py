@@ -15,7 +15,6 @@ Examples
 2
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ from landform._canvas import (
     RIEMANNIAN as RIEMANNIAN,
     bounds as bounds,
     figure as figure,
-    finite,
     grid as grid,
     mosaic as mosaic,
     png_bytes as png_bytes,
@@ -47,6 +45,7 @@ from landform._charts import (
 from landform._maps import (
     SIGNED as SIGNED,
     curvature_map as curvature_map,
+    density as density,
     field as field,
     magnification_map as magnification_map,
 )
@@ -216,54 +215,6 @@ def strip(ax: Axes, images, *, label: str = "", limits=(0.0, 1.0), gap: int = 1)
             spine.set_visible(False)
         ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6)
     return image
-
-
-def density(
-    ax: Axes, extent, log_density, *, shares: Sequence[float] = (0.95, 0.8, 0.5, 0.2),
-    colour: str = RIEMANNIAN, cell: float | None = None,
-) -> np.ndarray:  # fmt: skip
-    """A density of the plane as nested regions that hold given shares of the mass.
-
-    Parameters
-    ----------
-    ax
-        The axis.
-    extent
-        ``(left, right, bottom, top)``.
-    log_density
-        Values with respect to Lebesgue measure on the grid, shape ``(size, size)``.
-    shares
-        Shares of the mass inside each region, largest first.
-    colour
-        Of the regions; opacity grows inwards.
-    cell
-        Area of a grid cell; its absolute value does not matter.
-
-    Returns
-    -------
-    The density levels of the regions, rising.
-
-    Raises
-    ------
-    ValueError
-        If no value is finite, or one is +∞.
-    """
-    log_density = np.asarray(log_density)
-    finite("log_density", log_density)
-    if np.isposinf(log_density).any():
-        raise ValueError("log_density must be less than infinity: such a peak holds all the mass")
-    p = np.exp(np.nan_to_num(log_density - np.nanmax(log_density), nan=-np.inf))
-    ranked = np.sort(p.ravel())[::-1]
-    mass = np.cumsum(ranked) / ranked.sum()
-    levels = np.array([ranked[min(np.searchsorted(mass, s), mass.size - 1)] for s in shares])
-    levels = np.maximum.accumulate(levels * (1 + 1e-9 * np.arange(len(shares))))
-    x = np.linspace(extent[0], extent[1], p.shape[1])
-    y = np.linspace(extent[2], extent[3], p.shape[0])
-    with style():
-        for level in levels:
-            ax.contourf(x, y, p, levels=[level, np.inf], colors=[colour], alpha=0.2, zorder=0)
-        ax.contour(x, y, p, levels=np.unique(levels), colors=[colour], linewidths=0.6, zorder=1)
-    return levels
 
 
 def walk(ax: Axes, path, *, kind: str = "riemannian", inside=None) -> None:
