@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import landform
+import landform.plotting
 
 project = "landform"
 author = "The landform developers"
@@ -60,7 +61,7 @@ THEMES = {
     "statistics": ("Distributions, walks and clusters", ("stats",)),
     "estimators": ("Estimators", ("sklearn",)),
     "files": ("Data and files", ("datasets", "io", "scale")),
-    "figures": ("Figures", ("plotting", "report")),
+    "figures": ("Figures", ("plotting", "_canvas", "_charts", "_maps", "report")),
 }
 THEMED_MODULES = {
     "landform.metrics.families",
@@ -69,6 +70,8 @@ THEMED_MODULES = {
     "landform.scale",
     "landform.plotting",
 }
+# What is public in these files is read from another module.
+HOMES = {"landform.plotting": {"landform._canvas", "landform._charts", "landform._maps"}}
 THEME = {unit: theme for theme, (_, units) in THEMES.items() for unit in units}
 
 
@@ -86,7 +89,8 @@ def public_names():
             home = getattr(value, "__module__", None) or ""
             if name.startswith("_") or inspect.ismodule(value) or not home.startswith("landform."):
                 continue
-            if prefix in THEMED_MODULES and (home != prefix or id(value) in flat):
+            homes = {prefix, *HOMES.get(prefix, ())}
+            if prefix in THEMED_MODULES and (home not in homes or id(value) in flat):
                 continue
             yield THEME[home.split(".")[1]], f"{prefix}.{name}"
 

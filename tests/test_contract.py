@@ -31,7 +31,7 @@ FLOORS = [
     {"stats", "models"},
     {"_archive", "io", "datasets", "interop", "scale"},
     {"sklearn"},
-    {"_canvas", "_maps", "plotting"},
+    {"_canvas", "_maps", "_charts", "plotting"},
     {"report", "explorer"},
     {"", "cli"},
 ]

@@ -101,7 +101,10 @@ def test_the_method_of_a_module_can_be_a_generator(tmp_path):
         None, True, 3, 2.5, float("inf"), "text", (1, ("a", [None])), {"a": (), 2: {}},
         np.arange(3, dtype=np.int8), np.float32(1.5), np.array(7), np.zeros((0, 3)),
         np.arange(6.0).reshape(2, 3).T, np.array([1 + 2j]), jnp.ones(2, jnp.bfloat16),
-        np.zeros(2, bool),
+        np.zeros(2, bool), np.array(["ab", "c"]), np.array([["x"]], ">U3"), np.zeros((0, 2), "U4"),
+        np.array("ab"), np.array(["a", "bc"], object), np.array([1 + 2j], ">c16"),
+        np.array([1, 2], ">i4"), np.array(["2020-02-03"], "M8[D]"), jnp.ones(2, jnp.float8_e5m2),
+        np.ones(2, jnp.int4),
     ],
     ids=str,
 )  # fmt: skip
@@ -114,6 +117,19 @@ def test_a_plain_value_comes_back_as_it_was(value, tmp_path):
         np.testing.assert_array_equal(np.asarray(back), np.asarray(value))
     else:
         assert back == value
+
+
+def test_text_of_numpy_is_text(tmp_path):
+    back = roundtrip(tmp_path, {"a": np.str_("word")})["a"]
+    assert (type(back), back) == (str, "word")
+
+
+def test_names_of_older_files_are_read(tmp_path):
+    write(tmp_path / "old", {"names": [["a", "b"]]})
+    names = lf.load(tmp_path / "old")
+    assert (names.dtype, names.tolist()) == (object, [["a", "b"]])
+    write(tmp_path / "old", {"array": "t0", "kind": "numpy", "dtype": "complex128", "shape": [1]})
+    np.testing.assert_array_equal(lf.load(tmp_path / "old"), [0j])
 
 
 def test_nan_and_keys_of_jax_come_back(tmp_path):
@@ -168,6 +184,9 @@ def test_a_function_is_refused_with_its_place(tmp_path):
 def test_other_foreign_things_are_refused(tmp_path):
     for obj, message in [
         (np.array([object()]), "Python objects"),
+        ({"a": np.array([b"ab"])}, r"obj\['a'\] is an array of \|S2.*give text as"),
+        (np.zeros(2, [("x", float)]), "which cannot be saved: give text"),
+        (np.void(b"abc"), "which cannot be saved: give text"),
         ({1.5: 2}, "strings and integers"),
         ({1, 2}, "builtins.set"),
     ]:

@@ -63,11 +63,38 @@ def test_a_field_is_drawn_with_its_limits(ax):
     np.testing.assert_array_equal(image.get_array(), np.arange(9.0).reshape(3, 3))
 
 
+def test_limits_come_from_what_is_finite(ax):
+    values = np.arange(101.0)[:, None] * np.ones(101)
+    values[0, 0], values[-1, -1], values[1, 1] = -np.inf, np.inf, np.nan
+    assert plotting.field(ax, (0, 1, 0, 1), values).get_clim() == pytest.approx((1.0, 99.0))
+    plotting.distance_matrix(ax, values)
+    assert ax.images[-1].get_clim() == pytest.approx((0.0, 99.0))
+    with pytest.raises(ValueError, match="values must have a finite entry"):
+        plotting.field(ax, (0, 1, 0, 1), np.full((3, 3), np.nan))
+
+
 def test_classes_differ_in_colour_and_in_marker(ax, rng):
     drawn = plotting.points(ax, rng.normal(size=(30, 2)), np.arange(30) % 10)
     colours = {tuple(d.get_facecolor()[0]) for d in drawn}
     shapes = {d.get_paths()[0].vertices.tobytes() for d in drawn}
     assert len(drawn) == len(colours) == len(shapes) == 10
+
+
+def colours(drawn):
+    return [mpl.colors.to_hex(d.get_facecolor()[0]) for d in drawn]
+
+
+def test_an_integer_class_has_one_colour_in_every_figure(ax):
+    def drawn(*labels):
+        return colours(plotting.points(ax, np.zeros((len(labels), 2)), labels))
+
+    assert drawn(1, 2) == drawn(0, 1, 2)[1:] == list(plotting.PALETTE[1:3])
+    assert drawn(-1, 1) == ["#c4c4c4", plotting.PALETTE[1]]
+    for others in [(-1, 0, 10), (-1, 1990, 2000)]:
+        assert drawn(*others) == ["#c4c4c4", *plotting.PALETTE[:2]]
+    for others in ["ab", (-5, -1 + 0.5), (0.0, 1.0), (False, True), (-2, 4)]:
+        assert drawn(*others) == list(plotting.PALETTE[:2])
+    assert drawn(*range(12))[10:] == list(plotting.PALETTE[:2])
 
 
 def test_the_palette_keeps_apart_in_lightness_or_hue():
@@ -88,6 +115,21 @@ def test_geometries_are_told_apart_without_colour(ax):
     plotting.curves(ax, np.stack([path, path]), kind="euclidean")
     styles = [line.get_linestyle() for line in ax.lines]
     assert styles == ["-", "--", "--"]
+
+
+def test_another_kind_of_curve_is_refused(ax):
+    path = np.linspace([0, 0], [1, 1], 5)
+    for draw in (plotting.curves, plotting.walk):
+        with pytest.raises(ValueError, match="kind must be one of riemannian, euclidean, got"):
+            draw(ax, path, kind="Riemannian")
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(float, 1.0), (np.uint8, 255)])
+def test_the_gap_between_coloured_images_is_white(ax, dtype, white):
+    image = plotting.strip(ax, np.zeros((2, 3, 4, 3), dtype), gap=2).get_array()
+    assert image.shape == (3, 10, 3)
+    assert (image[:, 4:6] == white).all()
+    assert (image[:, :4] == 0).all()
 
 
 def test_a_strip_has_one_frame_for_each_image(ax):
@@ -121,6 +163,14 @@ def test_a_density_with_holes_is_drawn(ax):
     assert np.isfinite(plotting.density(ax, extent, log_density)).all()
 
 
+def test_a_density_without_a_finite_value_is_refused(ax):
+    for wrong in (np.nan, -np.inf):
+        with pytest.raises(ValueError, match="log_density must have a finite entry"):
+            plotting.density(ax, (0, 1, 0, 1), np.full((3, 3), wrong))
+    with pytest.raises(ValueError, match="log_density must be less than infinity"):
+        plotting.density(ax, (0, 1, 0, 1), [[0.0, np.inf], [0.0, 0.0]])
+
+
 def test_steps_outside_the_support_are_hollow(ax):
     path = np.linspace([0, 0], [1, 1], 10)
     plotting.walk(ax, path, inside=np.arange(10) < 7)
@@ -136,6 +186,27 @@ def test_profiles_take_a_logarithmic_scale_where_it_is_needed(ax):
     assert ax.get_yscale() == "linear"
     plotting.profiles(ax, x, {"c": 10.0 ** (4 * x)}, xlabel="x", ylabel="y")
     assert ax.get_yscale() == "log"
+
+
+def test_every_line_is_drawn_and_looks_different(ax):
+    lines = {f"line {i}": np.full(5, float(i)) for i in range(11)}
+    plotting.profiles(ax, np.arange(5.0), lines, xlabel="x", ylabel="y")
+    assert [line.get_label() for line in ax.lines] == list(lines)
+    assert len({line.get_color() for line in ax.lines}) == 11
+    with pytest.raises(ValueError, match="lines must be at most 11"):
+        plotting.profiles(ax, np.arange(5.0), lines | {"one more": np.ones(5)}, xlabel="",
+                          ylabel="")  # fmt: skip
+
+
+def test_calibration_draws_every_model(ax):
+    fit = lf.Calibration(np.array([0.1, 1.0]), np.array([0.2, 0.9]), np.ones((2, 3)), 0.4)
+    exact = fit._replace(observed=np.zeros(2))
+    names = ["one", "two", "three", "four", "no residuals"]
+    plotting.calibration(ax, dict.fromkeys(names[:4], fit) | {names[4]: exact})
+    assert [line.get_label() for line in ax.lines[:5]] == names
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0.1, 0.2], [1.0, 0.9]])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert ax.get_xlim() == ax.get_ylim() == pytest.approx((0.07, 1.4))
 
 
 def test_pairs_show_every_seed_and_the_mean(ax):

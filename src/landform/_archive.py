@@ -62,6 +62,8 @@ class Writer:
             return value
         if type(value) is float:
             return value if np.isfinite(value) else {"float": str(value)}
+        if isinstance(value, np.str_):
+            return str(value)
         if isinstance(value, jax.Array | np.ndarray | np.generic):
             return self._array(value, where)
         cls = type(value)
@@ -102,13 +104,23 @@ class Writer:
             array = np.asarray(jax.random.key_data(value))
         else:
             array = np.asarray(value)
+        if array.dtype.kind == "U":
+            shape = list(array.shape)
+            return {"names": array.tolist(), "dtype": array.dtype.str, "shape": shape}
         if array.dtype.hasobject and all(type(item) is str for item in array.ravel()):
             return {"names": array.tolist()}
         if array.dtype.hasobject:
             raise TypeError(f"{where} is an array of Python objects, which cannot be saved")
+        if issubclass(array.dtype.type, np.bytes_ | np.void):  # bfloat16 is of kind V, but is none
+            raise TypeError(
+                f"{where} is an array of {array.dtype}, which cannot be saved: give text as "
+                "strings, array.astype(str), and the fields of a record one by one"
+            )
         array = np.array(array, order="C")
-        if array.dtype.name not in _STORED:
-            node |= {"dtype": array.dtype.name, "shape": list(array.shape)}
+        if array.dtype.name not in _STORED or not array.dtype.isnative:
+            added = array.dtype.isbuiltin == 2  # such as bfloat16, which is known by name alone
+            name = array.dtype.name if added else array.dtype.str
+            node |= {"dtype": name, "shape": list(array.shape)}
             array = np.frombuffer(array.tobytes(), np.uint8)
         self.tensors[node["array"]] = array
         self._names[id(value)] = (node, value)
@@ -164,6 +176,9 @@ class Reader:
             raise ValueError(f"unexpected {type(node).__name__} in the description of the tree")
         if "array" in node:
             return self._array(node)
+        if "names" in node:
+            names = np.array(node["names"], dtype=node.get("dtype", object))
+            return names.reshape(node.get("shape", names.shape))
         if "class" in node:
             return self._object(node["class"], node["fields"])
         if "estimator" in node:
@@ -179,8 +194,6 @@ class Reader:
             return {key: self.decode(item) for key, item in content}
         if kind == "float":
             return float(content)
-        if kind == "names":
-            return np.array(content, dtype=object)
         raise ValueError(f"unknown entry {kind!r}")
 
     def _array(self, node):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 RIEMANNIAN = "#d55e00"
 EUCLIDEAN = "#0072b2"
+DASHED = (0, (4, 2))  # Euclidean lines
 INK = "#2b2b2b"
 PALETTE = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a5195", "#8c8c00",
@@ -121,6 +122,14 @@ def grid(low, high, size: int = 120) -> tuple[np.ndarray, tuple[float, float, fl
     (x0, y0), (x1, y1) = np.asarray(low, float), np.asarray(high, float)
     x, y = np.linspace(x0, x1, size), np.linspace(y0, y1, size)
     return np.stack(np.meshgrid(x, y), axis=-1), (x0, x1, y0, y1)
+
+
+def finite(name: str, values: np.ndarray) -> np.ndarray:
+    """The finite entries of an array, of which there must be one."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise ValueError(f"{name} must have a finite entry, got none among {values.size}")
+    return known
 
 
 def bounds(Z, margin: float = 0.12) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,13 @@
-"""Maps of a metric of the plane: its volume and its curvature, on logarithmic scales."""
+"""Maps of the plane: fields, densities, and a metric's volume and its curvature."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
 
-from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, draw_field, grid
+from landform._canvas import EUCLIDEAN, FIELD, RIEMANNIAN, draw_field, finite, grid, style
 from landform._curvature import gaussian_curvature
 from landform._metric import AbstractMetric, log_volume
 
@@ -12,6 +15,93 @@ SIGNED = LinearSegmentedColormap.from_list(
     "landform-signed", [EUCLIDEAN, "#9cc4df", "#ffffff", "#edb58a", RIEMANNIAN]
 )
 """Blue for negative, white for zero, orange for positive."""
+
+
+def field(
+    ax: Axes, extent, values, *, label: str = "", limits=None, cmap=FIELD, bar: bool = True
+) -> Any:
+    """A scalar field of the plane as an image with a colour bar, such as log √det M.
+
+    Parameters
+    ----------
+    ax
+        The axis.
+    extent
+        ``(left, right, bottom, top)`` as returned by `grid`.
+    values
+        Shape ``(size, size)``, rows from the bottom to the top.
+    label
+        What the colours mean.
+    limits
+        Smallest and largest colour value; by default the 1st and 99th percentile of those that are
+        finite.
+    cmap
+        A Matplotlib colour map.
+    bar
+        Whether to draw the colour bar.
+
+    Returns
+    -------
+    The image; white where a value is not finite.
+
+    Raises
+    ------
+    ValueError
+        If no value is finite and no limits are given.
+    """
+    values = np.asarray(values)
+    low, high = np.percentile(finite("values", values), [1, 99]) if limits is None else limits
+    return draw_field(
+        ax, extent, values, label, bar, cmap=cmap, vmin=low, vmax=high, interpolation="bilinear"
+    )[0]
+
+
+def density(
+    ax: Axes, extent, log_density, *, shares: Sequence[float] = (0.95, 0.8, 0.5, 0.2),
+    colour: str = RIEMANNIAN, cell: float | None = None,
+) -> np.ndarray:  # fmt: skip
+    """A density of the plane as nested regions that hold given shares of the mass.
+
+    Parameters
+    ----------
+    ax
+        The axis.
+    extent
+        ``(left, right, bottom, top)``.
+    log_density
+        Values with respect to Lebesgue measure on the grid, shape ``(size, size)``.
+    shares
+        Shares of the mass inside each region, largest first.
+    colour
+        Of the regions; opacity grows inwards.
+    cell
+        Area of a grid cell; its absolute value does not matter.
+
+    Returns
+    -------
+    The density levels of the regions, rising.
+
+    Raises
+    ------
+    ValueError
+        If no value is finite, or one is +∞.
+    """
+    log_density = np.asarray(log_density)
+    finite("log_density", log_density)
+    if np.isposinf(log_density).any():
+        raise ValueError("log_density must be less than infinity: such a peak holds all the mass")
+    p = np.exp(np.nan_to_num(log_density - np.nanmax(log_density), nan=-np.inf))
+    ranked = np.sort(p.ravel())[::-1]
+    mass = np.cumsum(ranked) / ranked.sum()
+    levels = np.array([ranked[min(np.searchsorted(mass, s), mass.size - 1)] for s in shares])
+    levels = np.maximum.accumulate(levels * (1 + 1e-9 * np.arange(len(shares))))
+    x = np.linspace(extent[0], extent[1], p.shape[1])
+    y = np.linspace(extent[2], extent[3], p.shape[0])
+    with style():
+        for level in levels:
+            ax.contourf(x, y, p, levels=[level, np.inf], colors=[colour], alpha=0.2, zorder=0)
+        ax.contour(x, y, p, levels=np.unique(levels), colors=[colour], linewidths=0.6, zorder=1)
+    return levels
 
 
 def magnification_map(
@@ -43,10 +133,8 @@ def magnification_map(
     places, extent = grid(low, high, size)
     values = np.asarray(log_volume(metric, places.reshape(-1, 2))) / np.log(10.0)
     values = values.reshape(size, size)
-    finite = values[np.isfinite(values)]
-    limits = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
-    draw_field(ax, extent, values, r"$\log_{10}\sqrt{\det M}$", bar, cmap=FIELD, vmin=limits[0],
-          vmax=limits[1], interpolation="bilinear")  # fmt: skip
+    limits = None if np.isfinite(values).any() else (0.0, 1.0)
+    field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$", limits=limits, bar=bar)
     return values
 
 

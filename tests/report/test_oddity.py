@@ -20,7 +20,7 @@ from landform.report.reproduce.oddity_clusters import (
     silhouette,
 )
 from landform.report.reproduce.oddity_kmeans import groups_of
-from landform.report.reproduce.oddity_variance import _floored, draw_calibration
+from landform.report.reproduce.oddity_variance import _floored
 
 SMALL = Training(hidden=(16,), epochs=10, num_centers=8, a=1.0)
 
@@ -106,18 +106,6 @@ def test_the_smallest_deviation_is_a_share_of_the_spread():
     settings = VarianceSettings(floors=(0.1,))
     assert _floored(X, settings).min_std == pytest.approx(0.2, rel=0.05)
     assert _floored(X, settings, 0.3).min_std == pytest.approx(0.6, rel=0.05)
-
-
-def test_the_calibration_figure_draws_every_model():
-    from landform import plotting
-    from landform.models import Calibration
-
-    fit = Calibration(np.array([0.1, 1.0]), np.array([0.2, 0.9]), np.ones((2, 3)), 0.4)
-    _, (ax,) = plotting.figure(1)
-    draw_calibration(ax, {"one": fit, "two": fit})
-    assert [line.get_label() for line in ax.lines[:2]] == ["one", "two"]
-    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0.1, 0.2], [1.0, 0.9]])
-    assert ax.get_xscale() == ax.get_yscale() == "log"
 
 
 def test_classes_on_the_command_line_are_integers(tmp_path, capsys):

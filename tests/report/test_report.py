@@ -128,6 +128,8 @@ def test_clusters_take_the_names_of_their_classes():
     renamed = measure.matched(np.array([0, 1, 2, 2, 3, 3]), classes)
     assert len(np.unique(renamed)) == 4
     np.testing.assert_array_equal(renamed[2:], classes[2:])
+    lost = measure.matched(np.array([1, -1, 2, 2, 0, 0]), classes)
+    np.testing.assert_array_equal(lost, [3, -1, 7, 7, 9, 9])
 
 
 def test_the_support_joins_evenly_spaced_codes():

@@ -84,6 +84,36 @@ def test_too_few_iterations_warn():
         GeodesicKMeans(3, metric="euclidean", max_iter=1, random_state=0).fit(X)
 
 
+def test_a_point_without_a_distance_has_the_worst_score():
+    X = np.array([[-3.0, 1.0], [-2.9, 1.0], [3.0, 1.0], [3.1, 1.0]])
+    model = GeodesicKMeans(2, metric=lf.PoincareHalfPlane(), random_state=0).fit(X)
+    lost = np.concatenate([X[:3], [[3.1, -1.0]]])  # the last is off the half-plane
+    with pytest.warns(ConvergenceWarning, match="1 of 4 points have no geodesic"):
+        assert model.score(lost) == -np.inf
+    assert np.isfinite(model.score(X))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "metric"),
+    [
+        (GeodesicKMeans, "euclidean"),
+        (GeodesicKMedoids, "euclidean"),
+        (GeodesicKMedoids, "precomputed"),
+        (GeodesicSpectral, "euclidean"),
+        (GeodesicSpectral, "precomputed"),
+    ],
+)
+def test_fewer_distinct_points_than_clusters_warn(estimator, metric):
+    X = np.repeat([[0.0, 0.0], [1.0, 1.0]], 5, axis=0)
+    if metric == "precomputed":
+        X = np.linalg.norm(X[:, None] - X, axis=-1)
+    with pytest.warns(ConvergenceWarning, match="X has 2 distinct point.* n_clusters=3"):
+        estimator(3, metric=metric, random_state=0).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator(2, metric=metric, random_state=0).fit(X)
+
+
 def test_spectral_clusters_are_those_of_the_function_and_follow_the_moons():
     X, y = make_moons(150, noise=0.05, random_state=0)
     model = GeodesicSpectral(2, distances="graph", random_state=0).fit(X)

@@ -47,6 +47,15 @@ def test_a_flat_metric_gives_the_gaussian_mixture(flat, blobs):
     assert flat.aic(blobs) == pytest.approx(peer.aic(blobs), abs=1e-3)
 
 
+def test_criteria_do_not_fall_with_points_that_are_lost(flat, blobs, monkeypatch):
+    values = np.array(flat.score_samples(blobs))
+    penalties = np.array([flat.bic(blobs), flat.aic(blobs)]) + 2.0 * values.sum()
+    values[:5] = np.nan
+    monkeypatch.setattr(flat, "score_samples", lambda X: values)
+    expected = -2.0 * len(blobs) * values[5:].mean() + penalties
+    np.testing.assert_allclose([flat.bic(blobs), flat.aic(blobs)], expected, rtol=1e-12)
+
+
 def test_the_likelihood_never_falls(flat):
     assert flat.converged_
     assert flat.n_iter_ == len(flat.lower_bounds_) - 1

@@ -73,6 +73,11 @@ def test_the_score_is_the_mean_bound_and_the_same_every_time(model, digits):
     assert values.mean() < evidence.mean + 3.0 * evidence.stderr
 
 
+def test_there_are_two_points_or_more_to_a_centre_on_average(digits):
+    few = LatentVAE(**SMALL | {"num_centers": 64, "held_out": 0.25}).fit(digits[:40])
+    assert few.vae_.std.precision.centers.shape == (15, 2)
+
+
 def test_its_defaults_are_those_of_the_function():
     ours = inspect.signature(LatentVAE).parameters
     theirs = inspect.signature(lf.train_vae).parameters
@@ -101,8 +106,24 @@ def test_images_are_taken_as_they_are(digits):
         back.reshape(3, 64), rows.inverse_transform(rows.transform(digits[:3]))
     )
     assert model.score(images) == rows.score(digits)
+    channel = images[..., None]
+    np.testing.assert_array_equal(rows.transform(channel), rows.transform(digits))
     with pytest.raises(ValueError, match="X must have 2 coordinate"):
         model.inverse_transform(np.zeros((2, 5)))
+
+
+def test_images_of_another_shape_are_refused(digits):
+    images, settings = digits[:, :48].reshape(-1, 8, 6), SMALL | {"variance": "constant"}
+    model = LatentVAE(**settings, image_shape=(8, 6, 1)).fit(images)
+    rows = LatentVAE(**settings).fit(digits[:, :48])
+    for wrong in (images.reshape(-1, 6, 8), images.reshape(-1, 4, 3, 4), images[..., None, :]):
+        with pytest.raises(ValueError, match=r"points of the shape \(8, 6, 1\)"):
+            model.transform(wrong)
+        with pytest.raises(ValueError, match=r"points of the shape \(48,\)"):
+            rows.score(wrong)
+    for shape in ((6, 8), (48,), (8, 3, 2)):
+        with pytest.raises(ValueError, match=r"image_shape must be .* \(8, 6\), got"):
+            LatentVAE(**settings, image_shape=shape).fit(images)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
@@ -113,6 +134,9 @@ def test_many_latent_dimensions(digits, likelihood):
     assert codes.shape == (2, 32)
     assert np.linalg.eigvalsh(lf.metric_tensor(model.metric_, codes)).min() > 0.0
     assert np.isfinite(model.score(digits))
+    if likelihood == "bernoulli":
+        with pytest.raises(ValueError, match=r"X must lie in \[0, 1\]"):
+            model.score(2.0 * digits)
 
 
 def test_a_fitted_estimator_comes_back_from_a_file(model, digits, tmp_path):

@@ -46,7 +46,9 @@ class MarginalLikelihood(NamedTuple):
     effective_samples: Float[Array, " n"]
 
 
-def _check(vae, X):
+def check_data(vae, X):
+    """Data as rows in the model's precision, where its likelihood is defined on them; and whether
+    it was one point."""
     if not isinstance(vae, VAE):
         raise TypeError(f"vae must be a VAE, got {type(vae).__name__}")
     data, single = flatten_data("X", X, vae.shape)
@@ -99,7 +101,7 @@ def elbo(vae: VAE, X, *, key: PRNGKeyArray, num_samples: int = 16) -> Float[Arra
     >>> lf.elbo(vae, X, key=jax.random.key(2)).shape
     (60,)
     """
-    data, single = _check(vae, X)
+    data, single = check_data(vae, X)
     values = _elbo(vae, data, key, as_count("num_samples", num_samples, 1))
     return values[0] if single else values
 
@@ -191,7 +193,7 @@ def log_marginal_likelihood(
     >>> bool(evidence.stderr < 0.05)
     True
     """
-    data, single = _check(vae, X)
+    data, single = check_data(vae, X)
     total = as_count("num_samples", num_samples, 8)
     counts = [max(2, round(share * total)) for share in _SHARES[1:]]
     counts = (total - sum(counts), *counts)

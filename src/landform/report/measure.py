@@ -148,13 +148,17 @@ def nearest_neighbour_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
 
 
 def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Clusters renamed after the classes they share most points with, for equal colours."""
-    kinds, found = np.unique(classes), np.unique(labels)
+    """Clusters renamed after the classes they share most points with, for equal colours.
+
+    Points without a cluster keep their −1.
+    """
+    lost = labels == -1
+    kinds, found = np.unique(classes), np.unique(labels[~lost])
     shared = np.array([[np.sum((labels == f) & (classes == k)) for k in kinds] for f in found])
     rows, columns = linear_sum_assignment(-shared)
     names = int(kinds.max()) + 1 + np.arange(len(found))
     names[rows] = kinds[columns]
-    return names[np.searchsorted(found, labels)]
+    return np.where(lost, -1, names[np.searchsorted(found, labels)])
 
 
 def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Settings) -> Measured:
@@ -169,7 +173,7 @@ def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Set
         accuracy=ACCURACY, tol=1e-2, max_iter=20, throw=False,
     )  # fmt: skip
     labels = np.asarray(curved.labels)
-    classes = labels if sample.y is None else sample.y
+    classes = flat.labels_ if sample.y is None else sample.y
     arrays = {
         "euclidean": matched(flat.labels_, classes), "euclidean_centers": flat.cluster_centers_,
         "riemannian": matched(labels, classes), "riemannian_centers": np.asarray(curved.centers),

@@ -101,10 +101,22 @@ def key_from(random_state) -> jax.Array:
 
 
 def clustered(estimator, X) -> np.ndarray:
-    """X as scikit-learn checks it, with at least as many rows as there are clusters."""
+    """X as scikit-learn checks it, with at least as many rows as there are clusters.
+
+    A `ConvergenceWarning` says so if fewer of them differ; rows of distances are equal where the
+    points are.
+    """
     X = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
     if len(X) < estimator.n_clusters:
         raise ValueError(f"n_samples={len(X)} must be at least n_clusters={estimator.n_clusters}")
+    distinct = len(np.unique(X, axis=0))
+    if distinct < estimator.n_clusters:
+        warnings.warn(
+            f"X has {distinct} distinct point(s), fewer than n_clusters={estimator.n_clusters}: "
+            "clusters are empty or share a point",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     return X
 
 

@@ -1,5 +1,6 @@
 """Geodesic k-means and k-medoids as scikit-learn estimators."""
 
+import warnings
 from numbers import Integral
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -62,7 +64,7 @@ class GeodesicKMeans(
     labels_ : ndarray of shape (n_samples,)
         The cluster of each point; −1 where every geodesic to a centre failed.
     inertia_ : float
-        Sum of squared geodesic distances to the centres.
+        Sum of squared geodesic distances to the centres, over the points that have a cluster.
     inertia_history_ : ndarray
         It after each iteration.
     n_iter_ : int
@@ -81,7 +83,7 @@ class GeodesicKMeans(
     Warns
     -----
     ConvergenceWarning
-        If the iterations ran out or points were lost.
+        If the iterations ran out, points were lost, or fewer points differ than `n_clusters`.
 
     See Also
     --------
@@ -163,10 +165,23 @@ class GeodesicKMeans(
         )  # fmt: skip
 
     def score(self, X, y=None):
-        """Minus the sum of squared geodesic distances to the centres; `y` is ignored."""
+        """Minus the sum of squared geodesic distances to the centres; `y` is ignored.
+
+        −∞, with a `ConvergenceWarning`, if every geodesic from some point to a centre failed: a
+        sum over the others would rise with each point lost, and a search would choose such models.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return -float(np.nansum(self._nearest(X)[1] ** 2))
+        distances = self._nearest(X)[1]
+        lost = int(np.isnan(distances).sum())
+        if lost:
+            warnings.warn(
+                f"{lost} of {len(X)} points have no geodesic to a centre: the score is -inf",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+            return -np.inf
+        return -float(np.sum(distances**2))
 
     def _nearest(self, X):
         return nearest_centers(
@@ -231,7 +246,7 @@ default="local-variance"
     Warns
     -----
     ConvergenceWarning
-        If the exchanges ran out or a geodesic failed.
+        If the exchanges ran out, a geodesic failed, or fewer points differ than `n_clusters`.
 
     See Also
     --------

@@ -247,13 +247,16 @@ class LANDMixture(DensityMixin, BaseEstimator):
         return np.asarray(points), np.asarray(labels)
 
     def bic(self, X):
-        """Bayesian information criterion on X, of the Lebesgue density; lower is better."""
+        """Bayesian information criterion on X, of the Lebesgue density; lower is better.
+
+        A point without a density counts as the mean of the others, here and in `aic`.
+        """
         values = self.score_samples(X)
-        return float(-2.0 * np.nansum(values) + self._n_parameters() * np.log(len(values)))
+        return _deviance(values) + self._n_parameters() * float(np.log(len(values)))
 
     def aic(self, X):
         """Akaike information criterion on X, of the Lebesgue density; lower is better."""
-        return float(-2.0 * np.nansum(self.score_samples(X)) + 2.0 * self._n_parameters())
+        return _deviance(self.score_samples(X)) + 2.0 * self._n_parameters()
 
     def _n_parameters(self):
         count, d = self.means_.shape
@@ -277,6 +280,11 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 ConvergenceWarning, stacklevel=3,
             )  # fmt: skip
         return values
+
+
+def _deviance(values) -> float:
+    """Minus twice the log-likelihood: a sum over fewer points would reward those that are lost."""
+    return -2.0 * len(values) * float(np.nanmean(values))
 
 
 def _warn_if_flat(metric, X):

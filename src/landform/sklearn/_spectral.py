@@ -68,7 +68,7 @@ default="local-variance"
     Warns
     -----
     ConvergenceWarning
-        If a geodesic failed.
+        If a geodesic failed, or fewer points differ than `n_clusters`.
 
     See Also
     --------

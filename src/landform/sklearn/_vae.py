@@ -17,14 +17,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from landform._numerics import as_points, chunked, precise
+from landform.models.likelihood import check_data
 from landform.models.train import ARCHITECTURES, train_vae
-from landform.models.vae import (
-    LIKELIHOODS,
-    OUTPUTS,
-    flatten_data,
-    gaussian_kl,
-    log_likelihood,
-)
+from landform.models.vae import LIKELIHOODS, OUTPUTS, gaussian_kl, log_likelihood
 from landform.models.variance import VARIANCES
 from landform.sklearn._base import Positive, key_from
 
@@ -53,6 +48,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     image_shape : tuple of int, default=None
         Shape (H, W) or (H, W, C) of an image whose rows of X are the flattened pixels; not needed
         where X is given as images, of shape ``(n_samples, H, W)`` or ``(n_samples, H, W, C)``.
+        Images of any other shape are refused, by `fit` and by every other method.
     activation : str, default="tanh"
         A smooth activation; kinked ones have no metric and are refused.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
@@ -60,7 +56,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     output : {"auto", "identity", "sigmoid"}, default="auto"
         Last activation of the mean; "auto" takes a sigmoid for data in [0, 1].
     num_centers : int, default=64
-        Radial basis functions of the precision, no more than there are points.
+        Radial basis functions of the precision; half as many as there are points outside of
+        `held_out` where that is less, so that there are two to each on average.
     a : float, default=2.0
         Their widths, in mean distances of a cluster.
     rule : str, default="paper"
@@ -201,7 +198,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """A lower bound of the log-density of each row of X, in nats.
 
         Its expectation over codes is taken with 64 draws, the same for every row and call.
-        `landform.log_marginal_likelihood` on `vae_` gives the log-density itself.
+        `landform.log_marginal_likelihood` on `vae_` gives the log-density itself. A Bernoulli
+        likelihood has none outside of [0, 1]: such values raise `ValueError`.
         """
         return _bounds(self.vae_, self._checked(X), self._key)
 
@@ -211,7 +209,13 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _checked(self, X):
         check_is_fitted(self)
-        X = validate_data(self, _rows(X)[0], dtype=np.float64, reset=False)
+        X, seen = _rows(X)
+        if seen is not None and _plain(seen) != _plain(self._shape):
+            raise ValueError(
+                f"X must hold points of the shape {self._shape} that fit has seen, or their pixels "
+                f"as rows, got images of shape {seen}"
+            )
+        X = validate_data(self, X, dtype=np.float64, reset=False)
         return X.reshape(len(X), *self._shape)
 
     def _check_shape(self, X, seen) -> tuple[int, ...]:
@@ -224,6 +228,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     "(n_samples, H, W) or (n_samples, H, W, C)"
                 )
             return (X.shape[1],)
+        if seen is not None and _plain(given) != _plain(seen):
+            raise ValueError(f"image_shape must be that of the images in X, {seen}, got {given}")
         if int(np.prod(given)) != X.shape[1]:
             raise ValueError(
                 f"image_shape must have as many pixels as X has features, got {given} and "
@@ -240,11 +246,16 @@ def _rows(X):
     return images.reshape(len(images), -1), images.shape[1:]
 
 
+def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image without an axis for its only channel."""
+    return shape[:2] if shape[2:] == (1,) else shape
+
+
 @precise
 def _bounds(vae, X, key) -> np.ndarray:
     """The evidence lower bound of each row, with draws that do not depend on its company."""
     noise = jax.random.normal(key, (_DRAWS, vae.latent_dim), vae.codes.dtype)
-    rows = flatten_data("X", X, vae.shape)[0].astype(vae.codes.dtype)
+    rows, _ = check_data(vae, X)
     return np.asarray(chunked(lambda block: _bounds_jit(vae, block, noise), _CHUNK, rows))
 
 

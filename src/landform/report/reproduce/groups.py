@@ -213,8 +213,10 @@ def _map_section(X, y, fits) -> Section:
     plotting.points(axes[0], X[:, :2], y, size=7)
     axes[0].set_title("classes")
     if fits.land is not None:
-        share = np.nan_to_num(np.asarray(fits.land.responsibilities(X, throw=False)), nan=-1.0)
-        plotting.points(axes[1], X[:, :2], share.argmax(axis=1), size=7)
+        share = np.asarray(fits.land.responsibilities(X, throw=False))
+        lost = np.isnan(share).all(axis=1)
+        parts = np.where(lost, -1, np.nan_to_num(share, nan=-1.0).argmax(axis=1))
+        plotting.points(axes[1], X[:, :2], parts, size=7)
     axes[1].set_title("components of LAND")
     for ax in axes:
         ax.set_xlabel("first principal component")

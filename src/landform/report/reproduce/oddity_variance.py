@@ -289,7 +289,7 @@ def _levels(trained: Trained, values, points) -> tuple[float, float]:
 
 def _calibration_section(fits: dict[str, Calibration], summary) -> Section:
     fig, (ax,) = plotting.figure(width=4.6, height=3.8)
-    draw_calibration(ax, {NAMES[name]: fits[name] for name in VARIANCES})
+    plotting.calibration(ax, {NAMES[name]: fits[name] for name in VARIANCES})
     rbf, network = (summary[name]["calibration_error"] for name in VARIANCES)
     return Section(
         "calibration", "Predicted σ against residuals",
@@ -301,23 +301,6 @@ def _calibration_section(fits: dict[str, Calibration], summary) -> Section:
         f"the variance network: {100 * (np.exp(network['mean']) - 1):.0f} %",
         plotting.png_bytes(fig),
     )  # fmt: skip
-
-
-def draw_calibration(ax, fits: dict[str, Calibration]) -> None:
-    """Observed against predicted deviations on logarithmic axes, at most three models."""
-    styles = [(plotting.RIEMANNIAN, "o"), (plotting.EUCLIDEAN, "s"), (plotting.INK, "^")]
-    with plotting.style():
-        ends = [np.inf, 0.0]
-        for (name, fit), (colour, marker) in zip(fits.items(), styles, strict=False):
-            x, y = np.asarray(fit.predicted), np.asarray(fit.observed)
-            ax.plot(x, y, color=colour, marker=marker, markersize=4.5, linewidth=1.0, label=name)
-            ends = [min(ends[0], x.min(), y[y > 0].min()), max(ends[1], x.max(), y.max())]
-        ends = [0.7 * ends[0], 1.4 * ends[1]]
-        ax.plot(ends, ends, color="#8a8a8a", linewidth=0.8)
-        ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
-        ax.set_xlabel("predicted σ")
-        ax.set_ylabel("observed deviation")
-        ax.legend(loc="upper left")
 
 
 def _floor_section(rows, settings: VarianceSettings) -> Section:
