@@ -188,3 +188,8 @@ def test_bad_arguments_of_the_training_are_named(arguments, name):
 def test_a_metric_is_made_of_a_gaussian_process_only():
     with pytest.raises(TypeError, match="decoder"):
         lf.GaussianProcessMetric(lambda z: z)
+
+
+def test_landmarks_have_the_dimension_of_the_codes(gp):
+    with pytest.raises(ValueError, match="landmarks must have 2 coordinate"):
+        gp.metric(np.zeros((3, 5)))

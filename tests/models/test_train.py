@@ -270,3 +270,5 @@ def test_data_of_another_shape_are_refused_by_the_model(vae, digits):
         vae.decode(np.zeros((4, 3)))
     with pytest.raises(TypeError, match="vae must be a VAE"):
         lf.fit_variance(vae.mean, digits, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="landmarks must have 2 coordinate"):
+        vae.metric(np.zeros((3, 5)))

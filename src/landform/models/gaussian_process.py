@@ -196,7 +196,7 @@ class GaussianProcessMetric(AbstractMetric):
         self.outputs = jnp.asarray(decoder.num_features, self.codes.dtype)
         inverse = decoder.root.T @ decoder.root
         self.form = decoder.weights @ decoder.weights.T - self.outputs * inverse
-        points = as_landmarks(landmarks)
+        points = as_landmarks(landmarks, self.dim)
         self.points = self.codes if points is None else points
 
     @property
