@@ -30,7 +30,7 @@ def test_the_volume_of_a_flow_is_the_inverse_of_its_density():
 
 
 def test_a_gaussian_process_leaves_its_data_at_a_price():
-    numbers = run("gaussian_process", per_class=30, max_iter=100, pairs=8)
+    numbers = run("gaussian_process", per_class=30, pairs=8)
     assert numbers["closed form against samples, in errors"] < 4.5
     assert numbers["deviation far away"] > 3 * numbers["deviation at the codes"]
     assert numbers["volume far away, mean only"] < 1e-2 * numbers["volume far away"]

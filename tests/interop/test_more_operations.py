@@ -2,12 +2,16 @@
 
 import math
 
+import jax
+import numpy as np
 import pytest
+from scipy.special import erfcx as scipy_erfcx
 
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 
+from landform.interop._aten import OPERATIONS  # noqa: E402
 from torch_oracle import Heads, check, rough  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -59,6 +63,8 @@ OTHERS = {
     "round": lambda x: x + T.round(x.detach(), decimals=1),
     "complex": lambda x: (T.complex(x, x.flip(-1)) * T.exp(1j * x)).angle(),
     "pdist": lambda x: F.pdist(x[0].flatten(1))[None],
+    "nansum": lambda x: T.nansum(T.where(x > 0, x.square(), math.nan), 1),
+    "erfcx": lambda x: T.special.erfcx(10 * x.abs() - 2),
     "vmap": lambda x: T.func.vmap(lambda v: T.tanh(v) * v.sum())(x),
 }
 RESIZED = {
@@ -125,3 +131,16 @@ SPREAD = {
 )
 def test_operations_agree_with_torch(functions):
     check(Heads(functions, (3, 4, 4)).eval(), rough((1, math.prod((3, 4, 4)))))
+
+
+@pytest.mark.parametrize(("dtype", "lowest"), [(np.float64, -26.6), (np.float32, -9.38)])
+def test_the_scaled_error_function_is_exact_to_a_few_units_in_the_last_place(dtype, lowest):
+    erfcx, eps = OPERATIONS["special_erfcx.default"], np.finfo(dtype).eps
+    x = np.r_[np.linspace(lowest, 12.0, 2001), np.geomspace(12.0, 1e30, 50)].astype(dtype)
+    exact = scipy_erfcx(x.astype(np.float64))  # off by x² units itself on the left
+    allowed = 8 * eps + np.where(x < 0, x.astype(np.float64) ** 2, 0.0) * np.finfo(np.float64).eps
+    found = np.asarray(erfcx(x), np.float64)
+    assert (np.abs(found / exact - 1.0) < allowed).all()
+    far = np.array([-1e30, -30.0, lowest + 0.4, -1.0, 0.0, 1.0, 8.0, 1e30], dtype)
+    assert np.isfinite(jax.vmap(jax.grad(erfcx))(far)).all()
+    np.testing.assert_array_equal(erfcx(dtype([-np.inf, np.inf, np.nan])), [np.inf, 0.0, np.nan])

@@ -70,6 +70,11 @@ def test_little_data_is_left_alone_and_many_columns_are_refused(rng):
         lf.LocalVariance(rng.normal(size=(50, 4)), 0.1, 1e-2).compress()
     with pytest.raises(ValueError, match="weights must have shape"):
         lf.LocalVariance(rng.normal(size=(50, 2)), weights=np.ones(3))
+    for weights in (-np.ones(6), np.zeros(6)):
+        with pytest.raises(ValueError, match="weights must not be negative, and not all zero"):
+            lf.LocalVariance(rng.normal(size=(6, 2)), weights=weights)
+    with pytest.raises(ValueError, match="data must have at least two different points"):
+        lf.LocalVariance(np.ones((5, 2)))
 
 
 def test_weights_and_landmarks_survive_a_file(tmp_path, rng):

@@ -135,6 +135,16 @@ def test_a_given_lengthscale_is_kept_and_the_rest_has_the_largest_likelihood():
         lf.train_gplvm(DATA, 2, lengthscale=0.8)
 
 
+def test_a_training_that_did_not_converge_says_so_and_hands_out_its_decoder():
+    with pytest.raises(lf.ConvergenceError, match=r"in 2 iterations .*max_iter") as caught:
+        lf.train_gplvm(DATA, 2, codes=CODES, learn_codes=False, max_iter=2)
+    with pytest.warns(UserWarning, match="did not converge"):
+        gp = lf.train_gplvm(DATA, 2, codes=CODES, learn_codes=False, max_iter=2, throw=False)
+    np.testing.assert_array_equal(gp.weights, caught.value.result.weights)
+    with pytest.raises(ValueError, match=r"^max_iter"):
+        lf.train_gplvm(DATA, 2, max_iter=0)
+
+
 def test_a_decoder_and_its_metric_come_back_from_a_file(gp, tmp_path):
     lf.save(tmp_path / "gp.landform", {"gp": gp, "metric": gp.metric()})
     back = lf.load(tmp_path / "gp.landform")
@@ -178,3 +188,8 @@ def test_bad_arguments_of_the_training_are_named(arguments, name):
 def test_a_metric_is_made_of_a_gaussian_process_only():
     with pytest.raises(TypeError, match="decoder"):
         lf.GaussianProcessMetric(lambda z: z)
+
+
+def test_landmarks_have_the_dimension_of_the_codes(gp):
+    with pytest.raises(ValueError, match="landmarks must have 2 coordinate"):
+        gp.metric(np.zeros((3, 5)))

@@ -126,6 +126,32 @@ def test_bad_parameters_are_refused_by_name(change, name):
 @pytest.mark.parametrize(
     ("change", "name"),
     [
+        ({"filters": [np.ones((3, 1, 4, 4))]}, "3 outputs meet 1"),
+        ({"filters": [np.ones((2, 1, 4, 4)), np.ones((1, 3, 4, 4))]}, "2 outputs meet 3"),
+        ({"filters": [np.ones((1, 4, 4))]}, "filters must have shape"),
+        ({"weights": np.ones((3, 1))}, "weights must have 4 rows"),
+        ({"shape": (4, 4)}, "shape must be"),
+        ({"shape": (4, 0, 1)}, "shape must be"),
+    ],
+)
+def test_filters_that_do_not_lead_to_the_image_are_refused(change, name):
+    good = {"weights": np.ones((4, 1)), "filters": [np.ones((1, 1, 4, 4))], "shape": (4, 4, 1)}
+    with pytest.raises(ValueError, match=name):
+        ConvRBFPrecision([[0.0]], 0.5, max_std=1.0, **(good | change))
+
+
+def test_a_point_of_the_wrong_shape_and_a_broken_number_of_outputs_are_refused(key):
+    rbf = lf.RBFPrecision([[0.0, 0.0]], 1.0, [[1.0]], max_std=1.0)
+    for point in ([0.0], 0.0, [[0.0, 0.0]]):
+        with pytest.raises(ValueError, match=r"z must be one point of shape \(2,\)"):
+            rbf.std(point)
+    with pytest.raises(TypeError, match="num_outputs must be an integer"):
+        lf.RBFPrecision.from_codes([[0.0], [1.0]], 2.7, key=key)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
         ({"a": 0.0}, "a must be positive"),
         ({"rule": "guess"}, "rule"),
         ({"labels": [0, 2]}, "labels"),

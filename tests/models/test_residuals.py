@@ -61,5 +61,10 @@ def test_other_models_and_data_are_refused(known, key):
     vae, X = known
     with pytest.raises(TypeError, match="VAE"):
         lf.calibration("vae", X, key=key)
+    bernoulli = lf.VAE(
+        vae.encoder, vae.mean, vae.std, vae.codes, vae.history, vae.shape, "bernoulli"
+    )
+    with pytest.raises(ValueError, match="vae must have a Gaussian likelihood, got 'bernoulli'"):
+        lf.calibration(bernoulli, X, key=key)
     with pytest.raises(ValueError, match="X"):
         lf.calibration(vae, X[:, :3], key=key)

@@ -222,6 +222,7 @@ def test_thinning_keeps_the_sparse_bridge_between_clusters(rng):
     [
         ({"X": np.full((30, 4), np.nan)}, ValueError, "X has 120 NaN"),
         ({"X": np.ones((30, 4))}, ValueError, "X must vary"),
+        ({"X": np.eye(30)[:, [3, 3]], "held_out": 0.5}, ValueError, "all 15 points to"),
         ({"X": np.zeros(30)}, ValueError, "X must have shape"),
         ({"X": np.eye(4)}, ValueError, "X must have at least 20"),
         ({"X": [["a"] * 4] * 30}, TypeError, "X must be an array"),
@@ -270,3 +271,5 @@ def test_data_of_another_shape_are_refused_by_the_model(vae, digits):
         vae.decode(np.zeros((4, 3)))
     with pytest.raises(TypeError, match="vae must be a VAE"):
         lf.fit_variance(vae.mean, digits, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="landmarks must have 2 coordinate"):
+        vae.metric(np.zeros((3, 5)))

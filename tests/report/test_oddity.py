@@ -65,6 +65,8 @@ def test_flaws_of_a_file_are_named(tmp_path):
         load_images(write_images(path, np.zeros((5, 2)), y=np.zeros(4)))
     with pytest.raises(ValueError, match="finite"):
         load_images(write_images(path, np.full((5, 2), np.nan)))
+    with pytest.raises(ValueError, match="must vary: all of its values are -3"):
+        load_images(write_images(path, np.full((5, 2), -3.0)))
     with pytest.raises(ValueError, match="among"):
         load_images(write_images(path, np.zeros((5, 2)), y=np.zeros(5)), classes=(7,))
 

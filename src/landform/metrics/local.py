@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, EnergyTerms
-from landform._numerics import as_floats, as_points, as_positive, check_finite, precise
+from landform._numerics import (
+    as_floats,
+    as_points,
+    as_positive,
+    check_finite,
+    is_traced,
+    precise,
+    to_jax,
+)
 from landform._typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics._compress import lay_on_grid
 from landform.metrics._moments import central, monomials, pick
@@ -38,7 +46,7 @@ class LocalVariance(AbstractMetric):
     rho
         Bound ρ on the inverse metric, in squared units of the data: √det M ≤ ρ^(−d/2).
     weights
-        Multiplicities of the points, shape ``(n,)``; ones by default.
+        Multiplicities of the points, not negative, shape ``(n,)``; ones by default.
     landmarks
         Where graphs over the data have their nodes, shape ``(k, d)``; by default the data, thinned
         evenly to at most 1000 points.
@@ -47,7 +55,7 @@ class LocalVariance(AbstractMetric):
     ------
     ValueError
         If the data are not finite, not of shape ``(n, d)``, fewer than two points, or all equal, or
-        a parameter is not positive.
+        a parameter is not positive, or weights are negative or all zero.
 
     Notes
     -----
@@ -76,6 +84,8 @@ class LocalVariance(AbstractMetric):
         self.data = as_points("data", data, ndim=(2,))
         if self.data.shape[0] < 2:
             raise ValueError(f"data must have at least 2 points, got {self.data.shape[0]}")
+        if not is_traced(self.data) and np.ptp(np.asarray(self.data), axis=0).max() == 0.0:
+            raise ValueError("data must have at least two different points: all of them are equal")
         self.sigma = as_positive("sigma", sigma).astype(self.data.dtype)
         self.rho = as_positive("rho", rho).astype(self.data.dtype)
         self.weights = None if weights is None else _as_weights(weights, self.data)
@@ -272,6 +282,8 @@ def _as_weights(weights, data):
     check_finite("weights", out)
     if out.shape != data.shape[:1]:
         raise ValueError(f"weights must have shape ({data.shape[0]},), got {out.shape}")
+    if not is_traced(out) and not (np.min(out) >= 0 and np.max(out) > 0):
+        raise ValueError("weights must not be negative, and not all zero")
     return out
 
 
@@ -295,8 +307,10 @@ def _compressed(metric: LocalVariance, tolerance: float) -> LocalVariance:
         nodes, weights = lay_on_grid(data, counts, spacing)
         if len(nodes) >= n:
             return metric
-        small = LocalVariance(
-            nodes, float(metric.sigma), float(metric.rho), weights=weights, landmarks=marks
+        small = LocalVariance(nodes, float(metric.sigma), float(metric.rho), landmarks=marks)
+        # Interpolation weights have both signs, which multiplicities of data may not.
+        small = eqx.tree_at(
+            lambda m: m.weights, small, to_jax(weights), is_leaf=lambda leaf: leaf is None
         )
         if np.max(np.abs(np.asarray(_variances(small, probes)) / exact - 1.0)) <= tolerance:
             return small

@@ -27,9 +27,9 @@ def check_generator(name: str, f) -> Callable:
     return f
 
 
-def as_landmarks(points) -> Float[Array, "k d"] | None:
-    """Landmarks as an array of points, or None."""
-    return None if points is None else as_points("landmarks", points, ndim=(2,))
+def as_landmarks(points, dim: int | None = None) -> Float[Array, "k d"] | None:
+    """Landmarks as an array of points, of `dim` columns where they are known, or None."""
+    return None if points is None else as_points("landmarks", points, dim, ndim=(2,))
 
 
 def embedded_acceleration(embed: Callable, x: Point, v: Point) -> Point:

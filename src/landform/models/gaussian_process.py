@@ -1,5 +1,7 @@
 """Gaussian-process decoders: the expected metric of a generator known only up to a posterior."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -194,7 +196,7 @@ class GaussianProcessMetric(AbstractMetric):
         self.outputs = jnp.asarray(decoder.num_features, self.codes.dtype)
         inverse = decoder.root.T @ decoder.root
         self.form = decoder.weights @ decoder.weights.T - self.outputs * inverse
-        points = as_landmarks(landmarks)
+        points = as_landmarks(landmarks, self.dim)
         self.points = self.codes if points is None else points
 
     @property
@@ -294,7 +296,7 @@ def _negative_bound(codes, lengthscale, variance, noise, products, outputs):
 @precise
 def train_gplvm(
     X, latent_dim: int = 2, *, codes=None, learn_codes: bool = True, lengthscale=None,
-    max_iter: int = 300,
+    max_iter: int = 2000, throw: bool = True,
 ) -> GaussianProcessDecoder:  # fmt: skip
     """A Gaussian-process latent variable model: codes and kernel of largest posterior probability.
 
@@ -318,7 +320,9 @@ def train_gplvm(
         longest that explains the data: where these lie in a plane, the generator is then certain
         of the whole plane, holes included. A short one is doubtful away from the codes.
     max_iter
-        Most iterations of L-BFGS; each costs O(n³), whatever D.
+        Most iterations of L-BFGS; each costs O(n³), whatever D. Data without noise need the most.
+    throw
+        Raise if there is no convergence; with False warn and return the best iterate.
 
     Returns
     -------
@@ -330,7 +334,8 @@ def train_gplvm(
     TypeError, ValueError
         If an argument is out of range or the shapes do not fit.
     ConvergenceError
-        If the kernel of the codes cannot be factorised on the way.
+        If the kernel of the codes cannot be factorised on the way, or with ``throw=True`` without
+        convergence; it carries the decoder.
 
     Notes
     -----
@@ -353,8 +358,9 @@ def train_gplvm(
     spread = float(np.sqrt(np.mean(centred**2)))
     if spread == 0.0:
         raise ValueError("X must not consist of copies of one point")
+    latent_dim, max_iter = as_count("latent_dim", latent_dim), as_count("max_iter", max_iter)
     start = _start(centred, latent_dim) if codes is None else np.asarray(codes, np.float64)
-    start = np.asarray(as_points("codes", start, int(latent_dim), ndim=(2,)), np.float64)
+    start = np.asarray(as_points("codes", start, latent_dim, ndim=(2,)), np.float64)
     if len(start) != len(flat):
         raise ValueError(f"codes must have {len(flat)} rows to match X, got {len(start)}")
     products = centred @ centred.T
@@ -384,20 +390,28 @@ def train_gplvm(
     try:
         found = minimize(
             objective, first, jac=True, method="L-BFGS-B", bounds=bounds,
-            options={"maxiter": int(max_iter)},
+            options={"maxiter": max_iter, "maxfun": 20 * max_iter},
         )  # fmt: skip
     except np.linalg.LinAlgError as error:
         raise ConvergenceError(f"train_gplvm failed: {error}; are codes far apart?", None) from None
     best = unpack(found.x)
-    return GaussianProcessDecoder(
+    decoder = GaussianProcessDecoder(
         best["codes"], flat, lengthscale=best["lengthscale"], variance=best["variance"],
         noise=best["noise"],
     )  # fmt: skip
+    if not found.success:
+        message = (
+            f"train_gplvm did not converge in {found.nit} iterations ({found.message}); raise "
+            "max_iter, or pass throw=False for the decoder as it is"
+        )
+        if throw:
+            raise ConvergenceError(message, decoder)
+        warnings.warn(message, UserWarning, stacklevel=3)
+    return decoder
 
 
 def _start(centred: np.ndarray, latent_dim: int) -> np.ndarray:
     """Whitened principal components."""
-    latent_dim = as_count("latent_dim", latent_dim)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     if latent_dim > np.sum(values > 1e-9 * values[0]):
         raise ValueError(

@@ -38,6 +38,10 @@ class AbstractPrecision(eqx.Module):
 
     def features(self, z: Point) -> Float[Array, " k"]:
         """The basis functions ``v_k(z) = exp(−λ_k |z − c_k|²)``."""
+        if jnp.shape(z) != self.centers.shape[1:]:
+            raise ValueError(
+                f"z must be one point of shape ({self.centers.shape[1]},), got {jnp.shape(z)}"
+            )
         return jnp.exp(-self.bandwidths * jnp.sum((z - self.centers) ** 2, axis=-1))
 
     @precise
@@ -150,6 +154,11 @@ class ConvRBFPrecision(AbstractPrecision):
     max_std
         Largest standard deviation.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `RBFPrecision`; also if the filters do not lead from the coarsest image to `shape`.
+
     Notes
     -----
     Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), appendix (convolutional decoders).
@@ -181,8 +190,8 @@ class ConvRBFPrecision(AbstractPrecision):
             _check_nonnegative("filters", as_floats("filters", f)) for f in filters
         )
         self.max_std = as_positive("max_std", max_std)
-        height, width, depth = (int(s) for s in shape)
-        self.shape = (height, width, depth)
+        self.shape = _as_image(shape)
+        self._check_channels()
 
     @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
@@ -204,6 +213,25 @@ class ConvRBFPrecision(AbstractPrecision):
             return self
         return RBFPrecision(self.centers, self.bandwidths, _columns(self), self.max_std)
 
+    def _check_channels(self) -> None:
+        """Whether weights and filters lead from the coarsest image to the shape."""
+        for f in self.filters:
+            if f.ndim != 4 or f.shape[2] != f.shape[3] or f.size == 0:
+                raise ValueError(f"filters must have shape (out, in, k, k), got {f.shape}")
+        height, width = halved(self.shape[:2], len(self.filters))[-1]
+        channels = [*(f.shape[1] for f in self.filters), self.shape[2]]
+        for f, wanted in zip(self.filters, channels[1:], strict=True):
+            if f.shape[0] != wanted:
+                raise ValueError(
+                    f"filters must lead from one to the next, and to the {channels[-1]} "
+                    f"channel(s) of shape: {f.shape[0]} outputs meet {wanted}"
+                )
+        if self.weights.shape[0] != channels[0] * height * width:
+            raise ValueError(
+                f"weights must have {channels[0] * height * width} rows, the {channels[0]} "
+                f"channel(s) of {height} x {width} pixels, got {self.weights.shape[0]}"
+            )
+
     def _enlarge(self, coarse: Float[Array, " m"]) -> Float[Array, " D"]:
         """A coarse image through the filters, flat."""
         sizes = halved(self.shape[:2], len(self.filters))[::-1]
@@ -217,6 +245,13 @@ class ConvRBFPrecision(AbstractPrecision):
 def _columns(rbf: ConvRBFPrecision) -> Float[Array, "D k"]:
     """The enlarged image of every basis function."""
     return jax.lax.map(rbf._enlarge, rbf.weights.T).T
+
+
+def _as_image(shape) -> tuple[int, int, int]:
+    if np.shape(shape) != (3,):
+        raise ValueError(f"shape must be (height, width, channels), got {shape!r}")
+    height, width, depth = (as_count("shape", size) for size in shape)
+    return height, width, depth
 
 
 def _as_bandwidths(bandwidths, count: int):
@@ -258,13 +293,12 @@ def _as_deviation(name: str, std, size: int):
 @precise
 def _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std):
     codes = as_points("codes", codes, ndim=(2,))
-    if int(num_outputs) < 1:
-        raise ValueError(f"num_outputs must be at least 1, got {num_outputs}")
-    std = np.asarray(_as_deviation("std", std, int(num_outputs)))
+    num_outputs = as_count("num_outputs", num_outputs)
+    std = np.asarray(_as_deviation("std", std, num_outputs))
     max_std = 10.0 * std.max() if max_std is None else max_std
     centers, labels = kmeans_centers(codes, num_centers, key)
     bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule=rule)
-    weights = even_weights(codes, centers, bandwidths, np.broadcast_to(std, (int(num_outputs),)))
+    weights = even_weights(codes, centers, bandwidths, np.broadcast_to(std, (num_outputs,)))
     return cls(centers, bandwidths, weights, max_std)
 
 

@@ -67,7 +67,8 @@ def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibratio
     Raises
     ------
     TypeError, ValueError
-        If `vae` is not a VAE, `X` does not match it, or `bins` is too small.
+        If `vae` is not a VAE with a Gaussian likelihood, `X` does not match it, or `bins` is too
+        small.
 
     Notes
     -----
@@ -84,6 +85,11 @@ def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibratio
     """
     if not isinstance(vae, VAE):
         raise TypeError(f"vae must be a VAE, got {type(vae).__name__}")
+    if vae.likelihood != "gaussian":
+        raise ValueError(
+            f"vae must have a Gaussian likelihood, got {vae.likelihood!r}: its outputs have no "
+            "deviation apart from their mean to be calibrated"
+        )
     bins = as_count("bins", bins)
     data = np.asarray(flatten_data("X", X, vae.shape)[0], vae.codes.dtype)
     noise = np.asarray(jax.random.normal(key, (len(data), vae.latent_dim), vae.codes.dtype))

@@ -7,7 +7,7 @@ import numpy as np
 
 from landform._numerics import as_floats, as_points, check_finite, precise
 from landform._typing import Array, Float, Point, PRNGKeyArray
-from landform.metrics.pullback import ExpectedPullback
+from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp
 from landform.models.rbf import AbstractPrecision, ConvRBFPrecision
 
@@ -231,19 +231,24 @@ class VAE(eqx.Module):
             return jax.random.bernoulli(noise_key, mean).astype(mean.dtype)
         return mean + std * jax.random.normal(noise_key, mean.shape, mean.dtype)
 
+    @precise
     def metric(self, landmarks=None) -> ExpectedPullback:
         """The expected metric ``J_μᵀJ_μ + J_σᵀJ_σ`` of the latent space.
 
         Parameters
         ----------
         landmarks
-            Points where the data live; the encoded training data when None.
+            Points where the data live, shape ``(k, d)``; the encoded training data when None.
+
+        Raises
+        ------
+        ValueError
+            If the landmarks do not have d columns, or are not finite.
         """
+        points = as_landmarks(landmarks, self.latent_dim)
         # The metric is evaluated by the thousand: filters become one matrix once.
         std = self.std.dense() if isinstance(self.std, PrecisionStd) else self.std
-        return ExpectedPullback(
-            self.mean, std, landmarks=self.codes if landmarks is None else landmarks
-        )
+        return ExpectedPullback(self.mean, std, landmarks=self.codes if points is None else points)
 
 
 @eqx.filter_jit

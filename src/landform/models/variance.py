@@ -117,7 +117,13 @@ def split(data: np.ndarray, held_out: float, key: PRNGKeyArray) -> tuple[np.ndar
         raise ValueError(f"held_out must be a share in (0, 0.5], got {held_out}")
     order = host_rng(key).permutation(len(data))
     count = max(2, round(held_out * len(data)))
-    return data[order[count:]], data[order[:count]]
+    train, held = data[order[count:]], data[order[:count]]
+    if (train == train[0]).all():
+        raise ValueError(
+            f"X must vary: all {len(train)} points to train on are equal, those that differ are "
+            "among the held-out ones; take more varied data, another key or a smaller held_out"
+        )
+    return train, held
 
 
 def fit_variance_split(

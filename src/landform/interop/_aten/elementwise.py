@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
+from landform.interop._aten._erfcx import erfcx
 from landform.interop._aten._registry import register, register_unary
 
 _SQRT_2_OVER_PI = 0.7978845608028654
@@ -67,7 +68,7 @@ register_unary(
         "erfc": special.erfc,
         "erfinv": special.erfinv,
         "special_erfinv": special.erfinv,
-        "special_erfcx": lambda x: jnp.exp(x**2) * special.erfc(x),
+        "special_erfcx": erfcx,
         "special_ndtr": special.ndtr,
         "special_log_ndtr": special.log_ndtr,
         "special_ndtri": special.ndtri,

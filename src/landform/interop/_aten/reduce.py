@@ -30,7 +30,8 @@ def _whole(function):
     return reduce
 
 
-register("sum.dim_IntList", "nansum.default")(_reduction(jnp.sum))
+register("sum.dim_IntList")(_reduction(jnp.sum))
+register("nansum.default")(_reduction(jnp.nansum))
 register("mean.dim")(_reduction(jnp.mean))
 register("prod.dim_int")(_reduction(jnp.prod))
 register("any.dim", "any.dims")(_reduction(jnp.any))

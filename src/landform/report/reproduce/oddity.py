@@ -86,6 +86,8 @@ def _unit(X: np.ndarray, path: Path) -> np.ndarray:
         return X
     if whole and low >= 0.0 and high <= 255.0:
         return X / 255.0
+    if low == high:
+        raise ValueError(f"X in {path} must vary: all of its values are {low:g}")
     return (X - low) / (high - low)
 
 
