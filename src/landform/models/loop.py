@@ -160,7 +160,7 @@ def fit(
             if value > best_value:
                 best, best_value, best_epoch = params, value, epoch
             report(value)
-            stopped = epoch - max(best_epoch, warmup) >= patience
+            stopped = bool(epoch - max(best_epoch, warmup) >= patience)
             finished = stopped or epoch + 1 == epochs
             if checkpoint is not None and (finished or (epoch + 1) % checkpoint.every == 0):
                 notes = {
