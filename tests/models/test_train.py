@@ -88,6 +88,28 @@ def test_stage_two_leaves_encoder_and_mean_untouched(vae, digits, variance):
     assert (np.asarray(again.history.held_out_elbo) == np.asarray(vae.history.held_out_elbo)).all()
 
 
+def test_no_more_updates_of_the_weights_are_made_than_asked_for(vae, digits):
+    rows = [
+        lf.fit_variance(vae, digits, key=jax.random.key(5), num_centers=8, max_iter=count)
+        for count in (1, 10, 12)
+    ]
+    fitted = [np.asarray(model.history.variance_elbo) for model in rows]
+    assert [len(bounds) for bounds in fitted] == [1, 1, 2]
+    assert fitted[0][-1] < fitted[1][-1] == fitted[2][0] < fitted[2][-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"max_iter": 0}, ValueError), ({"max_iter": 2.5}, TypeError),
+        ({"batch_size": 0}, ValueError), ({"learning_rate": -0.5}, ValueError),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_stage_two_are_refused_by_name(vae, digits, change, error):
+    with pytest.raises(error, match=next(iter(change))):
+        lf.fit_variance(vae, digits, key=jax.random.key(0), variance="network", **change)
+
+
 def test_only_the_network_of_a_variance_network_is_trained(vae, digits):
     fitted = lf.fit_variance(vae, digits, key=jax.random.key(5), variance="network", max_iter=20)
     assert isinstance(fitted.std, NetworkStd)

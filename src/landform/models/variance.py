@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_positive, check_choice, host_rng, precise, to_jax
+from landform._numerics import as_count, as_positive, check_choice, host_rng, precise, to_jax
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
 from landform.models.loop import clip_nonnegative, fit, keep
@@ -60,7 +60,7 @@ def fit_variance(
     held_out
         Share of the data used to stop early.
     max_iter
-        Most updates of W, or epochs of the gradient methods.
+        Most updates of W, or epochs of the gradient methods; at least 1.
     learning_rate, batch_size
         Of the gradient methods.
     progress
@@ -102,6 +102,8 @@ def fit_variance(
     data, single = flatten_data("X", X, vae.shape)
     if single or len(data) < 10:
         raise ValueError(f"X must have at least 10 points, got {1 if single else len(data)}")
+    max_iter, batch_size = as_count("max_iter", max_iter), as_count("batch_size", batch_size)
+    learning_rate = float(as_positive("learning_rate", learning_rate))
     split_key, key = jax.random.split(key)
     train, held = split(np.asarray(data, vae.codes.dtype), held_out, split_key)
     return fit_variance_split(
