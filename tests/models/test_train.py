@@ -11,6 +11,7 @@ from landform.models.climb import climb, draw, statistics
 from landform.models.loop import fit
 from landform.models.train import thin
 from landform.models.vae import NetworkStd
+from landform.models.variance import split
 
 SMALL = {"hidden": (16,), "epochs": 12, "num_centers": 12, "warmup": 2}
 
@@ -46,6 +47,18 @@ def test_training_improves_both_bounds(vae):
     assert history.elbo[-1] > history.elbo[0] + 10.0
     assert history.best_held_out_elbo > float(np.max(history.held_out_elbo))
     assert 0 <= history.best_epoch < len(history.held_out_elbo) == SMALL["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "variance"), [("gaussian", "constant"), ("bernoulli", "rbf")]
+)
+def test_the_bound_of_a_finished_model_is_that_of_its_likelihood(digits, likelihood, variance):
+    options = SMALL | {"likelihood": likelihood, "variance": variance}
+    model = lf.train_vae(digits, 2, key=jax.random.key(0), **options)
+    held = split(digits, 0.1, jax.random.split(jax.random.key(0), 4)[0])[1]
+    found = np.mean(lf.elbo(model, held, key=jax.random.key(1), num_samples=64))
+    assert model.history.best_held_out_elbo == pytest.approx(found, abs=1.0)
+    assert len(model.history.variance_held_out_elbo) > 0
 
 
 def test_weights_of_the_precision_are_not_negative_and_the_mean_is_a_probability(vae, digits):

@@ -56,7 +56,9 @@ def _check(vae, X):
 
 
 @eqx.filter_jit
-def _elbo(vae, data, key, num_samples):
+def bounds_at(vae: VAE, data: Float[Array, "n D"], key, num_samples: int) -> Float[Array, " n"]:
+    """The bound of each row, without checks."""
+
     def one(x, key):
         mean, std = vae.encoder(x)
         noise = jax.random.normal(key, (num_samples, mean.size), mean.dtype)
@@ -100,7 +102,7 @@ def elbo(vae: VAE, X, *, key: PRNGKeyArray, num_samples: int = 16) -> Float[Arra
     (60,)
     """
     data, single = _check(vae, X)
-    values = _elbo(vae, data, key, as_count("num_samples", num_samples, 1))
+    values = bounds_at(vae, data, key, as_count("num_samples", num_samples, 1))
     return values[0] if single else values
 
 

@@ -356,6 +356,7 @@ def _stage_one(
         variance_elbo=to_jax(np.zeros(0)),
         variance_held_out_elbo=to_jax(np.zeros(0)),
         stopped_early=fitted.stopped_early,
+        likelihood=likelihood,
     )
     landmarks = to_jax(thin(posterior_at(encoder, train)[0], max_landmarks))
     return VAE(encoder, mean, constant, landmarks, history, shape, likelihood)

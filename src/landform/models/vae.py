@@ -95,9 +95,12 @@ class History(eqx.Module):
         Evidence lower bound after each epoch of stage one (encoder, mean, constant variance), on
         the training data (a running mean) and on the data held out.
     variance_elbo, variance_held_out_elbo
-        The same for stage two (the variance, everything else fixed), at each check.
+        The same for stage two (the variance, everything else fixed), at each check; once for a
+        constant variance. Of the Gaussian with the variance fitted, whatever the likelihood.
     stopped_early
         Whether the held-out bound stopped improving before the epochs were used up.
+    likelihood
+        Of stage one's bounds, and of the model: ``"gaussian"`` or ``"bernoulli"``.
     """
 
     elbo: Float[Array, " epochs"]
@@ -105,6 +108,7 @@ class History(eqx.Module):
     variance_elbo: Float[Array, " checks"]
     variance_held_out_elbo: Float[Array, " checks"]
     stopped_early: bool = eqx.field(static=True)
+    likelihood: str = eqx.field(static=True, default="gaussian")
 
     @property
     def best_epoch(self) -> int:
@@ -113,11 +117,15 @@ class History(eqx.Module):
 
     @property
     def best_held_out_elbo(self) -> float:
-        """Held-out bound of the finished model."""
-        last = (
-            self.variance_held_out_elbo if self.variance_held_out_elbo.size else self.held_out_elbo
-        )
-        return float(np.max(np.asarray(last)))
+        """Held-out bound of the finished model, under its own likelihood.
+
+        Stage two's for a Gaussian likelihood, stage one's for a Bernoulli one, which has no
+        variance; NaN where that is not known.
+        """
+        last = self.held_out_elbo
+        if self.likelihood == "gaussian" and self.variance_held_out_elbo.size:
+            last = self.variance_held_out_elbo
+        return float(np.max(np.asarray(last))) if last.size else float("nan")
 
 
 class VAE(eqx.Module):

@@ -1,5 +1,7 @@
 """Stage two of training: the generator's variance, with encoder and mean left as they are."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 from landform._numerics import as_count, as_positive, check_choice, host_rng, precise, to_jax
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
+from landform.models.likelihood import bounds_at
 from landform.models.loop import clip_nonnegative, fit, keep
 from landform.models.networks import MLP, ConvUp, halved
 from landform.models.rbf import ConvRBFPrecision, kmeans_centers, rbf_bandwidths
@@ -24,6 +27,7 @@ from landform.models.vae import (
 
 VARIANCES = ("rbf", "network", "constant")
 _MIN_SHARE = 0.03
+_DRAWS = 8  # of each code, for the bounds of a variance that is not trained
 
 
 @precise
@@ -132,7 +136,6 @@ def fit_variance_split(
     if max_std is not None and float(as_positive("max_std", max_std)) <= floor:
         raise ValueError(f"max_std must exceed min_std, got {float(max_std)} and {floor}")
     rbf = {"num_centers": num_centers, "a": a, "rule": rule, "max_std": max_std}
-    bounds = np.zeros((0, 2))
     if variance == "rbf" and not isinstance(vae.mean.net, ConvUp):
         precision, bounds = climb_rbf(vae, train, held, floor, key, max_iter=max_iter, **rbf)
         std = PrecisionStd(precision)
@@ -140,6 +143,7 @@ def fit_variance_split(
         residual = _residual(vae, train, floor)
         if variance == "constant":
             std = ConstantStd(to_jax(residual))
+            bounds = _gaussian_bounds(vae, std, train, held, key)
         else:
             start_key, fit_key = jax.random.split(key)
             if variance == "network":
@@ -152,12 +156,19 @@ def fit_variance_split(
 
 def _with_std(vae: VAE, std, bounds: np.ndarray) -> VAE:
     nothing = to_jax(np.zeros(0))
-    old = vae.history or History(nothing, nothing, nothing, nothing, False)
-    history = History(
-        old.elbo, old.held_out_elbo, to_jax(bounds[:, 0]), to_jax(bounds[:, 1]),
-        old.stopped_early,
+    history = dataclasses.replace(
+        vae.history or History(nothing, nothing, nothing, nothing, False),
+        variance_elbo=to_jax(bounds[:, 0]), variance_held_out_elbo=to_jax(bounds[:, 1]),
+        likelihood=vae.likelihood,
     )  # fmt: skip
     return VAE(vae.encoder, vae.mean, std, vae.codes, history, vae.shape, vae.likelihood)
+
+
+def _gaussian_bounds(vae, std, train, held, key) -> np.ndarray:
+    """The bounds (training, held out) with one deviation, as the one row of a history."""
+    model = VAE(vae.encoder, vae.mean, std, vae.codes, None, vae.shape, "gaussian")
+    values = np.asarray(bounds_at(model, to_jax(np.concatenate([train, held])), key, _DRAWS))
+    return np.array([[values[: len(train)].mean(), values[len(train) :].mean()]])
 
 
 def _residual(vae, train, floor: float) -> np.ndarray:
