@@ -11,7 +11,6 @@ from landform.models.climb import climb, draw, statistics
 from landform.models.loop import fit
 from landform.models.train import thin
 from landform.models.vae import NetworkStd
-from landform.models.variance import split
 
 SMALL = {"hidden": (16,), "epochs": 12, "num_centers": 12, "warmup": 2}
 
@@ -55,7 +54,7 @@ def test_training_improves_both_bounds(vae):
 def test_the_bound_of_a_finished_model_is_that_of_its_likelihood(digits, likelihood, variance):
     options = SMALL | {"likelihood": likelihood, "variance": variance}
     model = lf.train_vae(digits, 2, key=jax.random.key(0), **options)
-    held = split(digits, 0.1, jax.random.split(jax.random.key(0), 4)[0])[1]
+    held = digits[np.asarray(model.history.held_out) > 0.0]
     found = np.mean(lf.elbo(model, held, key=jax.random.key(1), num_samples=64))
     assert model.history.best_held_out_elbo == pytest.approx(found, abs=1.0)
     assert len(model.history.variance_held_out_elbo) > 0
@@ -116,11 +115,40 @@ def test_no_more_updates_of_the_weights_are_made_than_asked_for(vae, digits):
     [
         ({"max_iter": 0}, ValueError), ({"max_iter": 2.5}, TypeError),
         ({"batch_size": 0}, ValueError), ({"learning_rate": -0.5}, ValueError),
+        ({"held_out": [1, 300]}, ValueError), ({"held_out": [1]}, ValueError),
+        ({"held_out": 0.6}, ValueError), ({"held_out": [0.5, 1.0]}, ValueError),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_stage_two_are_refused_by_name(vae, digits, change, error):
     with pytest.raises(error, match=next(iter(change))):
         lf.fit_variance(vae, digits, key=jax.random.key(0), variance="network", **change)
+
+
+def test_stage_two_holds_out_the_rows_of_stage_one(vae, digits, monkeypatch):
+    seen = []
+
+    def record(vae, train, held, **options):
+        seen.append([np.unique(rows.reshape(len(rows), -1), axis=0) for rows in (train, held)])
+        return vae
+
+    monkeypatch.setattr("landform.models.variance.fit_variance_split", record)
+    mask = np.asarray(vae.history.held_out) > 0.0
+    flat = digits.reshape(300, -1)
+    assert mask.shape == (300,)
+    assert mask.sum() == 30
+
+    def held_rows(X, **options):
+        lf.fit_variance(vae, X, key=jax.random.key(5), **options)
+        assert len(seen[-1][0]) + len(seen[-1][1]) == len(np.unique(X.reshape(len(X), -1), axis=0))
+        return seen[-1][1]
+
+    np.testing.assert_array_equal(held_rows(digits), np.unique(flat[mask], axis=0))
+    np.testing.assert_array_equal(
+        held_rows(digits, held_out=[4, 2, 7]), np.unique(flat[[2, 4, 7]], axis=0)
+    )
+    np.testing.assert_array_equal(held_rows(digits, held_out=mask), np.unique(flat[mask], axis=0))
+    assert len(held_rows(digits, held_out=0.2)) == 60
+    assert len(held_rows(digits[:200])) == 20
 
 
 def test_only_the_network_of_a_variance_network_is_trained(vae, digits):

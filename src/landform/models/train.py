@@ -181,13 +181,14 @@ def train_vae(
         }  # fmt: skip
         kept = Checkpoint(checkpoint, {k: str(v) for k, v in told.items()}, checkpoint_every)
     split_key, net_key, fit_key, variance_key = jax.random.split(key, 4)
-    train, held = split(data, held_out, split_key)
+    rows, rows_held = split(len(data), held_out, split_key)
+    train, held = data[rows], data[rows_held]
     vae = _stage_one(
         train, held, shape, net_key, fit_key, latent_dim=latent_dim, architecture=architecture,
         hidden=hidden, activation=activation, likelihood=likelihood, output=output,
         stage_one_std=stage_one_std, max_landmarks=max_landmarks, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, warmup=warmup, patience=patience,
-        progress=progress, checkpoint=kept,
+        progress=progress, checkpoint=kept, held_mask=np.isin(np.arange(len(data)), rows_held),
     )  # fmt: skip
     return fit_variance_split(
         vae, train, held, key=variance_key, variance=variance, num_centers=num_centers, a=a,
@@ -325,7 +326,7 @@ def _cast(tree, dtype):
 
 def _stage_one(
     train, held, shape, net_key, fit_key, *, latent_dim, architecture, hidden, activation,
-    likelihood, output, stage_one_std, max_landmarks, **options,
+    likelihood, output, stage_one_std, max_landmarks, held_mask, **options,
 ) -> VAE:  # fmt: skip
     """Encoder and mean with a constant variance, in float32; the model in float64."""
     offsets = _frame(train, output)
@@ -357,6 +358,7 @@ def _stage_one(
         variance_held_out_elbo=to_jax(np.zeros(0)),
         stopped_early=fitted.stopped_early,
         likelihood=likelihood,
+        held_out=to_jax(held_mask.astype(np.float64)),
     )
     landmarks = to_jax(thin(posterior_at(encoder, train)[0], max_landmarks))
     return VAE(encoder, mean, constant, landmarks, history, shape, likelihood)

@@ -101,6 +101,9 @@ class History(eqx.Module):
         Whether the held-out bound stopped improving before the epochs were used up.
     likelihood
         Of stage one's bounds, and of the model: ``"gaussian"`` or ``"bernoulli"``.
+    held_out
+        1 for each row of the data that was held out of stage one, 0 for those trained on; None
+        where that is not known.
     """
 
     elbo: Float[Array, " epochs"]
@@ -109,6 +112,7 @@ class History(eqx.Module):
     variance_held_out_elbo: Float[Array, " checks"]
     stopped_early: bool = eqx.field(static=True)
     likelihood: str = eqx.field(static=True, default="gaussian")
+    held_out: Float[Array, " n"] | None = None  # of floats, as all leaves of a model
 
     @property
     def best_epoch(self) -> int:

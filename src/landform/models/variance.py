@@ -27,13 +27,14 @@ from landform.models.vae import (
 
 VARIANCES = ("rbf", "network", "constant")
 _MIN_SHARE = 0.03
+_SHARE = 0.1  # of the data, held out where no rows are known
 _DRAWS = 8  # of each code, for the bounds of a variance that is not trained
 
 
 @precise
 def fit_variance(
     vae: VAE, X, *, key: PRNGKeyArray, variance: str = "rbf", num_centers: int = 64, a: float = 2.0,
-    rule: str = "paper", max_std=None, min_std=None, held_out: float = 0.1, max_iter: int = 300,
+    rule: str = "paper", max_std=None, min_std=None, held_out=None, max_iter: int = 300,
     learning_rate: float = 3e-3, batch_size: int = 64, progress: bool = False,
 ) -> VAE:  # fmt: skip
     """Fit the standard deviation of a generator and leave everything else untouched.
@@ -62,7 +63,11 @@ def fit_variance(
     min_std
         Smallest deviation that an output may be credited with; None for 3 % of the data's.
     held_out
-        Share of the data used to stop early.
+        The data used to stop early: None for the rows that training held out (`History.held_out`),
+        if `X` has as many rows as the training data, which it is then taken for, so that the bound
+        is of data that neither stage has seen. Or a share, drawn at random, or rows of `X`, as
+        integers or a mask; the bound may then be held out of this stage alone. So it is with None
+        for a model that remembers no rows, or data of another length: a tenth is drawn.
     max_iter
         Most updates of W, or epochs of the gradient methods; at least 1.
     learning_rate, batch_size
@@ -109,7 +114,10 @@ def fit_variance(
     max_iter, batch_size = as_count("max_iter", max_iter), as_count("batch_size", batch_size)
     learning_rate = float(as_positive("learning_rate", learning_rate))
     split_key, key = jax.random.split(key)
-    train, held = split(np.asarray(data, vae.codes.dtype), held_out, split_key)
+    if held_out is None:
+        held_out = _remembered(vae.history, len(data))
+    data = np.asarray(data, vae.codes.dtype)
+    train, held = (data[rows] for rows in split(len(data), held_out, split_key))
     return fit_variance_split(
         vae, train, held, key=key, variance=variance, num_centers=num_centers, a=a, rule=rule,
         max_std=max_std, min_std=min_std, max_iter=max_iter, learning_rate=learning_rate,
@@ -117,13 +125,33 @@ def fit_variance(
     )  # fmt: skip
 
 
-def split(data: np.ndarray, held_out: float, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, at least two, drawn at random."""
-    if not 0.0 < held_out <= 0.5:
-        raise ValueError(f"held_out must be a share in (0, 0.5], got {held_out}")
-    order = host_rng(key).permutation(len(data))
-    count = max(2, round(held_out * len(data)))
-    return data[order[count:]], data[order[:count]]
+def _remembered(history: History | None, count: int):
+    """Which of the rows stage one held out, or the share to draw where that is not known."""
+    known = None if history is None else history.held_out
+    return _SHARE if known is None or len(known) != count else np.asarray(known) > 0.0
+
+
+def split(count: int, held_out, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, at least two, in random order.
+
+    Those held out are a share of `count`, drawn at random, or given: integers or a mask.
+    """
+    order = host_rng(key).permutation(count)
+    if np.ndim(held_out) == 0:
+        if not 0.0 < held_out <= 0.5:
+            raise ValueError(f"held_out must be a share in (0, 0.5], got {held_out}")
+        least = max(2, round(held_out * count))
+        return order[least:], order[:least]
+    rows, mask = np.asarray(held_out), np.zeros(count, bool)
+    try:
+        mask[rows] = True
+    except IndexError as error:
+        raise ValueError(f"held_out must be a share or rows of X: {error}") from None
+    if not 2 <= mask.sum() <= count // 2:
+        raise ValueError(
+            f"held_out must be at least 2 rows and at most half of all {count}, got {mask.sum()}"
+        )
+    return order[~mask[order]], order[mask[order]]
 
 
 def fit_variance_split(
