@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from landform._numerics import as_count, precise
+from landform._numerics import as_count, block_size, map_blocks, precise
 from landform._typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
@@ -55,17 +55,19 @@ def _check(vae, X):
     return data.astype(vae.codes.dtype), single
 
 
+def _bound_at(vae, x, noise):
+    mean, std = vae.encoder(x)
+    parts = jax.lax.map(lambda e: log_likelihood(vae, x, mean + std * e), noise)
+    return jnp.mean(parts) - gaussian_kl(mean, std)
+
+
 @eqx.filter_jit
 def bounds_at(vae: VAE, data: Float[Array, "n D"], key, num_samples: int) -> Float[Array, " n"]:
     """The bound of each row, without checks."""
-
-    def one(x, key):
-        mean, std = vae.encoder(x)
-        noise = jax.random.normal(key, (num_samples, mean.size), mean.dtype)
-        parts = jax.lax.map(lambda e: log_likelihood(vae, x, mean + std * e), noise)
-        return jnp.mean(parts) - gaussian_kl(mean, std)
-
-    return jax.vmap(one)(data, jax.random.split(key, data.shape[0]))
+    one, size = eqx.Partial(_bound_at, vae), (num_samples, vae.latent_dim)
+    keys = jax.random.split(key, data.shape[0])
+    noise = jax.vmap(lambda key: jax.random.normal(key, size, vae.codes.dtype))(keys)
+    return map_blocks(one, block_size(one, data[0], noise[0]), data, noise)
 
 
 @precise

@@ -5,7 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_floats, as_points, check_finite, precise
+from landform._numerics import (
+    as_floats,
+    as_points,
+    block_size,
+    check_finite,
+    map_blocks,
+    precise,
+)
 from landform._typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback
 from landform.models.networks import MLP, ConvDown, ConvUp
@@ -227,7 +234,7 @@ class VAE(eqx.Module):
         Array of shape ``(n, *shape)`` (no first axis for one point), or two of them.
         """
         Z = as_points("Z", Z, self.latent_dim).astype(self.codes.dtype)
-        mean, std = _decode(self, jnp.atleast_2d(Z))
+        mean, std = _decode(eqx.Partial(_generate, self.mean, self.std), jnp.atleast_2d(Z))
         shape = Z.shape[:-1] + self.shape
         return (mean.reshape(shape), std.reshape(shape)) if return_std else mean.reshape(shape)
 
@@ -261,12 +268,16 @@ class VAE(eqx.Module):
 @eqx.filter_jit
 def posterior_at(encoder: Encoder, data: Float[Array, "n D"]):
     """Means and deviations of q(z | x), without checks."""
-    return jax.vmap(encoder)(data)
+    return map_blocks(encoder, block_size(encoder, data[0]), data)
+
+
+def _generate(mean, std, z: Point):
+    return mean(z), std(z)
 
 
 @eqx.filter_jit
-def _decode(vae, latents):
-    return jax.vmap(vae.mean)(latents), jax.vmap(vae.std)(latents)
+def _decode(generator, latents):
+    return map_blocks(generator, block_size(generator, latents[0]), latents)
 
 
 def flatten_data(name: str, X, shape: tuple[int, ...]) -> tuple[Float[Array, "n D"], bool]:

@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_count, as_positive, check_choice, host_rng, precise, to_jax
+from landform._numerics import (
+    as_count,
+    as_positive,
+    block_size,
+    check_choice,
+    host_rng,
+    map_blocks,
+    precise,
+    to_jax,
+)
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
 from landform.models.likelihood import bounds_at
@@ -234,7 +243,7 @@ def _start_conv_rbf(vae, train, residual, key, *, num_centers, a, rule, max_std)
     ]
     weights = np.ones((net.filters[0].shape[1] * h * w, len(centers)))
     rbf = ConvRBFPrecision(centers, bandwidths, weights, filters, net.shape, max_std)
-    level = jnp.mean(jax.vmap(rbf)(codes)) - rbf.max_std**-2.0
+    level = jnp.mean(map_blocks(rbf, block_size(rbf, codes[0]), codes)) - rbf.max_std**-2.0
     filters[-1] = filters[-1] / (np.mean(residual**2) * float(level))
     return PrecisionStd(ConvRBFPrecision(centers, bandwidths, weights, filters, net.shape, max_std))
 
