@@ -251,6 +251,16 @@ def test_a_file_reaches_only_public_methods(tmp_path):
             lf.load(tmp_path / "bad")
 
 
+def test_a_history_without_its_newer_fields_has_their_defaults(tmp_path):
+    arrays = ("elbo", "held_out_elbo", "variance_elbo", "variance_held_out_elbo")
+    fields = {name: {"array": "t0", "kind": "jax"} for name in arrays} | {"stopped_early": False}
+    write(tmp_path / "old", {"class": "History", "fields": fields})
+    history = lf.load(tmp_path / "old")
+    assert (history.likelihood, history.held_out) == ("gaussian", None)
+    assert history.best_held_out_elbo == 0.0
+    assert len(jax.tree.leaves(jax.jit(lambda one: one)(history))) == 4
+
+
 def test_no_file_at_all_is_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         lf.load(tmp_path / "nothing")

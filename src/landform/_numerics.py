@@ -105,7 +105,7 @@ def block_size(function, *args) -> int:
     move them through memory; a small network is a matrix product that wants many. Between 1 and
     `MOST_TOGETHER`, by the numbers in all intermediate results of one evaluation.
     """
-    shapes = [jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)) for a in args]
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)), args)
     work = _count(jax.make_jaxpr(lambda *a: function(*a))(*shapes).jaxpr)
     return int(min(max(_CACHED // max(work, 1), 1), MOST_TOGETHER))
 

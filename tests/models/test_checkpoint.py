@@ -91,6 +91,17 @@ def test_another_training_is_refused_by_what_differs(data, tmp_path):
             lf.train_vae(**(good | change))
 
 
+def test_a_checkpoint_tells_numbers_by_their_value(data, tmp_path):
+    options = OPTIONS | {"checkpoint": tmp_path / "c", "variance": "constant"}
+    first = {"epochs": np.int64(1), "patience": np.int64(3), "a": 2.0, "max_std": np.float32(9)}
+    again = {"epochs": 1, "patience": 3, "a": 2, "max_std": 9}
+    models = [
+        lf.train_vae(data, 2, key=jax.random.key(0), **options | change)
+        for change in (first, again)
+    ]
+    same(*models)
+
+
 def test_files_that_are_no_checkpoints_are_refused_and_left_alone(data, tmp_path):
     options = OPTIONS | {"epochs": 1, "variance": "constant"}
 
@@ -123,7 +134,7 @@ def test_a_failed_writing_leaves_the_last_checkpoint(data, tmp_path, monkeypatch
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("landform._numerics.os.replace", fail)
+        patch.setattr("landform._files.os.replace", fail)
         with pytest.raises(OSError, match="disk full"):
             kept.put("one", {"x": np.zeros(3)}, {"epoch": 2})
     state, notes = checkpoint_module.Checkpoint(path, {"a": "1"}, 1).get("one", {"x": 0.0})

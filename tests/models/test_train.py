@@ -8,9 +8,10 @@ import pytest
 
 import landform as lf
 from landform.models.climb import climb, draw, statistics
-from landform.models.loop import fit
+from landform.models.loop import _held_out, fit
+from landform.models.networks import ConvDown, ConvUp
 from landform.models.train import thin
-from landform.models.vae import NetworkStd
+from landform.models.vae import VAE, ConstantStd, Encoder, MeanDecoder, NetworkStd
 
 SMALL = {"hidden": (16,), "epochs": 12, "num_centers": 12, "warmup": 2}
 
@@ -46,6 +47,18 @@ def test_training_improves_both_bounds(vae):
     assert history.elbo[-1] > history.elbo[0] + 10.0
     assert history.best_held_out_elbo > float(np.max(history.held_out_elbo))
     assert 0 <= history.best_epoch < len(history.held_out_elbo) == SMALL["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "variance"), [("gaussian", "constant"), ("bernoulli", "rbf")]
+)
+def test_the_bound_of_a_finished_model_is_that_of_its_likelihood(digits, likelihood, variance):
+    options = SMALL | {"likelihood": likelihood, "variance": variance}
+    model = lf.train_vae(digits, 2, key=jax.random.key(0), **options)
+    held = digits[np.asarray(model.history.held_out) > 0.0]
+    found = np.mean(lf.elbo(model, held, key=jax.random.key(1), num_samples=64))
+    assert model.history.best_held_out_elbo == pytest.approx(found, abs=1.0)
+    assert len(model.history.variance_held_out_elbo) > 0
 
 
 def test_weights_of_the_precision_are_not_negative_and_the_mean_is_a_probability(vae, digits):
@@ -86,6 +99,57 @@ def test_stage_two_leaves_encoder_and_mean_untouched(vae, digits, variance):
     assert after.shape == (64,)
     assert not np.allclose(before, after)
     assert (np.asarray(again.history.held_out_elbo) == np.asarray(vae.history.held_out_elbo)).all()
+
+
+def test_no_more_updates_of_the_weights_are_made_than_asked_for(vae, digits):
+    rows = [
+        lf.fit_variance(vae, digits, key=jax.random.key(5), num_centers=8, max_iter=count)
+        for count in (1, 10, 12)
+    ]
+    fitted = [np.asarray(model.history.variance_elbo) for model in rows]
+    assert [len(bounds) for bounds in fitted] == [1, 1, 2]
+    assert fitted[0][-1] < fitted[1][-1] == fitted[2][0] < fitted[2][-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"max_iter": 0}, ValueError), ({"max_iter": 2.5}, TypeError),
+        ({"batch_size": 0}, ValueError), ({"learning_rate": -0.5}, ValueError),
+        ({"held_out": [1, 300]}, ValueError), ({"held_out": [1]}, ValueError),
+        ({"held_out": 0.6}, ValueError), ({"held_out": [0.5, 1.0]}, ValueError),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_stage_two_are_refused_by_name(vae, digits, change, error):
+    with pytest.raises(error, match=next(iter(change))):
+        lf.fit_variance(vae, digits, key=jax.random.key(0), variance="network", **change)
+
+
+def test_stage_two_holds_out_the_rows_of_stage_one(vae, digits, monkeypatch):
+    seen = []
+
+    def record(vae, train, held, **options):
+        seen.append([np.unique(rows.reshape(len(rows), -1), axis=0) for rows in (train, held)])
+        return vae
+
+    monkeypatch.setattr("landform.models.variance.fit_variance_split", record)
+    mask = np.asarray(vae.history.held_out) > 0.0
+    flat = digits.reshape(300, -1)
+    assert mask.shape == (300,)
+    assert mask.sum() == 30
+
+    def held_rows(X, **options):
+        lf.fit_variance(vae, X, key=jax.random.key(5), **options)
+        assert len(seen[-1][0]) + len(seen[-1][1]) == len(np.unique(X.reshape(len(X), -1), axis=0))
+        return seen[-1][1]
+
+    np.testing.assert_array_equal(held_rows(digits), np.unique(flat[mask], axis=0))
+    np.testing.assert_array_equal(
+        held_rows(digits, held_out=[4, 2, 7]), np.unique(flat[[2, 4, 7]], axis=0)
+    )
+    np.testing.assert_array_equal(held_rows(digits, held_out=mask), np.unique(flat[mask], axis=0))
+    assert len(held_rows(digits, held_out=0.2)) == 60
+    assert len(held_rows(digits[:200])) == 20
 
 
 def test_only_the_network_of_a_variance_network_is_trained(vae, digits):
@@ -139,6 +203,50 @@ def test_all_weights_are_double_precision_whatever_the_flag_of_jax(digits):
 def _parabola(params, frame, batch, noise):
     target = jnp.mean(batch)
     return -((params - target) ** 2) + 0.0 * jnp.sum(noise), jnp.zeros(())
+
+
+def _squares(params, frame, batch, noise):
+    sums = (params * batch[:, None, :] + frame * noise[:, :, None]) ** 2
+    return -jnp.mean(jnp.sum(sums, axis=(1, 2))), jnp.mean(noise**2)
+
+
+def test_the_bound_of_many_held_out_rows_is_their_mean_in_little_memory(rng):
+    data, noise = rng.normal(size=(300, 4000)), rng.normal(size=(8, 300, 2))
+    params, frame = jnp.asarray(0.5), jnp.asarray(2.0)
+    draws = [float(np.subtract(*_squares(params, frame, data, draw))) for draw in noise]
+    found = _held_out(params, _squares, frame, data, noise)
+    assert float(found) == pytest.approx(np.mean(draws), rel=1e-12)
+    program = jax.make_jaxpr(lambda *a: _held_out(params, _squares, frame, *a))(data, noise)
+    assert largest(program.jaxpr) <= 2 * data.size  # of 16 with all at once
+
+
+def largest(program) -> int:
+    """The most numbers in an intermediate result of a program."""
+    sizes = [0]
+    for equation in program.eqns:
+        sizes += [v.aval.size for v in equation.outvars]
+        inner = jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")
+        )
+        sizes += [largest(one.jaxpr if hasattr(one, "jaxpr") else one) for one in inner
+                  if hasattr(one, "eqns")]  # fmt: skip
+    return max(sizes)
+
+
+def test_many_images_are_encoded_and_decoded_in_little_memory():
+    image = (64, 64, 1)
+    flat, one = jnp.zeros(4096), jnp.ones(())
+    encoder = Encoder(ConvDown(jax.random.key(0), image, (8, 16), 4), flat, one)
+    mean = MeanDecoder(ConvUp(jax.random.key(1), 2, (16, 8), image), flat, one, "identity")
+    model = VAE(
+        encoder, mean, ConstantStd(flat + 1.0), jnp.zeros((3, 2)), None, (4096,), "gaussian"
+    )
+    rows, codes = jnp.zeros((200, 4096)), jnp.zeros((200, 2))
+    for function, given in (
+        (model.encode, rows), (model.decode, codes),
+        (lambda X: lf.elbo(model, X, key=jax.random.key(0), num_samples=2), rows),
+    ):  # fmt: skip
+        assert largest(jax.make_jaxpr(function)(given).jaxpr) <= rows.size
 
 
 def test_early_stopping_returns_the_best_iterate():

@@ -78,7 +78,7 @@ def fit_vae(
     report(
         f"VAE of {len(table.X)} points of shape {vae.shape}",
         {
-            "held-out ELBO": f"{history.best_held_out_elbo:.2f} nats per point",
+            "held-out ELBO": f"{history.best_held_out_elbo:.2f} nats per point ({vae.likelihood})",
             "epochs": f"{len(history.elbo)}, the best {history.best_epoch + 1}",
             "written": out,
         },

@@ -138,8 +138,9 @@ def climb_rbf(
     best = start = RBFPrecision(centers, bandwidths, weights, max_std)
     zeta = to_jax(np.full(len(residual), float(max_std) ** -2.0))
     weights, bounds, best_value = start.weights, [], -np.inf
-    for _ in range(max(1, max_iter // _CHECK_EVERY)):
-        weights, fitted, value = climb(weights, zeta, inner, outer, jnp.asarray(_CHECK_EVERY))
+    for done in range(0, max_iter, _CHECK_EVERY):
+        steps = jnp.asarray(min(_CHECK_EVERY, max_iter - done))
+        weights, fitted, value = climb(weights, zeta, inner, outer, steps)
         bounds.append([float(fitted) - inner_draws.kl, float(value) - outer_draws.kl])
         if not np.isfinite(bounds[-1]).all():
             raise ConvergenceError(

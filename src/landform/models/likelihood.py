@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from landform._numerics import as_count, precise
+from landform._numerics import as_count, block_size, map_blocks, precise
 from landform._typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
@@ -57,15 +57,19 @@ def check_data(vae, X):
     return data.astype(vae.codes.dtype), single
 
 
-@eqx.filter_jit
-def _elbo(vae, data, key, num_samples):
-    def one(x, key):
-        mean, std = vae.encoder(x)
-        noise = jax.random.normal(key, (num_samples, mean.size), mean.dtype)
-        parts = jax.lax.map(lambda e: log_likelihood(vae, x, mean + std * e), noise)
-        return jnp.mean(parts) - gaussian_kl(mean, std)
+def _bound_at(vae, x, noise):
+    mean, std = vae.encoder(x)
+    parts = jax.lax.map(lambda e: log_likelihood(vae, x, mean + std * e), noise)
+    return jnp.mean(parts) - gaussian_kl(mean, std)
 
-    return jax.vmap(one)(data, jax.random.split(key, data.shape[0]))
+
+@eqx.filter_jit
+def bounds_at(vae: VAE, data: Float[Array, "n D"], key, num_samples: int) -> Float[Array, " n"]:
+    """The bound of each row, without checks."""
+    one, size = eqx.Partial(_bound_at, vae), (num_samples, vae.latent_dim)
+    keys = jax.random.split(key, data.shape[0])
+    noise = jax.vmap(lambda key: jax.random.normal(key, size, vae.codes.dtype))(keys)
+    return map_blocks(one, block_size(one, data[0], noise[0]), data, noise)
 
 
 @precise
@@ -102,7 +106,7 @@ def elbo(vae: VAE, X, *, key: PRNGKeyArray, num_samples: int = 16) -> Float[Arra
     (60,)
     """
     data, single = check_data(vae, X)
-    values = _elbo(vae, data, key, as_count("num_samples", num_samples, 1))
+    values = bounds_at(vae, data, key, as_count("num_samples", num_samples, 1))
     return values[0] if single else values
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from landform._numerics import host_rng
+from landform._numerics import block_size, host_rng, map_blocks
 from landform._results import ConvergenceError
 from landform._typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint
@@ -65,8 +65,19 @@ def _epoch(params, state, bound, project, frame, data, rows, noise, rates, kl_we
     return params, state, jnp.mean(values)
 
 
+def _row_bound(bound, params, frame, row, noise):
+    """The bound of one row, the mean of its draws ``(draws, latent_dim)``."""
+    batch = jax.tree.map(lambda leaf: leaf[None], row)
+    reconstruction, kl = jax.vmap(lambda draw: bound(params, frame, batch, draw[None]))(noise)
+    return jnp.mean(reconstruction - kl)
+
+
 @eqx.filter_jit
 def _held_out(params, bound, frame, data, noise):
+    one, by_row = eqx.Partial(_row_bound, bound, params, frame), jnp.swapaxes(noise, 0, 1)
+    block = block_size(one, jax.tree.map(lambda leaf: leaf[0], data), by_row[0])
+    if len(by_row) > block:
+        return jnp.mean(map_blocks(one, block, data, by_row))
     reconstruction, kl = jax.vmap(lambda draw: bound(params, frame, data, draw))(noise)
     return jnp.mean(reconstruction - kl)
 
@@ -160,7 +171,7 @@ def fit(
             if value > best_value:
                 best, best_value, best_epoch = params, value, epoch
             report(value)
-            stopped = epoch - max(best_epoch, warmup) >= patience
+            stopped = bool(epoch - max(best_epoch, warmup) >= patience)
             finished = stopped or epoch + 1 == epochs
             if checkpoint is not None and (finished or (epoch + 1) % checkpoint.every == 0):
                 notes = {

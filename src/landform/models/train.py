@@ -146,13 +146,19 @@ def train_vae(
     activation = check_activation("activation", activation)
     counts = {"latent_dim": latent_dim, "epochs": epochs, "batch_size": batch_size,
               "patience": patience, "max_landmarks": max_landmarks,
-              "checkpoint_every": checkpoint_every}  # fmt: skip
-    for name, value in counts.items():
-        as_count(name, value, 1)
-    as_count("warmup", warmup, 0)
-    as_positive("learning_rate", learning_rate)
-    if stage_one_std is not None:
-        as_positive("stage_one_std", stage_one_std)
+              "checkpoint_every": checkpoint_every, "num_centers": num_centers}  # fmt: skip
+    latent_dim, epochs, batch_size, patience, max_landmarks, checkpoint_every, num_centers = (
+        as_count(name, value) for name, value in counts.items()
+    )
+    warmup = as_count("warmup", warmup, 0)
+    learning_rate = float(as_positive("learning_rate", learning_rate))
+    a = float(as_positive("a", a))
+    max_std, min_std, stage_one_std = (
+        None if value is None else float(as_positive(name, value))
+        for name, value in (
+            ("max_std", max_std), ("min_std", min_std), ("stage_one_std", stage_one_std),
+        )
+    )  # fmt: skip
     check_key(key)
     narrowest = min((data.shape[1], *(hidden if architecture == "mlp" else ())))
     if latent_dim > narrowest:
@@ -169,19 +175,20 @@ def train_vae(
             "activation": activation, "likelihood": likelihood, "output": output,
             "variance": variance, "num_centers": num_centers, "a": a, "rule": rule,
             "max_std": max_std, "min_std": min_std, "stage_one_std": stage_one_std,
-            "held_out": held_out, "epochs": epochs, "batch_size": batch_size,
+            "held_out": float(held_out), "epochs": epochs, "batch_size": batch_size,
             "learning_rate": learning_rate, "warmup": warmup, "patience": patience,
             "key": jax.random.key_data(key).tolist(), "data": digest(data, shape),
         }  # fmt: skip
         kept = Checkpoint(checkpoint, {k: str(v) for k, v in told.items()}, checkpoint_every)
     split_key, net_key, fit_key, variance_key = jax.random.split(key, 4)
-    train, held = split(data, held_out, split_key)
+    rows, rows_held = split(data, held_out, split_key)
+    train, held = data[rows], data[rows_held]
     vae = _stage_one(
         train, held, shape, net_key, fit_key, latent_dim=latent_dim, architecture=architecture,
         hidden=hidden, activation=activation, likelihood=likelihood, output=output,
         stage_one_std=stage_one_std, max_landmarks=max_landmarks, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, warmup=warmup, patience=patience,
-        progress=progress, checkpoint=kept,
+        progress=progress, checkpoint=kept, held_mask=np.isin(np.arange(len(data)), rows_held),
     )  # fmt: skip
     return fit_variance_split(
         vae, train, held, key=variance_key, variance=variance, num_centers=num_centers, a=a,
@@ -319,12 +326,12 @@ def _cast(tree, dtype):
 
 def _stage_one(
     train, held, shape, net_key, fit_key, *, latent_dim, architecture, hidden, activation,
-    likelihood, output, stage_one_std, max_landmarks, **options,
+    likelihood, output, stage_one_std, max_landmarks, held_mask, **options,
 ) -> VAE:  # fmt: skip
     """Encoder and mean with a constant variance, in float32; the model in float64."""
     offsets = _frame(train, output)
     floor = 1e-3 * offsets[1]
-    start = np.log(offsets[1] if stage_one_std is None else float(stage_one_std))
+    start = np.log(offsets[1] if stage_one_std is None else stage_one_std)
     bound = _BOUNDS[likelihood, output]
     with jax.enable_x64(False):
         nets = _networks(net_key, shape, latent_dim, architecture, hidden, activation)
@@ -350,6 +357,8 @@ def _stage_one(
         variance_elbo=to_jax(np.zeros(0)),
         variance_held_out_elbo=to_jax(np.zeros(0)),
         stopped_early=fitted.stopped_early,
+        likelihood=likelihood,
+        held_out=to_jax(held_mask.astype(np.float64)),
     )
     landmarks = to_jax(thin(posterior_at(encoder, train)[0], max_landmarks))
     return VAE(encoder, mean, constant, landmarks, history, shape, likelihood)

@@ -5,7 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_floats, as_points, check_finite, precise
+from landform._numerics import (
+    as_floats,
+    as_points,
+    block_size,
+    check_finite,
+    map_blocks,
+    precise,
+)
 from landform._typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp
@@ -95,9 +102,15 @@ class History(eqx.Module):
         Evidence lower bound after each epoch of stage one (encoder, mean, constant variance), on
         the training data (a running mean) and on the data held out.
     variance_elbo, variance_held_out_elbo
-        The same for stage two (the variance, everything else fixed), at each check.
+        The same for stage two (the variance, everything else fixed), at each check; once for a
+        constant variance. Of the Gaussian with the variance fitted, whatever the likelihood.
     stopped_early
         Whether the held-out bound stopped improving before the epochs were used up.
+    likelihood
+        Of stage one's bounds, and of the model: ``"gaussian"`` or ``"bernoulli"``.
+    held_out
+        1 for each row of the data that was held out of stage one, 0 for those trained on; None
+        where that is not known.
     """
 
     elbo: Float[Array, " epochs"]
@@ -105,6 +118,8 @@ class History(eqx.Module):
     variance_elbo: Float[Array, " checks"]
     variance_held_out_elbo: Float[Array, " checks"]
     stopped_early: bool = eqx.field(static=True)
+    likelihood: str = eqx.field(static=True, default="gaussian")
+    held_out: Float[Array, " n"] | None = None  # of floats, as all leaves of a model
 
     @property
     def best_epoch(self) -> int:
@@ -113,11 +128,15 @@ class History(eqx.Module):
 
     @property
     def best_held_out_elbo(self) -> float:
-        """Held-out bound of the finished model."""
-        last = (
-            self.variance_held_out_elbo if self.variance_held_out_elbo.size else self.held_out_elbo
-        )
-        return float(np.max(np.asarray(last)))
+        """Held-out bound of the finished model, under its own likelihood.
+
+        Stage two's for a Gaussian likelihood, stage one's for a Bernoulli one, which has no
+        variance; NaN where that is not known.
+        """
+        last = self.held_out_elbo
+        if self.likelihood == "gaussian" and self.variance_held_out_elbo.size:
+            last = self.variance_held_out_elbo
+        return float(np.max(np.asarray(last))) if last.size else float("nan")
 
 
 class VAE(eqx.Module):
@@ -215,7 +234,7 @@ class VAE(eqx.Module):
         Array of shape ``(n, *shape)`` (no first axis for one point), or two of them.
         """
         Z = as_points("Z", Z, self.latent_dim).astype(self.codes.dtype)
-        mean, std = _decode(self, jnp.atleast_2d(Z))
+        mean, std = _decode(eqx.Partial(_generate, self.mean, self.std), jnp.atleast_2d(Z))
         shape = Z.shape[:-1] + self.shape
         return (mean.reshape(shape), std.reshape(shape)) if return_std else mean.reshape(shape)
 
@@ -254,12 +273,16 @@ class VAE(eqx.Module):
 @eqx.filter_jit
 def posterior_at(encoder: Encoder, data: Float[Array, "n D"]):
     """Means and deviations of q(z | x), without checks."""
-    return jax.vmap(encoder)(data)
+    return map_blocks(encoder, block_size(encoder, data[0]), data)
+
+
+def _generate(mean, std, z: Point):
+    return mean(z), std(z)
 
 
 @eqx.filter_jit
-def _decode(vae, latents):
-    return jax.vmap(vae.mean)(latents), jax.vmap(vae.std)(latents)
+def _decode(generator, latents):
+    return map_blocks(generator, block_size(generator, latents[0]), latents)
 
 
 def flatten_data(name: str, X, shape: tuple[int, ...]) -> tuple[Float[Array, "n D"], bool]:

@@ -1,13 +1,25 @@
 """Stage two of training: the generator's variance, with encoder and mean left as they are."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_positive, check_choice, host_rng, precise, to_jax
+from landform._numerics import (
+    as_count,
+    as_positive,
+    block_size,
+    check_choice,
+    host_rng,
+    map_blocks,
+    precise,
+    to_jax,
+)
 from landform._typing import PRNGKeyArray
 from landform.models.climb import climb_rbf
+from landform.models.likelihood import bounds_at
 from landform.models.loop import clip_nonnegative, fit, keep
 from landform.models.networks import MLP, ConvUp, halved
 from landform.models.rbf import ConvRBFPrecision, kmeans_centers, rbf_bandwidths
@@ -24,12 +36,14 @@ from landform.models.vae import (
 
 VARIANCES = ("rbf", "network", "constant")
 _MIN_SHARE = 0.03
+_SHARE = 0.1  # of the data, held out where no rows are known
+_DRAWS = 8  # of each code, for the bounds of a variance that is not trained
 
 
 @precise
 def fit_variance(
     vae: VAE, X, *, key: PRNGKeyArray, variance: str = "rbf", num_centers: int = 64, a: float = 2.0,
-    rule: str = "paper", max_std=None, min_std=None, held_out: float = 0.1, max_iter: int = 300,
+    rule: str = "paper", max_std=None, min_std=None, held_out=None, max_iter: int = 300,
     learning_rate: float = 3e-3, batch_size: int = 64, progress: bool = False,
 ) -> VAE:  # fmt: skip
     """Fit the standard deviation of a generator and leave everything else untouched.
@@ -58,9 +72,13 @@ def fit_variance(
     min_std
         Smallest deviation that an output may be credited with; None for 3 % of the data's.
     held_out
-        Share of the data used to stop early.
+        The data used to stop early: None for the rows that training held out (`History.held_out`),
+        if `X` has as many rows as the training data, which it is then taken for, so that the bound
+        is of data that neither stage has seen. Or a share, drawn at random, or rows of `X`, as
+        integers or a mask; the bound may then be held out of this stage alone. So it is with None
+        for a model that remembers no rows, or data of another length: a tenth is drawn.
     max_iter
-        Most updates of W, or epochs of the gradient methods.
+        Most updates of W, or epochs of the gradient methods; at least 1.
     learning_rate, batch_size
         Of the gradient methods.
     progress
@@ -102,8 +120,13 @@ def fit_variance(
     data, single = flatten_data("X", X, vae.shape)
     if single or len(data) < 10:
         raise ValueError(f"X must have at least 10 points, got {1 if single else len(data)}")
+    max_iter, batch_size = as_count("max_iter", max_iter), as_count("batch_size", batch_size)
+    learning_rate = float(as_positive("learning_rate", learning_rate))
     split_key, key = jax.random.split(key)
-    train, held = split(np.asarray(data, vae.codes.dtype), held_out, split_key)
+    if held_out is None:
+        held_out = _remembered(vae.history, len(data))
+    data = np.asarray(data, vae.codes.dtype)
+    train, held = (data[rows] for rows in split(data, held_out, split_key))
     return fit_variance_split(
         vae, train, held, key=key, variance=variance, num_centers=num_centers, a=a, rule=rule,
         max_std=max_std, min_std=min_std, max_iter=max_iter, learning_rate=learning_rate,
@@ -111,19 +134,43 @@ def fit_variance(
     )  # fmt: skip
 
 
-def split(data: np.ndarray, held_out: float, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, at least two, drawn at random."""
-    if not 0.0 < held_out <= 0.5:
-        raise ValueError(f"held_out must be a share in (0, 0.5], got {held_out}")
-    order = host_rng(key).permutation(len(data))
-    count = max(2, round(held_out * len(data)))
-    train, held = data[order[count:]], data[order[:count]]
-    if (train == train[0]).all():
+def _remembered(history: History | None, count: int):
+    """Which of the rows stage one held out, or the share to draw where that is not known."""
+    known = None if history is None else history.held_out
+    return _SHARE if known is None or len(known) != count else np.asarray(known) > 0.0
+
+
+def split(data: np.ndarray, held_out, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, at least two, in random order.
+
+    Those held out are a share of all, drawn at random, or given: integers or a mask.
+    """
+    rows, rows_held = _split(len(data), held_out, key)
+    if (data[rows] == data[rows[0]]).all():
         raise ValueError(
-            f"X must vary: all {len(train)} points to train on are equal, those that differ are "
+            f"X must vary: all {len(rows)} points to train on are equal, those that differ are "
             "among the held-out ones; take more varied data, another key or a smaller held_out"
         )
-    return train, held
+    return rows, rows_held
+
+
+def _split(count: int, held_out, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    order = host_rng(key).permutation(count)
+    if np.ndim(held_out) == 0:
+        if not 0.0 < held_out <= 0.5:
+            raise ValueError(f"held_out must be a share in (0, 0.5], got {held_out}")
+        least = max(2, round(held_out * count))
+        return order[least:], order[:least]
+    rows, mask = np.asarray(held_out), np.zeros(count, bool)
+    try:
+        mask[rows] = True
+    except IndexError as error:
+        raise ValueError(f"held_out must be a share or rows of X: {error}") from None
+    if not 2 <= mask.sum() <= count // 2:
+        raise ValueError(
+            f"held_out must be at least 2 rows and at most half of all {count}, got {mask.sum()}"
+        )
+    return order[~mask[order]], order[mask[order]]
 
 
 def fit_variance_split(
@@ -136,7 +183,6 @@ def fit_variance_split(
     if max_std is not None and float(as_positive("max_std", max_std)) <= floor:
         raise ValueError(f"max_std must exceed min_std, got {float(max_std)} and {floor}")
     rbf = {"num_centers": num_centers, "a": a, "rule": rule, "max_std": max_std}
-    bounds = np.zeros((0, 2))
     if variance == "rbf" and not isinstance(vae.mean.net, ConvUp):
         precision, bounds = climb_rbf(vae, train, held, floor, key, max_iter=max_iter, **rbf)
         std = PrecisionStd(precision)
@@ -144,6 +190,7 @@ def fit_variance_split(
         residual = _residual(vae, train, floor)
         if variance == "constant":
             std = ConstantStd(to_jax(residual))
+            bounds = _gaussian_bounds(vae, std, train, held, key)
         else:
             start_key, fit_key = jax.random.split(key)
             if variance == "network":
@@ -156,12 +203,19 @@ def fit_variance_split(
 
 def _with_std(vae: VAE, std, bounds: np.ndarray) -> VAE:
     nothing = to_jax(np.zeros(0))
-    old = vae.history or History(nothing, nothing, nothing, nothing, False)
-    history = History(
-        old.elbo, old.held_out_elbo, to_jax(bounds[:, 0]), to_jax(bounds[:, 1]),
-        old.stopped_early,
+    history = dataclasses.replace(
+        vae.history or History(nothing, nothing, nothing, nothing, False),
+        variance_elbo=to_jax(bounds[:, 0]), variance_held_out_elbo=to_jax(bounds[:, 1]),
+        likelihood=vae.likelihood,
     )  # fmt: skip
     return VAE(vae.encoder, vae.mean, std, vae.codes, history, vae.shape, vae.likelihood)
+
+
+def _gaussian_bounds(vae, std, train, held, key) -> np.ndarray:
+    """The bounds (training, held out) with one deviation, as the one row of a history."""
+    model = VAE(vae.encoder, vae.mean, std, vae.codes, None, vae.shape, "gaussian")
+    values = np.asarray(bounds_at(model, to_jax(np.concatenate([train, held])), key, _DRAWS))
+    return np.array([[values[: len(train)].mean(), values[len(train) :].mean()]])
 
 
 def _residual(vae, train, floor: float) -> np.ndarray:
@@ -199,7 +253,7 @@ def _start_conv_rbf(vae, train, residual, key, *, num_centers, a, rule, max_std)
     ]
     weights = np.ones((net.filters[0].shape[1] * h * w, len(centers)))
     rbf = ConvRBFPrecision(centers, bandwidths, weights, filters, net.shape, max_std)
-    level = jnp.mean(jax.vmap(rbf)(codes)) - rbf.max_std**-2.0
+    level = jnp.mean(map_blocks(rbf, block_size(rbf, codes[0]), codes)) - rbf.max_std**-2.0
     filters[-1] = filters[-1] / (np.mean(residual**2) * float(level))
     return PrecisionStd(ConvRBFPrecision(centers, bandwidths, weights, filters, net.shape, max_std))
 

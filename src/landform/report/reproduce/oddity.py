@@ -115,7 +115,10 @@ def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2
 
 
 def train_std(vae: VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf") -> VAE:
-    """Stage two: the variance, by radial basis functions or by a network like the mean's."""
+    """Stage two: the variance, by radial basis functions or by a network like the mean's.
+
+    The rows held out are those of stage one, where `X` is what that was trained on.
+    """
     return fit_variance(
         vae, X, key=jax.random.key(seed + 1), variance=variance, num_centers=training.num_centers,
         a=training.a, rule=training.rule, max_std=training.max_std,
