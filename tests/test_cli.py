@@ -1,7 +1,9 @@
 """The command line: files in, files out, and one clear line with exit code 2 for bad input."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 import landform as lf
 from landform.cli import run
 from landform.cli.inputs import read_table, write_table
+from landform.sklearn import LatentVAE
 
 COMMANDS = [
-    "demo", "fit-land", "fit-vae", "distances", "geodesic", "cluster", "sample", "info"
+    "demo", "fit-land", "fit-vae", "encode", "decode", "distances", "geodesic", "cluster",
+    "sample", "info",
 ]  # fmt: skip
 
 
@@ -83,6 +87,9 @@ BAD = {
     "fit-vae one.npy": "at least 20",
     "fit-vae ok.npy --checkpoint junk.landform": "checkpoint junk.landform cannot be read",
     "fit-vae ok.npy --latent-dim 3 --plot p.png": "--plot needs --latent-dim 2",
+    "encode ok.npy": "Missing option '--model'",
+    "encode ok.npy -m plane.landform": "holds a PoincareHalfPlane, which neither encodes nor",
+    "encode ok.npy -m plane.landform --std -o c.csv": "--std needs an --out that ends in .npz",
     "sample plane.landform": "nothing can be drawn from",
     "info junk.landform": "is not a landform file",
     "demo --digits 0,1,77": "classes must be among",
@@ -191,6 +198,78 @@ def test_a_generator_is_trained_and_gives_a_metric(folder, capsys):
         np.testing.assert_allclose(found["distances"], expected)
     assert run("sample vae.landform -n 3 -o s.npy".split()) == 0
     assert np.load("s.npy").shape == (3, 4)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    """A folder with a VAE of images of 2 × 2 pixels, its estimator and an unfitted one."""
+    path = tmp_path_factory.mktemp("generator")
+    images = np.random.default_rng(2).uniform(size=(30, 2, 2))
+    model = LatentVAE(hidden=(4,), epochs=2, num_centers=4, random_state=0).fit(images)
+    np.savez(path / "images.npz", X=images, y=np.arange(30) % 2)
+    np.save(path / "rows.npy", images.reshape(30, 4))
+    np.save(path / "three.npy", np.zeros((5, 3)))
+    lf.save(path / "vae.landform", model.vae_)
+    lf.save(path / "model.landform", model)
+    lf.save(path / "new.landform", LatentVAE())
+    return path
+
+
+@pytest.fixture
+def latent(generator, tmp_path, monkeypatch):
+    """That folder's files in a working folder of the test's own."""
+    shutil.copytree(generator, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return lf.load("vae.landform"), np.load("images.npz")["X"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("distances rows.npy -m vae.landform", "landform encode rows.npy --model vae.landform"),
+        ("distances rows.npy -m model.landform", "landform encode rows.npy"),
+        ("distances three.npy -m vae.landform", "3 columns, and the metric of vae.landform 2"),
+        ("distances images.npz -m vae.landform", "landform encode makes points of images"),
+        ("distances rows.npy -m new.landform", "holds a LatentVAE without a metric"),
+        ("encode three.npy -m vae.landform", "data of shape (3,), and vae.landform was trained on"),
+        ("decode three.npy -m vae.landform", "3 columns, and vae.landform 2 latent dimensions"),
+    ],
+)
+def test_data_that_do_not_fit_a_generator_are_refused_with_the_way_out(line, words, latent, capsys):
+    assert run(line.split()) == 2
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert words in output
+
+
+@pytest.mark.parametrize("model", ["vae.landform", "model.landform"])
+def test_data_are_encoded_as_images_or_rows_and_decoded(model, latent, capsys):
+    vae, images = latent
+    assert run(f"encode images.npz -m {model} --std --plot c.png".split()) == 0
+    with np.load("codes.npz") as codes:
+        means, deviations = vae.posterior(images)
+        np.testing.assert_array_equal(codes["X"], means)
+        np.testing.assert_array_equal(codes["std"], deviations)
+        np.testing.assert_array_equal(codes["y"], np.arange(30) % 2)
+    assert run(f"encode rows.npy -m {model} -o r.npy".split()) == 0
+    np.testing.assert_array_equal(np.load("r.npy"), means)
+    assert run(f"decode codes.npz -m {model} --std --plot d.png".split()) == 0
+    with np.load("decoded.npz") as found:
+        np.testing.assert_array_equal(found["X"], vae.decode(means))
+        assert found["std"].shape == images.shape
+    assert Path("c.png").exists()
+    assert Path("d.png").exists()
+    assert "30 decoded points" in capsys.readouterr().out
+
+
+def test_a_fitted_estimator_is_drawn_from_and_gives_its_metric(latent):
+    vae, images = latent
+    assert run("sample model.landform -n 3 -o s.npy".split()) == 0
+    np.testing.assert_array_equal(np.load("s.npy"), vae.sample(jax.random.key(0), 3))
+    np.save("codes.npy", vae.encode(images))
+    assert run("distances codes.npy -m model.landform --method graph -o d.npy".split()) == 0
+    expected = lf.pairwise_distances(vae.metric(), vae.encode(images), method="graph")
+    np.testing.assert_allclose(np.load("d.npy"), expected)
 
 
 def test_info_tells_what_is_installed_and_what_a_file_holds(folder, capsys):

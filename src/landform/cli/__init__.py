@@ -11,7 +11,9 @@ import typer
 
 from landform.cli import (  # noqa: F401  (they register commands)
     fitting,
+    generation,
     geometry,
+    info,
     oddity,
     oddity_paths,
     reports,
