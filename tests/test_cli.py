@@ -87,6 +87,9 @@ BAD = {
     "fit-vae one.npy": "at least 20",
     "fit-vae ok.npy --checkpoint junk.landform": "checkpoint junk.landform cannot be read",
     "fit-vae ok.npy --latent-dim 3 --plot p.png": "--plot needs --latent-dim 2",
+    "cluster ok.npy -k 2 --method dbscan": "--method must be one of kmeans, kmedoids, spectral",
+    "cluster ok.npy -k 2 --distances fast": "--distances must be one of geodesic, graph",
+    "cluster ok.npy -k 2 --distances graph": "needs --method kmedoids or spectral",
     "encode ok.npy": "Missing option '--model'",
     "encode ok.npy -m plane.landform": "holds a PoincareHalfPlane, which neither encodes nor",
     "encode ok.npy -m plane.landform --std -o c.csv": "--std needs an --out that ends in .npz",
@@ -270,6 +273,21 @@ def test_a_fitted_estimator_is_drawn_from_and_gives_its_metric(latent):
     assert run("distances codes.npy -m model.landform --method graph -o d.npy".split()) == 0
     expected = lf.pairwise_distances(vae.metric(), vae.encode(images), method="graph")
     np.testing.assert_allclose(np.load("d.npy"), expected)
+
+
+@pytest.mark.parametrize("method", ["kmeans", "kmedoids", "spectral"])
+def test_each_method_of_clustering_separates_groups(method, folder, capsys):
+    rng = np.random.default_rng(3)
+    X = np.concatenate([rng.normal(size=(9, 2)), rng.normal(size=(9, 2)) + 30.0])
+    np.savez("groups.npz", X=X, y=np.repeat([0, 1], 9))
+    line = f"cluster groups.npz -k 2 -m euclidean --method {method} -o c.npz --plot c.png"
+    assert run(line.split()) == 0
+    assert "1.0000 against the classes" in capsys.readouterr().out
+    assert Path("c.png").exists()
+    with np.load("c.npz") as found:
+        assert len(set(found["labels"][:9])) == len(set(found["labels"][9:])) == 1
+        if method == "kmedoids":
+            np.testing.assert_array_equal(found["centers"], X[found["medoids"]])
 
 
 def test_info_tells_what_is_installed_and_what_a_file_holds(folder, capsys):

@@ -1,11 +1,12 @@
 """Commands that compute with a metric: distances, geodesic, cluster."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from landform._numerics import check_choice
 from landform.cli._app import (
     Columns,
     Data,
@@ -134,42 +135,104 @@ def _plot_path(file: Path, metric, table, path: np.ndarray) -> None:
     plotting.save_figure(fig, file)
 
 
+METHODS = ("kmeans", "kmedoids", "spectral")
+
+
 @app.command()
 def cluster(
     data: Data,
     clusters: Annotated[int, typer.Option("--clusters", "-k", help="Number of clusters.", min=1)],
     out: Out = Path("clusters.csv"),
     metric: MetricName = "local-variance",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="kmeans (round clusters about a mean), kmedoids (about a row of the data) or "
+            "spectral (chains of neighbours, however bent)."
+        ),
+    ] = "kmeans",
+    distances: Annotated[
+        str,
+        typer.Option(
+            help="Of kmedoids and spectral: geodesic (solves every pair) or graph (fast, a few per "
+            "cent too long). kmeans solves the geodesics that it needs."
+        ),
+    ] = "geodesic",
     columns: Columns = None,
     label: Label = None,
     sigma: Sigma = None,
     rho: Rho = None,
+    plot: Plot = None,
     seed: Seed = 0,
 ) -> None:
-    """K-means with geodesic distances; where the file has classes, also its F-measure.
+    """Clusters by geodesic distance; where the file has classes, also their F-measure.
+
+    An .npz has the array labels, with the centers of kmeans and kmedoids and the rows that are
+    medoids; other files have the labels alone.
 
     Example: `landform cluster points.csv --clusters 3 --label class --out clusters.csv`
+
+    Example: `landform cluster codes.npz -k 3 -m vae.landform --method spectral --distances graph`
     """
+    import landform as lf
+    from landform import plotting
+
+    table = read_table(data, columns=columns, label=label)
+    check_choice("--method", method, METHODS)
+    check_choice("--distances", distances, ("geodesic", "graph"))
+    if method == "kmeans" and distances == "graph":
+        raise ValueError("--distances graph needs --method kmedoids or spectral")
+    check_output(out)
+    check_plot(plot, table)
+    chosen = metric_of(metric, table, sigma, rho)
+    found, arrays, rows = _clusters(method, distances, chosen, table.X, clusters, seed)
+    labels = np.asarray(found.labels)
+    write_table(out, labels=labels, **arrays)
+    if plot:
+        fig, ax = volume_map(chosen, table.X, table)
+        names = ["none" if kind < 0 else str(kind) for kind in np.unique(labels)]
+        plotting.points(ax, table.X, labels, names=names, legend=True)
+        plotting.save_figure(fig, plot)
+    sizes = ", ".join(str(int((labels == k).sum())) for k in range(clusters))
+    rows = {"sizes": sizes, **rows, "written": out}
+    if table.y is not None:
+        rows["F-measure"] = f"{lf.f_measure(table.y, labels):.4f} against the classes of the file"
+    report(f"{clusters} clusters of {len(labels)} points ({method})", rows)
+
+
+def _clusters(method: str, distances: str, metric, X: np.ndarray, clusters: int, seed: int):
+    """The clustering, the arrays to write besides its labels, and what to say about it."""
     import jax
 
     import landform as lf
 
-    table = read_table(data, columns=columns, label=label)
-    check_output(out)
-    chosen = metric_of(metric, table, sigma, rho)
-    with bar("iterations", 100) as progress:
-        found = lf.geodesic_kmeans(
-            chosen, table.X, clusters, key=jax.random.key(seed), throw=False, progress=progress
-        )
-    labels = np.asarray(found.labels)
-    write_table(out, labels=labels, centers=found.centers)
-    rows: dict[str, object] = {
-        "sizes": ", ".join(str(int((labels == k).sum())) for k in range(clusters)),
-        "inertia": f"{float(found.inertia):.6g}",
-        "iterations": len(found.history) - 1,
-        "ended": found.reason,
-        "written": out,
+    options: dict[str, Any] = {"key": jax.random.key(seed), "throw": False}
+    if method == "kmeans":
+        with bar("iterations", 100) as progress:
+            found = lf.geodesic_kmeans(metric, X, clusters, progress=progress, **options)
+        arrays = {"centers": found.centers}
+        rows = {"sum of squared distances": f"{float(found.inertia):.6g}"}
+        rows["iterations"] = str(len(found.history) - 1)
+        lost = f"{int((np.asarray(found.labels) < 0).sum())} points without a cluster (label -1)"
+        return found, arrays, {**rows, "ended": _ending(found, lost)}
+    options["distances"] = distances
+    with bar("distances", len(X) * (len(X) - 1) // 2) as progress:
+        if method == "kmedoids":
+            found = lf.geodesic_kmedoids(metric, X, clusters, progress=progress, **options)
+        else:
+            found = lf.geodesic_spectral(metric, X, clusters, progress=progress, **options)
+    bridged = f"{int(found.n_failed)} geodesics replaced by chains of others"
+    ended = {"ended": _ending(found, bridged)}
+    if isinstance(found, lf.SpectralClusters):
+        return found, {}, ended
+    medoids = np.asarray(found.medoids)
+    rows = {
+        "medoids": f"rows {', '.join(map(str, medoids))} (from 0)",
+        "sum of distances": f"{float(found.inertia):.6g}",
     }
-    if table.y is not None:
-        rows["F-measure"] = f"{lf.f_measure(table.y, labels):.4f} against the classes of the file"
-    report(f"{clusters} clusters of {len(labels)} points", rows)
+    return found, {"centers": X[medoids], "medoids": medoids}, {**rows, **ended}
+
+
+def _ending(found, failures: str) -> str:
+    """How a clustering ended, with what failed where something did."""
+    return found.reason if failures.startswith("0 ") else f"{found.reason}; {failures}"
