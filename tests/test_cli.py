@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform.cli import run
+from landform.cli import app, run
 from landform.cli.inputs import read_table, write_table
 from landform.sklearn import LatentVAE
 
 COMMANDS = [
-    "demo", "fit-land", "fit-vae", "encode", "decode", "distances", "geodesic", "cluster",
+    "demo", "fit-land", "fit-vae", "encode", "decode", "distances", "geodesic", "cluster", "walk",
     "sample", "info",
 ]  # fmt: skip
 
@@ -90,6 +90,11 @@ BAD = {
     "cluster ok.npy -k 2 --method dbscan": "--method must be one of kmeans, kmedoids, spectral",
     "cluster ok.npy -k 2 --distances fast": "--distances must be one of geodesic, graph",
     "cluster ok.npy -k 2 --distances graph": "needs --method kmedoids or spectral",
+    "walk ok.npy": "Missing option '--from'",
+    "walk ok.npy --from 24 -m euclidean": "--from must be a row number below 24",
+    "walk ok.npy --from 0 --time 0": "--time must be positive",
+    "walk ok.npy --from 0 --walks 2 -o w.csv": "several walks do not fit one table",
+    "walk solid.npy --from 0 --plot w.png": "--plot needs points of the plane",
     "encode ok.npy": "Missing option '--model'",
     "encode ok.npy -m plane.landform": "holds a PoincareHalfPlane, which neither encodes nor",
     "encode ok.npy -m plane.landform --std -o c.csv": "--std needs an --out that ends in .npz",
@@ -141,6 +146,13 @@ def test_the_program_is_installed_and_lists_its_commands():
     assert done.returncode == 0
     for command in COMMANDS:
         assert command in done.stdout
+
+
+def test_the_page_on_the_command_line_has_every_command():
+    text = (Path(__file__).parent.parent / "docs" / "command_line.md").read_text()
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert names == set(COMMANDS)
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
 def test_distances_are_those_of_the_library(folder, capsys):
@@ -273,6 +285,43 @@ def test_a_fitted_estimator_is_drawn_from_and_gives_its_metric(latent):
     assert run("distances codes.npy -m model.landform --method graph -o d.npy".split()) == 0
     expected = lf.pairwise_distances(vae.metric(), vae.encode(images), method="graph")
     np.testing.assert_allclose(np.load("d.npy"), expected)
+
+
+def test_walks_are_those_of_the_library_and_can_be_decoded(latent, capsys):
+    vae, images = latent
+    codes = np.asarray(vae.encode(images))
+    np.save("codes.npy", codes)
+    line = "walk codes.npy -m vae.landform --from 3 --time 0.01 --steps 5 --seed 7"
+    assert run([*line.split(), "--plot", "w.png"]) == 0
+    expected = lf.brownian_motion(
+        vae.metric(), codes[3:4], key=jax.random.key(7), time=0.01, num_steps=5
+    )
+    with np.load("walk.npz") as found:
+        np.testing.assert_allclose(found["X"], expected[0])
+        np.testing.assert_allclose(found["time"], np.linspace(0.0, 0.01, 6))
+    assert Path("w.png").exists()
+    assert "1 walk of 5 steps (Brownian motion)" in capsys.readouterr().out
+    assert run([*line.split(), "--walks", "2", "--no-drift", "-o", "two.npy"]) == 0
+    assert np.load("two.npy").shape == (2, 6, 2)
+    assert run("decode two.npy -m vae.landform -o d.csv".split()) == 0
+    assert np.loadtxt("d.csv", delimiter=",").shape == (12, 4)
+
+
+def test_a_walk_takes_by_default_the_time_to_cover_the_spread_of_the_data(folder, capsys):
+    assert run("walk ok.npy -m euclidean --from 0 --steps 4".split()) == 0
+    X = np.load("ok.npy")
+    spread = np.mean(np.sum((X - X.mean(axis=0)) ** 2, axis=1))
+    with np.load("walk.npz") as found:
+        assert found["time"][-1] == pytest.approx(spread / 2)
+    assert f"in which {np.sqrt(spread):.4g} is covered" in capsys.readouterr().out
+
+
+def test_walks_that_all_leave_the_domain_are_a_failure_and_write_nothing(folder, capsys):
+    np.save("up.npy", np.abs(np.load("ok.npy")) + 0.1)
+    line = "walk up.npy -m plane.landform --from 0 --steps 3 --time 1e6"
+    assert run(line.split()) == 1
+    assert "every walk left the domain" in capsys.readouterr().err
+    assert not Path("walk.npz").exists()
 
 
 @pytest.mark.parametrize("method", ["kmeans", "kmedoids", "spectral"])

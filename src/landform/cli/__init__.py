@@ -13,6 +13,7 @@ from landform.cli import (  # noqa: F401  (they register commands)
     fitting,
     generation,
     geometry,
+    geometry_walk,
     info,
     oddity,
     oddity_paths,
