@@ -1,18 +1,22 @@
 """The command line: files in, files out, and one clear line with exit code 2 for bad input."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import landform as lf
-from landform.cli import run
+from landform.cli import app, run
 from landform.cli.inputs import read_table, write_table
+from landform.sklearn import LatentVAE
 
 COMMANDS = [
-    "demo", "fit-land", "fit-vae", "distances", "geodesic", "cluster", "sample", "info"
+    "demo", "fit-land", "fit-vae", "encode", "decode", "distances", "geodesic", "cluster", "walk",
+    "sample", "info",
 ]  # fmt: skip
 
 
@@ -83,6 +87,17 @@ BAD = {
     "fit-vae one.npy": "at least 20",
     "fit-vae ok.npy --checkpoint junk.landform": "checkpoint junk.landform cannot be read",
     "fit-vae ok.npy --latent-dim 3 --plot p.png": "--plot needs --latent-dim 2",
+    "cluster ok.npy -k 2 --method dbscan": "--method must be one of kmeans, kmedoids, spectral",
+    "cluster ok.npy -k 2 --distances fast": "--distances must be one of geodesic, graph",
+    "cluster ok.npy -k 2 --distances graph": "needs --method kmedoids or spectral",
+    "walk ok.npy": "Missing option '--from'",
+    "walk ok.npy --from 24 -m euclidean": "--from must be a row number below 24",
+    "walk ok.npy --from 0 --time 0": "--time must be positive",
+    "walk ok.npy --from 0 --walks 2 -o w.csv": "several walks do not fit one table",
+    "walk solid.npy --from 0 --plot w.png": "--plot needs points of the plane",
+    "encode ok.npy": "Missing option '--model'",
+    "encode ok.npy -m plane.landform": "holds a PoincareHalfPlane, which neither encodes nor",
+    "encode ok.npy -m plane.landform --std -o c.csv": "--std needs an --out that ends in .npz",
     "sample plane.landform": "nothing can be drawn from",
     "info junk.landform": "is not a landform file",
     "demo --digits 0,1,77": "classes must be among",
@@ -131,6 +146,13 @@ def test_the_program_is_installed_and_lists_its_commands():
     assert done.returncode == 0
     for command in COMMANDS:
         assert command in done.stdout
+
+
+def test_the_page_on_the_command_line_has_every_command():
+    text = (Path(__file__).parent.parent / "docs" / "command_line.md").read_text()
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert names == set(COMMANDS)
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
 def test_distances_are_those_of_the_library(folder, capsys):
@@ -191,6 +213,130 @@ def test_a_generator_is_trained_and_gives_a_metric(folder, capsys):
         np.testing.assert_allclose(found["distances"], expected)
     assert run("sample vae.landform -n 3 -o s.npy".split()) == 0
     assert np.load("s.npy").shape == (3, 4)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    """A folder with a VAE of images of 2 × 2 pixels, its estimator and an unfitted one."""
+    path = tmp_path_factory.mktemp("generator")
+    images = np.random.default_rng(2).uniform(size=(30, 2, 2))
+    model = LatentVAE(hidden=(4,), epochs=2, num_centers=4, random_state=0).fit(images)
+    np.savez(path / "images.npz", X=images, y=np.arange(30) % 2)
+    np.save(path / "rows.npy", images.reshape(30, 4))
+    np.save(path / "three.npy", np.zeros((5, 3)))
+    lf.save(path / "vae.landform", model.vae_)
+    lf.save(path / "model.landform", model)
+    lf.save(path / "new.landform", LatentVAE())
+    return path
+
+
+@pytest.fixture
+def latent(generator, tmp_path, monkeypatch):
+    """That folder's files in a working folder of the test's own."""
+    shutil.copytree(generator, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return lf.load("vae.landform"), np.load("images.npz")["X"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("distances rows.npy -m vae.landform", "landform encode rows.npy --model vae.landform"),
+        ("distances rows.npy -m model.landform", "landform encode rows.npy"),
+        ("distances three.npy -m vae.landform", "3 columns, and the metric of vae.landform 2"),
+        ("distances images.npz -m vae.landform", "landform encode makes points of images"),
+        ("distances rows.npy -m new.landform", "holds a LatentVAE without a metric"),
+        ("encode three.npy -m vae.landform", "data of shape (3,), and vae.landform was trained on"),
+        ("decode three.npy -m vae.landform", "3 columns, and vae.landform 2 latent dimensions"),
+    ],
+)
+def test_data_that_do_not_fit_a_generator_are_refused_with_the_way_out(line, words, latent, capsys):
+    assert run(line.split()) == 2
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert words in output
+
+
+@pytest.mark.parametrize("model", ["vae.landform", "model.landform"])
+def test_data_are_encoded_as_images_or_rows_and_decoded(model, latent, capsys):
+    vae, images = latent
+    assert run(f"encode images.npz -m {model} --std --plot c.png".split()) == 0
+    with np.load("codes.npz") as codes:
+        means, deviations = vae.posterior(images)
+        np.testing.assert_array_equal(codes["X"], means)
+        np.testing.assert_array_equal(codes["std"], deviations)
+        np.testing.assert_array_equal(codes["y"], np.arange(30) % 2)
+    assert run(f"encode rows.npy -m {model} -o r.npy".split()) == 0
+    np.testing.assert_array_equal(np.load("r.npy"), means)
+    assert run(f"decode codes.npz -m {model} --std --plot d.png".split()) == 0
+    with np.load("decoded.npz") as found:
+        np.testing.assert_array_equal(found["X"], vae.decode(means))
+        assert found["std"].shape == images.shape
+    assert Path("c.png").exists()
+    assert Path("d.png").exists()
+    assert "30 decoded points" in capsys.readouterr().out
+
+
+def test_a_fitted_estimator_is_drawn_from_and_gives_its_metric(latent):
+    vae, images = latent
+    assert run("sample model.landform -n 3 -o s.npy".split()) == 0
+    np.testing.assert_array_equal(np.load("s.npy"), vae.sample(jax.random.key(0), 3))
+    np.save("codes.npy", vae.encode(images))
+    assert run("distances codes.npy -m model.landform --method graph -o d.npy".split()) == 0
+    expected = lf.pairwise_distances(vae.metric(), vae.encode(images), method="graph")
+    np.testing.assert_allclose(np.load("d.npy"), expected)
+
+
+def test_walks_are_those_of_the_library_and_can_be_decoded(latent, capsys):
+    vae, images = latent
+    codes = np.asarray(vae.encode(images))
+    np.save("codes.npy", codes)
+    line = "walk codes.npy -m vae.landform --from 3 --time 0.01 --steps 5 --seed 7"
+    assert run([*line.split(), "--plot", "w.png"]) == 0
+    expected = lf.brownian_motion(
+        vae.metric(), codes[3:4], key=jax.random.key(7), time=0.01, num_steps=5
+    )
+    with np.load("walk.npz") as found:
+        np.testing.assert_allclose(found["X"], expected[0])
+        np.testing.assert_allclose(found["time"], np.linspace(0.0, 0.01, 6))
+    assert Path("w.png").exists()
+    assert "1 walk of 5 steps (Brownian motion)" in capsys.readouterr().out
+    assert run([*line.split(), "--walks", "2", "--no-drift", "-o", "two.npy"]) == 0
+    assert np.load("two.npy").shape == (2, 6, 2)
+    assert run("decode two.npy -m vae.landform -o d.csv".split()) == 0
+    assert np.loadtxt("d.csv", delimiter=",").shape == (12, 4)
+
+
+def test_a_walk_takes_by_default_the_time_to_cover_the_spread_of_the_data(folder, capsys):
+    assert run("walk ok.npy -m euclidean --from 0 --steps 4".split()) == 0
+    X = np.load("ok.npy")
+    spread = np.mean(np.sum((X - X.mean(axis=0)) ** 2, axis=1))
+    with np.load("walk.npz") as found:
+        assert found["time"][-1] == pytest.approx(spread / 2)
+    assert f"in which {np.sqrt(spread):.4g} is covered" in capsys.readouterr().out
+
+
+def test_walks_that_all_leave_the_domain_are_a_failure_and_write_nothing(folder, capsys):
+    np.save("up.npy", np.abs(np.load("ok.npy")) + 0.1)
+    line = "walk up.npy -m plane.landform --from 0 --steps 3 --time 1e6"
+    assert run(line.split()) == 1
+    assert "every walk left the domain" in capsys.readouterr().err
+    assert not Path("walk.npz").exists()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "kmedoids", "spectral"])
+def test_each_method_of_clustering_separates_groups(method, folder, capsys):
+    rng = np.random.default_rng(3)
+    X = np.concatenate([rng.normal(size=(9, 2)), rng.normal(size=(9, 2)) + 30.0])
+    np.savez("groups.npz", X=X, y=np.repeat([0, 1], 9))
+    line = f"cluster groups.npz -k 2 -m euclidean --method {method} -o c.npz --plot c.png"
+    assert run(line.split()) == 0
+    assert "1.0000 against the classes" in capsys.readouterr().out
+    assert Path("c.png").exists()
+    with np.load("c.npz") as found:
+        assert len(set(found["labels"][:9])) == len(set(found["labels"][9:])) == 1
+        if method == "kmedoids":
+            np.testing.assert_array_equal(found["centers"], X[found["medoids"]])
 
 
 def test_info_tells_what_is_installed_and_what_a_file_holds(folder, capsys):

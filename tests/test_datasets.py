@@ -6,6 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import landform as lf
 from landform import datasets
+from landform.report.reproduce.oddity import load_images
 
 
 def test_the_digits_need_no_folder(monkeypatch):
@@ -79,6 +80,17 @@ def test_a_file_of_the_folder_is_read_with_its_extras(monkeypatch, tmp_path):
     np.testing.assert_allclose(found.X, X[rows] / 255.0)
     assert sorted(rows.tolist()) == [0, 2]
     assert found.extras["names"].tolist() == ["a", "b"]
+
+
+def test_a_data_set_is_known_by_the_name_of_its_file_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("LANDFORM_DATA", str(tmp_path))
+    np.savez(tmp_path / "mocap35_frames.npz", X=np.full((3, 2, 2), 51, np.uint8), y=np.arange(3))
+    found = datasets.load("mocap35_frames", seed=None)
+    assert found.name == "mocap-frames"
+    np.testing.assert_array_equal(found.X, datasets.load("mocap-frames", seed=None).X)
+    np.testing.assert_array_equal(load_images("mocap35_frames").X, found.X)
+    with pytest.raises(ValueError, match="name must be one of"):
+        datasets.load("mocap35_frames.npz")
 
 
 def test_mnist_comes_from_openml_where_there_is_no_file(monkeypatch):

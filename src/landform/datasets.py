@@ -56,6 +56,28 @@ def names() -> tuple[str, ...]:
     return ("digits", *_FILES)
 
 
+def find_name(name: str) -> str | None:
+    """The name of a data set from it or from its file's name without ending; None for neither.
+
+    Parameters
+    ----------
+    name
+        As ``"fashion"``, or ``"fashion900"`` after the file ``fashion900.npz``.
+
+    Returns
+    -------
+    One of `names`, or None.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> lf.datasets.find_name("fashion900"), lf.datasets.find_name("clothes")
+    ('fashion', None)
+    """
+    stems = {Path(file).stem: known for known, (file, _) in _FILES.items()}
+    return name if name in names() else stems.get(name)
+
+
 def data_folder() -> Path | None:
     """The folder that the environment variable ``LANDFORM_DATA`` names, or None.
 
@@ -84,7 +106,8 @@ def load(
     name
         ``"digits"`` needs nothing but scikit-learn: 1797 real handwritten digits of 8 × 8 pixels.
         The others are files in the folder that ``LANDFORM_DATA`` names; ``"mnist"`` is downloaded
-        from OpenML where it is not among them.
+        from OpenML where it is not among them. The name of a file without its ending, as
+        ``"fashion900"``, does as well; the result has the name of `names`.
     classes
         Labels to keep; all of them when None.
     per_class
@@ -111,8 +134,10 @@ def load(
     >>> digits.X.shape, float(digits.X.max()), sorted(set(digits.y.tolist()))
     ((200, 8, 8), 1.0, [0, 1])
     """
-    if name not in names():
+    known = find_name(name)
+    if known is None:
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
+    name = known
     X, y, extras = _digits() if name == "digits" else _from_file(name)
     order = np.arange(len(X)) if seed is None else np.random.default_rng(seed).permutation(len(X))
     rows = order[_keep(y[order], classes, per_class)]

@@ -11,7 +11,10 @@ import typer
 
 from landform.cli import (  # noqa: F401  (they register commands)
     fitting,
+    generation,
     geometry,
+    geometry_walk,
+    info,
     oddity,
     oddity_paths,
     reports,

@@ -22,7 +22,9 @@ from landform.stats.bandwidth import auto_rho, auto_sigma
 
 app = typer.Typer(
     name="landform",
-    help="The Riemannian geometry that data and generative models induce.",
+    help="The Riemannian geometry that data and generative models induce.\n\n"
+    "Points go straight to distances, geodesic, cluster and walk. Images and other data of many "
+    "columns go through fit-vae and encode first, and their codes with --metric vae.landform.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -39,7 +41,7 @@ MetricName = Annotated[
     typer.Option(
         "--metric", "-m",
         help="local-variance (learned from the data), euclidean, or a .landform file with a "
-        "metric, a VAE or a fitted distribution.",
+        "metric, a VAE, a fitted distribution or estimator.",
     ),
 ]  # fmt: skip
 Sigma = Annotated[
@@ -49,6 +51,8 @@ Rho = Annotated[
     float | None, typer.Option(help="Bound ρ of the local-variance metric; chosen from the data.")
 ]
 Plot = Annotated[Path | None, typer.Option(help="A figure to write as well (.png, .pdf, .svg).")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write: .npz, .npy or .csv.")]
+Start = Annotated[str, typer.Option("--from", help="Row number, or coordinates as in 0.5,1.2.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
 
@@ -75,6 +79,33 @@ def data_axes(ax, extent, table: Table) -> None:
     ax.set_ylabel(table.columns[1] if table.columns else "$x_2$")
 
 
+def volume_map(metric, X: np.ndarray, table: Table):
+    """A figure of the metric's volume around points X of a table's plane, and its axis."""
+    fig, ax, extent = _map(metric, X, size=120)
+    data_axes(ax, extent, table)
+    return fig, ax
+
+
+def _map(metric, X: np.ndarray, size: int):
+    from landform import plotting
+
+    points, extent = plotting.grid(*plotting.bounds(X), size=size)
+    fig, (ax,) = plotting.figure(width=5.2, height=4.5)
+    values = np.asarray(_metric.log_volume(metric, points)) / np.log(10)
+    plotting.field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$")
+    return fig, ax, extent
+
+
+def plot_codes(file: Path, vae: VAE, codes: np.ndarray, labels) -> None:
+    """Codes of the plane, their classes, and the volume of the generator's metric."""
+    from landform import plotting
+
+    fig, ax, extent = _map(vae.metric(), codes, size=80)
+    plotting.points(ax, codes, labels, legend=True)
+    plotting.latent_axes(ax, extent)
+    plotting.save_figure(fig, file)
+
+
 def console() -> Console:
     """Where results go."""
     return Console(file=sys.stdout, highlight=False)
@@ -93,23 +124,63 @@ def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | 
         raise ValueError(
             f"--metric must be local-variance, euclidean or a .landform file, got {name!r}"
         )
-    metric = as_metric(load(name), name)
-    if metric.dim not in (None, table.X.shape[1]):
-        raise ValueError(
-            f"{table.path} has {table.X.shape[1]} columns, and the metric of {name} {metric.dim}"
-        )
+    held = load(name)
+    metric = as_metric(held, name)
+    _check_columns(held, metric, table, name)
     return check_definite(metric, table, name)
 
 
-def as_metric(obj, name: str):
+def fitted_in(held, name: str):
+    """What a file held; of an estimator, what it has learned."""
+    if not hasattr(held, "get_params"):
+        return held
+    learned = (getattr(held, part, None) for part in ("vae_", "model_", "metric_"))
+    found = next((part for part in learned if part is not None), None)
+    if found is None:
+        raise ValueError(
+            f"{name} holds a {type(held).__name__} without a metric: it was not fitted before it "
+            "was saved, or to distances"
+        )
+    return found
+
+
+def as_metric(held, name: str):
     """The metric in what a file held."""
-    if isinstance(obj, VAE):
-        return obj.metric()
-    parts = getattr(obj, "components", (obj,))
+    learned = fitted_in(held, name)
+    if isinstance(learned, VAE):
+        return learned.metric()
+    parts = getattr(learned, "components", (learned,))
     found = getattr(parts[0], "metric", parts[0])
     if not isinstance(found, _metric.AbstractMetric):
-        raise ValueError(f"{name} holds a {type(obj).__name__}, which has no metric")
+        raise ValueError(f"{name} holds a {type(held).__name__}, which has no metric")
     return found
+
+
+def as_vae(held, name: str) -> VAE:
+    """The variational autoencoder in what a file held."""
+    learned = fitted_in(held, name)
+    if not isinstance(learned, VAE):
+        raise ValueError(
+            f"{name} holds a {type(held).__name__}, which neither encodes nor decodes: give a VAE, "
+            "as of landform fit-vae"
+        )
+    return learned
+
+
+def _check_columns(held, metric, table: Table, name: str) -> None:
+    """Refuse rows that are no points of the metric's chart, such as data of a generator."""
+    count, learned = table.X.shape[1], fitted_in(held, name)
+    marks = metric.landmarks()
+    dim = metric.dim if metric.dim is not None or marks is None else marks.shape[1]
+    if dim in (None, count):
+        return
+    if isinstance(learned, VAE) and count == learned.num_features:
+        raise ValueError(
+            f"{table.path} has the {count} columns of the data of {name}, whose metric is of its "
+            f"{dim} latent dimensions: make codes of them first with "
+            f"landform encode {table.path} --model {name}"
+        )
+    raise ValueError(f"{table.path} has {count} columns, and the metric of {name} {dim}")
 
 
 def check_definite(metric, table: Table, name: str):
@@ -160,6 +231,29 @@ def steps(names: Collection[str] = ()):
             progress.update(task, description=name, advance=float(name in names))
 
         yield say
+
+
+@contextlib.contextmanager
+def working(label: str):
+    """A sign of life on a terminal's stderr, for work that does not tell how far it is."""
+    screen = Console(stderr=True)
+    with screen.status(label) if screen.is_terminal else contextlib.nullcontext():
+        yield
+
+
+def point_of(text: str, X: np.ndarray, name: str) -> np.ndarray:
+    """A point: the number of a row, or coordinates separated by commas."""
+    try:
+        if text.isdigit():
+            return X[int(text)]
+        point = np.array([float(part) for part in text.split(",")])
+    except (ValueError, IndexError):
+        raise ValueError(
+            f"{name} must be a row number below {len(X)} or coordinates as in 0.5,1.2, got {text!r}"
+        ) from None
+    if point.shape != X.shape[1:]:
+        raise ValueError(f"{name} must have {X.shape[1]} coordinates, got {point.size}")
+    return point
 
 
 def integers(name: str, text: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from landform.cli._app import (
     check_plot,
     data_axes,
     metric_of,
+    plot_codes,
     report,
 )
 from landform.cli.inputs import check_output, read_table
@@ -72,7 +73,7 @@ def fit_vae(
     settings = {"data": table.path.name, "rows": len(table.X), "seed": seed}
     save(out, vae, metadata=settings)
     if plot:
-        _plot_latent(plot, vae, table)
+        plot_codes(plot, vae, np.asarray(vae.encode(table.X)), table.y)
     history = vae.history
     assert history is not None
     report(
@@ -83,20 +84,6 @@ def fit_vae(
             "written": out,
         },
     )
-
-
-def _plot_latent(file: Path, vae, table) -> None:
-    import landform as lf
-    from landform import plotting
-
-    codes = np.asarray(vae.encode(table.X))
-    points, extent = plotting.grid(*plotting.bounds(codes), size=80)
-    fig, (ax,) = plotting.figure(width=5.4, height=4.6)
-    values = np.asarray(lf.log_volume(vae.metric(), points)) / np.log(10)
-    plotting.field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$")
-    plotting.points(ax, codes, table.y, legend=True)
-    plotting.latent_axes(ax, extent)
-    plotting.save_figure(fig, file)
 
 
 @app.command("fit-land")

@@ -1,31 +1,32 @@
-"""Commands that compute with a metric: distances, geodesic, cluster, sample, info."""
+"""Commands that compute with a metric: distances, geodesic, cluster."""
 
-import platform
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from landform._numerics import check_choice
 from landform.cli._app import (
     Columns,
     Data,
     Label,
     MetricName,
+    Out,
     Plot,
     Rho,
     Seed,
     Sigma,
+    Start,
     app,
     bar,
     check_plot,
-    data_axes,
     metric_of,
+    point_of,
     report,
+    volume_map,
 )
 from landform.cli.inputs import check_output, read_table, write_table
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="File to write: .npz, .npy or .csv.")]
 
 
 @app.command()
@@ -80,25 +81,10 @@ def distances(
     )
 
 
-def _end(text: str, X: np.ndarray, name: str) -> np.ndarray:
-    """A point: the number of a row, or coordinates separated by commas."""
-    try:
-        if text.isdigit():
-            return X[int(text)]
-        point = np.array([float(part) for part in text.split(",")])
-    except (ValueError, IndexError):
-        raise ValueError(
-            f"{name} must be a row number below {len(X)} or coordinates as in 0.5,1.2, got {text!r}"
-        ) from None
-    if point.shape != X.shape[1:]:
-        raise ValueError(f"{name} must have {X.shape[1]} coordinates, got {point.size}")
-    return point
-
-
 @app.command()
 def geodesic(
     data: Data,
-    start: Annotated[str, typer.Option("--from", help="Row number, or coordinates as in 0.5,1.2.")],
+    start: Start,
     end: Annotated[str, typer.Option("--to", help="Row number, or coordinates.")],
     out: Out = Path("geodesic.csv"),
     metric: MetricName = "local-variance",
@@ -119,7 +105,7 @@ def geodesic(
     check_output(out)
     check_plot(plot, table)
     chosen = metric_of(metric, table, sigma, rho)
-    x, y = _end(start, table.X, "--from"), _end(end, table.X, "--to")
+    x, y = point_of(start, table.X, "--from"), point_of(end, table.X, "--to")
     path = lf.geodesic(chosen, x, y, num_points=num_points)
     length = max(float(path.length), 1e-300)
     straight = float(lf.curve_length(chosen, np.linspace(x, y, num_points)))
@@ -138,18 +124,18 @@ def geodesic(
 
 
 def _plot_path(file: Path, metric, table, path: np.ndarray) -> None:
-    import landform as lf
     from landform import plotting
 
-    points, extent = plotting.grid(*plotting.bounds(np.concatenate([table.X, path])))
-    fig, (ax,) = plotting.figure(width=5.0, height=4.4)
-    values = np.asarray(lf.log_volume(metric, points)) / np.log(10)
-    plotting.field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$")
+    fig, ax = volume_map(metric, np.concatenate([table.X, path]), table)
     plotting.points(ax, table.X, table.y, alpha=0.6)
-    plotting.curves(ax, path)
-    plotting.curves(ax, np.stack([path[0], path[-1]]), kind="euclidean", ends=False)
-    data_axes(ax, extent, table)
+    plotting.curves(ax, path, label="geodesic")
+    line = np.stack([path[0], path[-1]])
+    plotting.curves(ax, line, kind="euclidean", ends=False, label="straight line")
+    plotting.below_legend(ax)
     plotting.save_figure(fig, file)
+
+
+METHODS = ("kmeans", "kmedoids", "spectral")
 
 
 @app.command()
@@ -158,123 +144,95 @@ def cluster(
     clusters: Annotated[int, typer.Option("--clusters", "-k", help="Number of clusters.", min=1)],
     out: Out = Path("clusters.csv"),
     metric: MetricName = "local-variance",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="kmeans (round clusters about a mean), kmedoids (about a row of the data) or "
+            "spectral (chains of neighbours, however bent)."
+        ),
+    ] = "kmeans",
+    distances: Annotated[
+        str,
+        typer.Option(
+            help="Of kmedoids and spectral: geodesic (solves every pair) or graph (fast, a few per "
+            "cent too long). kmeans solves the geodesics that it needs."
+        ),
+    ] = "geodesic",
     columns: Columns = None,
     label: Label = None,
     sigma: Sigma = None,
     rho: Rho = None,
+    plot: Plot = None,
     seed: Seed = 0,
 ) -> None:
-    """K-means with geodesic distances; where the file has classes, also its F-measure.
+    """Clusters by geodesic distance; where the file has classes, also their F-measure.
+
+    An .npz has the array labels, with the centers of kmeans and kmedoids and the rows that are
+    medoids; other files have the labels alone.
 
     Example: `landform cluster points.csv --clusters 3 --label class --out clusters.csv`
-    """
-    import jax
 
+    Example: `landform cluster codes.npz -k 3 -m vae.landform --method spectral --distances graph`
+    """
     import landform as lf
+    from landform import plotting
 
     table = read_table(data, columns=columns, label=label)
+    check_choice("--method", method, METHODS)
+    check_choice("--distances", distances, ("geodesic", "graph"))
+    if method == "kmeans" and distances == "graph":
+        raise ValueError("--distances graph needs --method kmedoids or spectral")
     check_output(out)
+    check_plot(plot, table)
     chosen = metric_of(metric, table, sigma, rho)
-    with bar("iterations", 100) as progress:
-        found = lf.geodesic_kmeans(
-            chosen, table.X, clusters, key=jax.random.key(seed), throw=False, progress=progress
-        )
+    found, arrays, rows = _clusters(method, distances, chosen, table.X, clusters, seed)
     labels = np.asarray(found.labels)
-    write_table(out, labels=labels, centers=found.centers)
-    rows: dict[str, object] = {
-        "sizes": ", ".join(str(int((labels == k).sum())) for k in range(clusters)),
-        "inertia": f"{float(found.inertia):.6g}",
-        "iterations": len(found.history) - 1,
-        "ended": found.reason,
-        "written": out,
-    }
+    write_table(out, labels=labels, **arrays)
+    if plot:
+        fig, ax = volume_map(chosen, table.X, table)
+        names = ["none" if kind < 0 else str(kind) for kind in np.unique(labels)]
+        plotting.points(ax, table.X, labels, names=names, legend=True)
+        plotting.save_figure(fig, plot)
+    sizes = ", ".join(str(int((labels == k).sum())) for k in range(clusters))
+    rows = {"sizes": sizes, **rows, "written": out}
     if table.y is not None:
         rows["F-measure"] = f"{lf.f_measure(table.y, labels):.4f} against the classes of the file"
-    report(f"{clusters} clusters of {len(labels)} points", rows)
+    report(f"{clusters} clusters of {len(labels)} points ({method})", rows)
 
 
-@app.command()
-def sample(
-    model: Annotated[Path, typer.Argument(help="A .landform file with a VAE, LAND or mixture.")],
-    n: Annotated[int, typer.Option("--n", "-n", help="Number of samples.", min=1)] = 100,
-    out: Out = Path("samples.npz"),
-    seed: Seed = 0,
-) -> None:
-    """Draw from a fitted distribution or generator.
-
-    Example: `landform sample land.landform --n 500 --out samples.csv`
-    """
+def _clusters(method: str, distances: str, metric, X: np.ndarray, clusters: int, seed: int):
+    """The clustering, the arrays to write besides its labels, and what to say about it."""
     import jax
 
     import landform as lf
 
-    check_output(out)
-    fitted = lf.load(model)
-    draw = getattr(fitted, "sample", None)
-    if draw is None or isinstance(fitted, lf.AbstractMetric):
-        raise ValueError(
-            f"{model} holds a {type(fitted).__name__}, which nothing can be drawn from"
-        )
-    drawn = draw(jax.random.key(seed), n)
-    samples = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
-    write_table(out, X=samples)
-    report(f"{n} samples of a {type(fitted).__name__}", {"shape": samples.shape, "written": out})
-
-
-@app.command()
-def info(
-    file: Annotated[
-        Path | None, typer.Argument(help="A .landform file, or a file of data.")
-    ] = None,
-) -> None:
-    """What is installed, or what a file holds.
-
-    Example: `landform info vae.landform`
-    """
-    import landform as lf
-
-    if file is None:
-        report(f"landform {lf.__version__}", _installation())
-        return
-    if file.suffix == ".landform":
-        facts = lf.describe_file(file)
-        rows = {
-            "written by": f"landform {facts['landform']}, format {facts['format']}",
-            "size": f"{facts['bytes']:,} bytes, {len(facts['arrays'])} arrays",
-            **{f"{key}": value for key, value in facts["metadata"].items()},
-        }
-        report(f"{file}: {facts['class']}", rows)
-        return
-    table = read_table(file, least=1, ndim=(1, 2, 3, 4))
+    options: dict[str, Any] = {"key": jax.random.key(seed), "throw": False}
+    if method == "kmeans":
+        with bar("iterations", 100) as progress:
+            found = lf.geodesic_kmeans(metric, X, clusters, progress=progress, **options)
+        arrays = {"centers": found.centers}
+        rows = {"sum of squared distances": f"{float(found.inertia):.6g}"}
+        rows["iterations"] = str(len(found.history) - 1)
+        lost = f"{int((np.asarray(found.labels) < 0).sum())} points without a cluster (label -1)"
+        return found, arrays, {**rows, "ended": _ending(found, lost)}
+    options["distances"] = distances
+    with bar("distances", len(X) * (len(X) - 1) // 2) as progress:
+        if method == "kmedoids":
+            found = lf.geodesic_kmedoids(metric, X, clusters, progress=progress, **options)
+        else:
+            found = lf.geodesic_spectral(metric, X, clusters, progress=progress, **options)
+    bridged = f"{int(found.n_failed)} geodesics replaced by chains of others"
+    ended = {"ended": _ending(found, bridged)}
+    if isinstance(found, lf.SpectralClusters):
+        return found, {}, ended
+    medoids = np.asarray(found.medoids)
     rows = {
-        "shape": table.X.shape,
-        "range": f"{table.X.min():.6g} to {table.X.max():.6g}",
-        "constant columns": int((np.ptp(table.X, axis=0) == 0).sum()),
-        "columns": ", ".join(table.columns) or "unnamed",
+        "medoids": f"rows {', '.join(map(str, medoids))} (from 0)",
+        "sum of distances": f"{float(found.inertia):.6g}",
     }
-    if table.y is not None:
-        kinds, counts = np.unique(table.y, return_counts=True)
-        rows["classes"] = ", ".join(f"{k}: {c}" for k, c in zip(kinds, counts, strict=True))
-    report(str(file), rows)
+    return found, {"centers": X[medoids], "medoids": medoids}, {**rows, **ended}
 
 
-def _installation() -> dict[str, object]:
-    import importlib.metadata
-    import importlib.util
-
-    import jax
-
-    import landform as lf
-
-    def version(name):
-        found = importlib.util.find_spec(name) is not None
-        return importlib.metadata.version(name) if found else "not installed"
-
-    folder = lf.datasets.data_folder()
-    return {
-        "Python": platform.python_version(),
-        **{name: version(name) for name in ("jax", "equinox", "diffrax", "torch", "panel", "dask")},
-        "devices": ", ".join(str(device) for device in jax.devices()),
-        "data sets": ", ".join(lf.datasets.names()),
-        "LANDFORM_DATA": folder if folder is not None else "not set",
-    }
+def _ending(found, failures: str) -> str:
+    """How a clustering ended, with what failed where something did."""
+    return found.reason if failures.startswith("0 ") else f"{found.reason}; {failures}"

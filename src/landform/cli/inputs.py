@@ -216,7 +216,11 @@ def _check(X, path: Path, least: int, ndim, names) -> np.ndarray:
         wanted = " or ".join(
             {2: "(n, d)", 3: "(n, height, width)", 4: "(n, h, w, c)"}[k] for k in ndim
         )
-        raise ValueError(f"{path} must have shape {wanted}, and has {X.shape}")
+        images = X.ndim > 2 and max(ndim) == 2
+        raise ValueError(
+            f"{path} must have shape {wanted}, and has {X.shape}"
+            + (": landform encode makes points of images" if images else "")
+        )
     X = X.astype(np.float64) if X.dtype.kind != "f" or X.dtype.itemsize < 4 else X
     bad = np.argwhere(~np.isfinite(X))
     if bad.size:

@@ -41,7 +41,7 @@ def demo(
 
     settings = _settings(data, digits, per_class, quick, seed)
     table = None
-    if data not in datasets.names():
+    if datasets.find_name(data) is None:
         read = read_table(data, label=label, least=30, ndim=(2, 3, 4))
         table = (read.X, read.y)
         if read.y is None or digits == "0,1,2":

@@ -31,9 +31,9 @@ def load_images(
     Parameters
     ----------
     data
-        A name of `landform.datasets`, or an .npz file with X and, where known, classes y. None for
-        MNIST, or scikit-learn's digits where it cannot be had. Integers up to 255 are divided by
-        255, other values outside [0, 1] mapped to it from their range over the whole file.
+        A name that `landform.datasets.load` takes, or an .npz file with X and, where known, classes
+        y. None for MNIST, or scikit-learn's digits where it cannot be had. Integers up to 255 are
+        divided by 255, other values outside [0, 1] mapped to it from their range over the file.
     classes
         Classes to keep; all of them when None.
     per_class
@@ -51,7 +51,7 @@ def load_images(
             return load_images("mnist", classes=classes, per_class=per_class, seed=seed)
         except FileNotFoundError:
             data = "digits"
-    if data in datasets.names():
+    if datasets.find_name(data) is not None:
         found = datasets.load(data, classes=classes, per_class=per_class, seed=seed)
         return Images(found.X, found.y, found.name)
     path = Path(data).expanduser()
