@@ -34,7 +34,9 @@ class LocalVariance(AbstractMetric):
         Points the metric is learned from, shape ``(n, d)``, n ≥ 2.
     sigma
         Width σ of the neighbourhood, in the units of the data. Too small and the metric is flat at
-        I/ρ between the points; too large and it is flat everywhere.
+        I/ρ between the points; too large, beyond the data's radius, and of the data only the mean
+        m and the variances are left: ``S_j → n (var_j + (m_j − x_j)²) + ρ``, under which steps are
+        short far from the mean and geodesics bend, whatever the data's shape.
     rho
         Bound ρ on the inverse metric, in squared units of the data: √det M ≤ ρ^(−d/2).
     weights

@@ -5,6 +5,7 @@ import warnings
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -13,7 +14,9 @@ from landform.metrics.local import LocalVariance
 
 _CONTRAST = 100.0  # squared length of a step off the data over that of the same step on them
 _WIDE = 0.5  # share of the data's radius from which a neighbourhood is no longer local
-_ALONE = 1e-3  # local variance, in σ², below which a point has no neighbours
+_FAR = 10.0  # distance to the k-th neighbour, in the data's size, from which a point is an outlier
+_ALONE = 1e-4  # sum of the kernel over the other points below which a point has no neighbours
+_ALL = 0.5  # mean of the kernel over the other points above which a neighbourhood is all data
 _MAX_PROBES = 1000
 
 
@@ -21,7 +24,9 @@ def auto_sigma(X) -> float:
     """A width σ for `LocalVariance`: the mean distance to the k-th nearest neighbour, k = ⌈√n⌉.
 
     A neighbourhood of √n points is large enough for a local variance and, as n grows, shrinks
-    against the data. The rule is equivariant: data in other units give σ in other units.
+    against the data. The rule is equivariant: data in other units give σ in other units. Far
+    outliers do not count: points whose k-th neighbour is ten times as far as three quarters of the
+    data are from their median.
 
     Parameters
     ----------
@@ -40,8 +45,9 @@ def auto_sigma(X) -> float:
     Warns
     -----
     UserWarning
-        If σ exceeds half of the data's root mean square radius, as with few points or many
-        dimensions: the metric then hardly varies over the data, and geodesics are nearly straight.
+        If σ exceeds half of the data's root mean square radius, far outliers left out, as with few
+        points or many dimensions: a neighbourhood is then much of the data, and the metric shows
+        where their centre is rather than what shape they have.
 
     See Also
     --------
@@ -65,13 +71,17 @@ def auto_sigma(X) -> float:
     if len(data) < 2:
         raise ValueError("X must have at least 2 different points to choose sigma from")
     k = min(math.ceil(math.sqrt(len(data))), len(data) - 1)
-    reach = cKDTree(data).query(data, k=[k + 1])[0]
-    sigma = float(np.mean(reach))
+    reach = cKDTree(data).query(data, k=[k + 1])[0].ravel()
+    distance = np.linalg.norm(data - np.median(data, axis=0), axis=1)
+    size = np.quantile(distance, 0.75, method="lower")
+    near = reach <= max(_FAR * size, float(np.median(reach)))  # of three points none is far
+    sigma, data = float(np.mean(reach[near])), data[near]
     radius = float(np.sqrt(np.mean(np.sum((data - data.mean(axis=0)) ** 2, axis=1))))
     if sigma > _WIDE * radius:
         warnings.warn(
             f"sigma = {sigma:.3g} is more than half of the data's radius, {radius:.3g}: the metric "
-            "hardly varies over the data. Give sigma, or more points.",
+            "shows where the data's centre is rather than what shape they have. Give sigma, or "
+            "more points.",
             stacklevel=2,
         )
     return sigma
@@ -104,38 +114,73 @@ def auto_rho(X, sigma: float) -> float:
     Warns
     -----
     UserWarning
-        If most points have no neighbours within σ: the metric is then flat but for a dent at each
-        point. The rule falls back on ``ρ = σ² / 100``.
+        If most points have no neighbours within reach of σ, by the sum of the kernel w over the
+        other points: the metric is then flat but for a dent at each point, and the rule falls back
+        on ``ρ = σ² / 100``. If σ reaches over the data, by the mean of w over the other points of
+        more than a half, about where σ exceeds the data's root mean square radius.
 
     Notes
     -----
-    Evaluated at no more than 1000 of the points; O(n d) each.
+    Evaluated at no more than 1000 of the points; O(n d) each. Far outliers do not change it.
 
     Examples
     --------
     >>> import numpy as np, landform as lf
-    >>> rho = lf.auto_rho(np.array([[-1.0], [1.0]]), sigma=2.0)
-    >>> bool(np.isclose(rho, 4.0 * np.exp(-0.5) / 100))
+    >>> rho = lf.auto_rho(np.array([[-1.0], [1.0]]), sigma=1.0)
+    >>> bool(np.isclose(rho, 4.0 * np.exp(-2.0) / 100))
     True
     """
     data = _as_data(X)
     width = float(as_positive("sigma", sigma))
-    metric = LocalVariance(data, width, 1e-12 * width**2)
-    probes = metric.data[:: -(-len(data) // _MAX_PROBES)]
-    spread = float(np.median(np.asarray(_local_variances(metric, probes))))
-    if spread < _ALONE * width**2:
+    metric = LocalVariance(data, width, 1e-12 * min(width, float(np.ptp(data))) ** 2)
+    probes = _probes(metric)
+    total, share = _kernel_over_others(metric, probes)
+    if np.median(np.asarray(total)) < _ALONE:
         warnings.warn(
             f"sigma = {width:.3g} leaves most points without neighbours: the metric is flat but "
             "for a dent at each point. Give a larger sigma.",
             stacklevel=3,
         )
-        spread = width**2
-    return spread / _CONTRAST
+        return width**2 / _CONTRAST
+    if np.median(np.asarray(share)) > _ALL:
+        warnings.warn(too_wide(width), stacklevel=3)
+    return float(np.median(np.asarray(_local_variances(metric, probes)))) / _CONTRAST
+
+
+def reaches_over_data(metric: LocalVariance) -> bool:
+    """Whether σ is so large that most points feel most of the data, wherever they are."""
+    return bool(np.median(np.asarray(_kernel_over_others(metric, _probes(metric))[1])) > _ALL)
+
+
+def too_wide(sigma: float) -> str:
+    """The words for a σ that reaches over the data."""
+    return (
+        f"sigma = {sigma:.3g} reaches over all the data: the metric knows little more than their "
+        "mean and variances, and steps are short far from the mean. Give a smaller sigma."
+    )
+
+
+def _probes(metric: LocalVariance):
+    return metric.data[:: -(-metric.data.shape[0] // _MAX_PROBES)]
 
 
 @eqx.filter_jit
 def _local_variances(metric, probes):
     return jax.lax.map(metric.local_variance, probes, batch_size=64)
+
+
+@eqx.filter_jit
+def _kernel_over_others(metric, probes):
+    """The sum and the mean of the kernel over the data that are elsewhere, at each probe."""
+    counts = jnp.ones(metric.data.shape[0]) if metric.weights is None else metric.weights
+
+    def at(x):
+        square = jnp.sum((metric.data - x) ** 2, axis=1)
+        others = jnp.where(square > 0.0, counts, 0.0)
+        total = others @ jnp.exp(square / (-2.0 * metric.sigma**2))
+        return total, total / jnp.sum(others)
+
+    return jax.lax.map(at, probes, batch_size=64)
 
 
 def _as_data(X) -> np.ndarray:
