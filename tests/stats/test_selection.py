@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform.stats.selection import _chosen
+from landform.stats import selection
+from landform.stats.selection import _chosen, _gap
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,58 @@ def test_a_flat_metric_scores_as_the_normal_distribution(line):
     assert float(found.scores[0]) == pytest.approx(np.mean(scores), abs=1e-2)
 
 
+def test_weights_count_in_the_fits_and_the_held_out_means(line):
+    """Under a flat metric: the weighted normal distribution, scored by its weighted mean."""
+    weights = np.arange(60.0) % 4
+    found = lf.cv_bandwidth(line, weights=weights, sigmas=[1.0], rhos=[1e6], n_folds=2)
+    kept = np.flatnonzero(weights)
+    order = kept[np.random.default_rng(0).permutation(len(kept))]
+    order = order[: len(order) // 2 * 2]
+    assert int(found.n_scored[0]) == len(order) < 60
+    data, weights, scores = line[order].ravel(), weights[order], []
+    fold = np.arange(len(order)) % 2
+    for k in range(2):
+        train, test = fold != k, fold == k
+        mean = np.average(data[train], weights=weights[train])
+        variance = np.average((data[train] - mean) ** 2, weights=weights[train])
+        form = (data[test] - mean) ** 2 / variance
+        scores.extend(weights[test] * (-0.5 * form - 0.5 * np.log(2 * np.pi * variance)))
+    assert float(found.scores[0]) == pytest.approx(np.sum(scores) / weights.sum(), abs=1e-2)
+
+
+def test_the_error_of_a_difference_is_of_its_weighted_mean():
+    """Scaled weights change nothing, and equal ones give the error of a mean."""
+    rng = np.random.default_rng(0)
+    one, other, weights = rng.normal(size=(3, 40))
+    one[3], weights = np.nan, 1.0 + weights**2
+    np.testing.assert_allclose(
+        _gap(one, other, weights), _gap(one, other, 7.0 * weights), rtol=1e-12
+    )
+    gap = np.delete(one - other, 3)
+    expected = gap.mean(), gap.std(ddof=1) / np.sqrt(39)
+    np.testing.assert_allclose(_gap(one, other, np.full(40, 0.3)), expected, rtol=1e-12)
+
+
+def test_the_mixtures_have_the_covariances_that_are_asked_for(line, monkeypatch):
+    asked = []
+
+    def refuse(*args, covariance_type, **options):
+        asked.append(covariance_type)
+        raise lf.ConvergenceError("enough")
+
+    monkeypatch.setattr(selection, "fit_land_mixture", refuse)
+    with pytest.raises(lf.ConvergenceError, match="no candidate"):
+        lf.cv_bandwidth(line, covariance_type="diag", sigmas=[1.0], rhos=[1e6], n_folds=2)
+    assert asked == ["diag"]
+
+
+def test_a_fold_of_equal_points_is_a_failed_candidate():
+    X = np.zeros((30, 1))
+    X[0] = 1.0  # missing in the training points of one fold
+    with pytest.raises(lf.ConvergenceError, match="copies of one point"):
+        lf.cv_bandwidth(X, sigmas=[1.0], rhos=[1.0], n_folds=2)
+
+
 def test_both_estimators_score_alike_under_a_flat_metric(line):
     pairs = {"sigmas": [1.0], "rhos": [1e6], "n_folds": 2}
     squares = lf.cv_bandwidth(line, estimator="least-squares", **pairs)
@@ -106,7 +159,12 @@ def test_folds_see_the_metric_of_all_points(line):
         ({"rhos": []}, "rhos"),
         ({"rule": "worst"}, "rule"),
         ({"estimator": "median"}, "estimator"),
-        ({"max_points": 3}, "at least"),
+        ({"max_points": 3}, "^max_points must be at least 9"),
+        ({"n_folds": 21}, "^X must have at least 63 points with a weight, got 60"),
+        ({"n_samples": 0}, "n_samples"),
+        ({"weights": -np.ones(60)}, "weights"),
+        ({"covariance_type": "tied"}, "covariance_type"),
+        ({"covariance_type": "diag", "estimator": "least-squares"}, "covariance_type"),
         ({"X": [[0.0, np.nan]]}, "NaN"),
     ],
 )

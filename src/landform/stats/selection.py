@@ -12,6 +12,7 @@ from landform._numerics import as_count, as_points, check_choice, precise, to_ja
 from landform._results import ConvergenceError
 from landform._typing import Array, Float
 from landform.metrics.local import LocalVariance
+from landform.stats._fit import CovarianceType, check_kind, check_weights
 from landform.stats.bandwidth import auto_rho, auto_sigma
 from landform.stats.mixture import Estimator, fit_land_mixture
 
@@ -23,6 +24,7 @@ _FLAT = 1e6  # of the rule's ρ: a metric that varies by 1e-4, more where units 
 _LEVEL = 1e-3  # variation under which a metric is flat
 _FAILED = 0.05  # share of held-out points without a density at which a candidate is out
 _BEHIND = 2.0  # standard errors behind the best at which a candidate is given up
+_ADVICE = "try larger ones, and see whether most of the data are copies of one point"
 
 
 class Bandwidth(eqx.Module):
@@ -37,7 +39,7 @@ class Bandwidth(eqx.Module):
     scores
         Their mean held-out log-densities against Lebesgue measure, shape ``(c,)``, over the points
         on which they were scored; −∞ where a fit failed or more than 5 % of the held-out points
-        have no density, NaN where a pair was not tried.
+        have no density, NaN where a pair was not tried. With weights all of these are weighted.
     stderr
         Standard errors of their differences from the best score, paired point by point, shape
         ``(c,)``; 0 for the best.
@@ -67,14 +69,16 @@ class Bandwidth(eqx.Module):
 
 
 def cv_bandwidth(
-    X, n_components: int = 1, *, sigmas=None, rhos=None, n_folds: int = 3, max_points: int = 300,
-    rule: Rule = "one-se", estimator: Estimator = "likelihood", n_samples: int | None = None,
-    seed: int = 0, progress: Callable[[int], None] | None = None,
+    X, n_components: int = 1, *, weights=None, covariance_type: CovarianceType = "full",
+    sigmas=None, rhos=None, n_folds: int = 3, max_points: int = 300, rule: Rule = "one-se",
+    estimator: Estimator = "likelihood", n_samples: int | None = None, seed: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> Bandwidth:  # fmt: skip
     """The σ and ρ of `LocalVariance` under which mixtures of LANDs predict held-out data best.
 
     For every pair the metric and the mixture are learned from all folds but one and scored on that
-    one by the log-density against Lebesgue measure, which alone compares different metrics. The
+    one by the log-density against Lebesgue measure, which alone compares different metrics, and so
+    with the exact normaliser: the paper's makes no densities. The
     candidates end in a flat metric, under which a LAND is a normal distribution, and by default the
     flattest of those is taken that the data do not tell apart.
 
@@ -84,6 +88,12 @@ def cv_bandwidth(
         The data, shape ``(n, d)``, n ≥ 3 `n_folds`.
     n_components
         Components of the mixtures.
+    weights
+        How often each point counts, in the fits and in the held-out means, shape ``(n,)``; None for
+        equal weights. Points of weight zero are left out, also of the metric, which the other
+        weights do not change.
+    covariance_type
+        Of the mixtures, as for `fit_land_mixture`.
     sigmas
         Candidates of σ; None takes 0.7, 1.2 and 2 times `auto_sigma`.
     rhos
@@ -117,7 +127,8 @@ def cv_bandwidth(
     Raises
     ------
     TypeError, ValueError
-        For bad data, candidates that are not positive, an unknown rule, or too few points.
+        For bad data or weights, candidates that are not positive, an unknown option, or too few
+        points.
     ConvergenceError
         If no candidate could be scored.
 
@@ -141,15 +152,26 @@ def cv_bandwidth(
     for name, value in (("n_components", n_components), ("max_points", max_points)):
         as_count(name, value)
     as_count("n_folds", n_folds, 2)
+    if n_samples is not None:
+        as_count("n_samples", n_samples)
     check_choice("rule", rule, get_args(Rule))
+    check_choice("estimator", estimator, get_args(Estimator))
+    check_kind(covariance_type)
+    if estimator == "least-squares" and covariance_type != "full":
+        raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     data = np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
+    weights = check_weights(weights, len(data))
+    data, weights = data[weights > 0], weights[weights > 0]
     least = max(3 * n_folds, 2 * n_components)
-    if min(len(data), max_points) < least:
-        raise ValueError(f"X must have at least {least} points, got {len(data)}")
-    if estimator not in ("likelihood", "least-squares"):
-        raise ValueError(f"estimator must be 'likelihood' or 'least-squares', got {estimator!r}")
-    options = Options(n_components, n_samples, seed, estimator)
-    return _select(data, sigmas, rhos, n_folds, max_points, rule, options, progress)
+    if len(data) < least:
+        raise ValueError(f"X must have at least {least} points with a weight, got {len(data)}")
+    if max_points < least:
+        raise ValueError(
+            f"max_points must be at least {least} for {n_folds} folds and {n_components} "
+            f"component(s), got {max_points}"
+        )
+    options = Options(n_components, n_samples, seed, estimator, covariance_type)
+    return _select(data, weights, sigmas, rhos, n_folds, max_points, rule, options, progress)
 
 
 class Options(NamedTuple):
@@ -159,13 +181,15 @@ class Options(NamedTuple):
     n_samples: int | None
     seed: int
     estimator: Estimator = "likelihood"
+    covariance_type: CovarianceType = "full"
 
 
 @precise
-def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progress):
+def _select(X, weights, sigmas, rhos, n_folds, max_points, rule, options: Options, progress):
     order = np.random.default_rng(options.seed).permutation(len(X))[:max_points]
     count = len(order) // n_folds * n_folds
-    data = X[order[:count]]  # equal folds share compiled programs
+    rows = order[:count]  # equal folds share compiled programs
+    data, weights = X[rows], weights[rows]
     chains = _chains(data, sigmas, rhos, len(X) / count)
     pairs = [pair for chain in chains for pair in chain]
     folds = np.arange(count) % n_folds
@@ -176,12 +200,24 @@ def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progre
         """Fill in the densities of one pair on one fold; whether there are any."""
         test = folds == k
         sigma, rho = pairs[i]
-        metric = LocalVariance(data[~test], sigma, rho * np.sum(~test) / len(X))
-        found = held_out_densities(metric, data[~test], data[test], options)
+        found = held_out_densities(
+            data[~test], data[test], sigma, rho * np.sum(~test) / len(X), options,
+            weights[~test], weights[test],
+        )  # fmt: skip
         failed[i] = found is None
         if found is not None:
             values[i, test] = found
         return found is not None
+
+    def mean(i) -> float:
+        return _mean(values[i], weights)
+
+    def behind(i, j) -> float:
+        return _behind(values[i], values[j], weights)
+
+    def leader(usable) -> int:
+        """The usable candidate with the highest score on all that was held out so far."""
+        return int(np.argmax([mean(i) if ok else -np.inf for i, ok in enumerate(usable)]))
 
     start = 0
     for chain in chains:
@@ -190,33 +226,33 @@ def _select(X, sigmas, rhos, n_folds, max_points, rule, options: Options, progre
             good, tried = score(i, 0), tried + 1
             if progress is not None:
                 progress(tried)
-            if not good or (best is not None and _behind(values[best], values[i]) > _BEHIND):
+            if not good or (best is not None and behind(best, i) > _BEHIND):
                 break  # rougher ones are worse still
-            if best is None or np.nanmean(values[i]) > np.nanmean(values[best]):
+            if best is None or mean(i) > mean(best):
                 best = i
         start += len(chain)
     usable = ~failed & np.isfinite(values).any(axis=1)
     if not usable.any():
         raise ConvergenceError(
-            "no candidate of sigma and rho gave a mixture with densities; try larger ones"
+            f"no candidate of sigma and rho gave a mixture with densities; {_ADVICE}"
         )
     for k in range(1, n_folds):
-        first = _best(values, usable)
+        first = leader(usable)
         for i in np.flatnonzero(usable):
-            usable[i] = _behind(values[first], values[i]) <= _BEHIND and score(i, k)
+            usable[i] = behind(first, i) <= _BEHIND and score(i, k)
         if not usable.any():
             raise ConvergenceError(
-                "no candidate of sigma and rho gave a mixture with densities in every fold; try "
-                "larger ones"
+                "no candidate of sigma and rho gave a mixture with densities in every fold; "
+                f"{_ADVICE}"
             )
-    best = _best(values, usable)
+    best = leader(usable)
     scores, spread = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
     spreads = np.array([variation(data, s, r * count / len(X)) for s, r in pairs])
     scores[failed] = -np.inf
     for i in np.flatnonzero(np.isfinite(values).any(axis=1) & ~failed):
-        scores[i] = np.nanmean(values[i])
-        spread[i] = 0.0 if i == best else _gap(values[best], values[i])[1]
-    close = [i for i in np.flatnonzero(usable) if _behind(values[best], values[i]) <= 1.0]
+        scores[i] = mean(i)
+        spread[i] = 0.0 if i == best else _gap(values[best], values[i], weights)[1]
+    close = [i for i in np.flatnonzero(usable) if behind(best, i) <= 1.0]
     flat = spreads < _LEVEL
     flat[0] |= rhos is None  # the first of the default candidates
     chosen = _chosen(best, close, spreads, flat, rule)
@@ -236,24 +272,27 @@ def _chosen(best: int, close, spreads, flat, rule: Rule) -> int:
     return best
 
 
-def _best(values, usable) -> int:
-    """The usable candidate with the highest score on all that was held out so far."""
-    means = [np.nanmean(row) if ok else -np.inf for row, ok in zip(values, usable, strict=True)]
-    return int(np.argmax(means))
+def _mean(values, weights) -> float:
+    """The weighted mean of what is known."""
+    known = ~np.isnan(values)
+    return float(np.sum(np.where(known, weights * values, 0.0)) / np.sum(weights[known]))
 
 
-def _gap(one, other) -> tuple[float, float]:
+def _gap(one, other, weights) -> tuple[float, float]:
     """Mean of the first minus the second on the points that both score, and its standard error."""
-    difference = (one - other)[np.isfinite(one) & np.isfinite(other)]
+    both = np.isfinite(one) & np.isfinite(other)
+    difference, share = (one - other)[both], weights[both]
     if difference.size < 2:
         return 0.0, np.inf
-    error = difference.std(ddof=1) / np.sqrt(difference.size)
-    return float(difference.mean()), float(error)
+    mean = np.sum(share * difference) / np.sum(share)
+    apart = difference.size * share / np.sum(share) * (difference - mean)
+    error = np.sqrt(np.sum(apart**2) / (difference.size - 1)) / np.sqrt(difference.size)
+    return float(mean), float(error)
 
 
-def _behind(one, other) -> float:
+def _behind(one, other, weights) -> float:
     """How many standard errors the second is behind the first."""
-    mean, error = _gap(one, other)
+    mean, error = _gap(one, other, weights)
     return mean / error if error > 0 else np.inf * np.sign(mean) if mean else 0.0
 
 
@@ -283,23 +322,29 @@ def _chains(data, sigmas, rhos, share) -> list[list[tuple[float, float]]]:
     return [[(s, r) for r in sorted(bounds, reverse=True)] for s in widths]
 
 
-def held_out_densities(metric, train, test, options: Options) -> np.ndarray | None:
-    """Lebesgue log-densities of `test` under a LAND mixture of `train`; None where that fails."""
+def held_out_densities(
+    train, test, sigma, rho, options: Options, weights=None, test_weights=None
+) -> np.ndarray | None:
+    """Lebesgue log-densities of `test` under a LAND mixture of `train`; None where that fails.
+
+    Data may be at fault, too, such as a fold of equal points.
+    """
     d = train.shape[1]
     n_samples = (32 if d <= 2 else 128) if options.n_samples is None else options.n_samples
     try:
         model = fit_land_mixture(
-            metric, train, options.n_components, n_samples=n_samples, tol=1e-2, max_iter=30,
-            rtol=1e-3, seed=options.seed, estimator=options.estimator, throw=False,
+            LocalVariance(train, sigma, rho), train, options.n_components, weights=weights,
+            n_samples=n_samples, tol=1e-2, max_iter=30, rtol=1e-3, seed=options.seed,
+            estimator=options.estimator, covariance_type=options.covariance_type, throw=False,
         )  # fmt: skip
-    except (ConvergenceError, np.linalg.LinAlgError):
+    except (ConvergenceError, ValueError, np.linalg.LinAlgError):
         return None
     density = np.asarray(model.log_prob(test, "lebesgue", throw=False))
-    return density if np.isfinite(density).mean() >= 1.0 - _FAILED else None
+    share = np.average(np.isfinite(density), weights=test_weights)
+    return density if share >= 1.0 - _FAILED else None
 
 
 def held_out(train, test, n_components, sigma, rho, n_samples, seed) -> float:
     """Mean Lebesgue log-density of `test` under a LAND mixture of `train`; −∞ where that fails."""
-    metric = LocalVariance(train, sigma, rho)
-    found = held_out_densities(metric, train, test, Options(n_components, n_samples, seed))
+    found = held_out_densities(train, test, sigma, rho, Options(n_components, n_samples, seed))
     return -np.inf if found is None else float(np.nanmean(found))
