@@ -1,5 +1,6 @@
 """Mixtures of LANDs as scikit-learn sees them."""
 
+import re
 import warnings
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import landform as lf
-from landform.sklearn import LANDMixture
+from landform.sklearn import LANDMixture, _land
 
 
 @pytest.mark.heavy
@@ -69,6 +70,45 @@ def test_scores_on_a_curved_metric_are_lebesgue_densities():
     assert model.score(X) == pytest.approx(float(np.mean(expected)))
 
 
+@pytest.fixture(scope="module")
+def plane():
+    """A fit on the half-plane, whose chart ends at height 0, with its data."""
+    X = np.random.default_rng(0).standard_normal((40, 2)) * 0.3 + [0.0, 2.0]
+    return LANDMixture(metric=lf.PoincareHalfPlane(), n_samples=16, random_state=0).fit(X), X
+
+
+def test_a_point_without_a_geodesic_has_no_density_whatever_stands_beside_it(plane):
+    model, X = plane
+    outside = [[0.0, -1.0]]
+    for batch in (np.array(outside), np.concatenate([outside, X])):
+        with pytest.warns(ConvergenceWarning, match=f"1 of {len(batch)} points .* NaN") as notes:
+            values = model.score_samples(batch)
+        assert len(notes) == 1
+        assert np.isnan(values[0])
+        with pytest.warns(ConvergenceWarning, match="label is -1"):
+            labels = model.predict(batch)
+        assert labels[0] == -1
+        with pytest.warns(ConvergenceWarning, match="probabilities are NaN"):
+            assert np.isnan(model.predict_proba(batch)[0, 0])
+    np.testing.assert_allclose(values[1:], model.score_samples(X), rtol=1e-12)
+    assert np.all(labels[1:] == 0)
+
+
+def test_a_mean_is_refused_where_many_points_fail_and_failures_earn_nothing(plane):
+    model, X = plane
+    with_one = np.concatenate([X, [[0.0, -1.0]]])
+    with pytest.warns(ConvergenceWarning, match="do not count"):
+        assert model.score(with_one) == pytest.approx(model.score(X))
+    with pytest.warns(ConvergenceWarning):
+        assert model.aic(with_one) == pytest.approx(-2.0 * 41 * model.score(X) + 10.0)
+    with pytest.warns(ConvergenceWarning):
+        assert model.bic(with_one) == pytest.approx(-82.0 * model.score(X) + 5.0 * np.log(41))
+    many = np.concatenate([X, np.tile([[0.0, -1.0]], (3, 1))])
+    for mean in (model.score, model.bic, model.aic):
+        with pytest.raises(lf.ConvergenceError, match="3 of 43 points"):
+            mean(many)
+
+
 def test_samples_come_with_their_components(flat):
     points, labels = flat.sample(50)
     assert points.shape == (50, 2)
@@ -81,6 +121,39 @@ def test_a_metric_that_hardly_varies_is_reported():
     model = LANDMixture(sigma=0.3, rho=5.0, n_samples=16, max_iter=1)
     with pytest.warns(UserWarning, match="saturates"):
         model.fit(grid)
+
+
+@pytest.mark.parametrize(("rho", "advice"), [(0.1, "reaches over all"), (1e9, "; lower rho$")])
+def test_a_width_beyond_the_data_is_reported(blobs, rho, advice, monkeypatch):
+    def stop(*args, **options):
+        raise InterruptedError  # the metric is reported before the fit
+
+    monkeypatch.setattr(_land, "fit_land_mixture", stop)
+    model = LANDMixture(sigma=1e4, rho=rho)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        with pytest.raises(InterruptedError):
+            model.fit(blobs)
+    assert sum("reaches over all" in str(note.message) for note in notes) == 1
+    assert any(re.search(advice, str(note.message)) for note in notes)
+
+
+def test_cross_validation_is_for_the_same_weights_and_covariances(blobs, monkeypatch):
+    asked = {}
+
+    def stop(X, n_components, **options):
+        asked.update(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(_land, "cv_bandwidth", stop)
+    weights = np.arange(100) % 3
+    model = LANDMixture(sigma="cv", covariance_type="diag")
+    with pytest.raises(InterruptedError):
+        model.fit(blobs, sample_weight=weights)
+    assert asked["covariance_type"] == "diag"
+    np.testing.assert_array_equal(asked["weights"], weights[weights > 0])
+    with pytest.raises(ValueError, match="constant feature"):
+        model.fit(blobs * [1.0, 0.0])
 
 
 def test_weights_count_points_several_times(blobs):

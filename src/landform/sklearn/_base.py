@@ -73,7 +73,7 @@ def resolve_metric(
     if isinstance(metric, str):
         if metric == "euclidean":
             return Euclidean(X.shape[1])
-        _check_varies(X)
+        check_varies(X)
         width = auto_sigma(X) if sigma == "auto" else float(sigma)
         return LocalVariance(X, width, auto_rho(X, width) if rho == "auto" else float(rho))
     found = metric if isinstance(metric, AbstractMetric) else metric(X)
@@ -84,7 +84,7 @@ def resolve_metric(
     return found
 
 
-def _check_varies(X) -> None:
+def check_varies(X) -> None:
     """Refuse constant features: the metric learned from them would be 1/ρ whatever the data."""
     constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0)
     if constant.size:

@@ -19,12 +19,19 @@ from sklearn.utils.validation import (
 from landform._metric import log_volume
 from landform._results import ConvergenceError
 from landform.metrics.local import LocalVariance
-from landform.sklearn._base import METRIC_CONSTRAINTS, Positive, key_from, resolve_metric
+from landform.sklearn._base import (
+    METRIC_CONSTRAINTS,
+    Positive,
+    check_varies,
+    key_from,
+    resolve_metric,
+)
 from landform.stats._surrogate import light
+from landform.stats.bandwidth import reaches_over_data, too_wide
 from landform.stats.mixture import fit_land_mixture
 from landform.stats.selection import cv_bandwidth
 
-_FAILED = 0.05  # share of points without a density from which a result is refused
+_FAILED = 0.05  # share of points without a density from which their mean is refused
 
 
 class LANDMixture(DensityMixin, BaseEstimator):
@@ -43,7 +50,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
         that of a generator's latent space; or a function from X to a metric.
     sigma : float, "auto" or "cv", default="auto"
         Width of the local-variance metric: by `landform.auto_sigma`, or with "cv" the one under
-        which held-out points are most likely, by `landform.cv_bandwidth`.
+        which held-out points are most likely, by `landform.cv_bandwidth` with the same weights and
+        covariances and the exact normaliser.
     rho : float or "auto", default="auto"
         Its bound: by `landform.auto_rho`, or with ``sigma="cv"`` chosen together with σ.
     covariance_type : {"full", "diag", "spherical"}, default="full"
@@ -97,7 +105,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
     ConvergenceWarning
         If the iterations ran out, or some points have no geodesic to a mean.
     UserWarning
-        If the local-variance metric hardly varies over the data, so that the fit is Gaussian.
+        If the local-variance metric hardly varies over the data, so that the fit is Gaussian, or
+        σ reaches over all the data.
 
     See Also
     --------
@@ -178,11 +187,16 @@ class LANDMixture(DensityMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         sigma, rho = self.sigma, self.rho
         if sigma == "cv" and self.metric == "local-variance":
+            check_varies(X)
             rhos = None if rho == "auto" else [rho]
-            found = cv_bandwidth(X, self.n_components, rhos=rhos, seed=seed)
+            found = cv_bandwidth(
+                X, self.n_components, weights=weights, rhos=rhos, seed=seed,
+                covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
+            )  # fmt: skip
             sigma, rho = found.sigma, found.rho
         self.metric_ = resolve_metric(self.metric, X, sigma=sigma, rho=rho)
-        _warn_if_flat(self.metric_, X)
+        told = isinstance(self.metric, str) and isinstance(rho, str)  # by auto_rho
+        _warn_if_flat(self.metric_, X, told)
         if isinstance(self.metric, str):
             self.metric_ = light(self.metric_, X)
         model = fit_land_mixture(
@@ -216,15 +230,17 @@ class LANDMixture(DensityMixin, BaseEstimator):
     def predict_proba(self, X):
         """The posterior probability of each component, ``(n_samples, n_components)``.
 
-        NaN where a geodesic failed.
+        NaN where a geodesic failed, with one warning of how many.
         """
-        X = self._checked(X)
-        return self._limited(np.asarray(self.model_.responsibilities(X, throw=False)))
+        probability = self._probability(X)
+        _report(np.isnan(probability).any(axis=1), "their probabilities are NaN")
+        return probability
 
     def predict(self, X):
-        """The most probable component of each point; −1 where a geodesic failed."""
-        probability = self.predict_proba(X)
+        """The most probable component of each point; −1 where a geodesic failed, with a warning."""
+        probability = self._probability(X)
         failed = np.isnan(probability).any(axis=1)
+        _report(failed, "their label is -1")
         return np.where(failed, -1, np.nan_to_num(probability).argmax(axis=1))
 
     def fit_predict(self, X, y=None):
@@ -232,13 +248,20 @@ class LANDMixture(DensityMixin, BaseEstimator):
         return self.fit(X).predict(X)
 
     def score_samples(self, X):
-        """The log-density of each point against Lebesgue measure; NaN where a geodesic failed."""
-        X = self._checked(X)
-        return self._limited(np.asarray(self.model_.log_prob(X, "lebesgue", throw=False)))
+        """The log-density of each point against Lebesgue measure.
+
+        NaN where a geodesic failed, with one warning of how many.
+        """
+        values = self._densities(X)
+        _report(np.isnan(values), "their log-density is NaN")
+        return values
 
     def score(self, X, y=None):
-        """The mean of `score_samples`, over the points that have a density."""
-        return float(np.nanmean(self.score_samples(X)))
+        """The mean of `score_samples`, over the points that have a density.
+
+        `landform.ConvergenceError` if more than 5 % have none.
+        """
+        return self._mean_density(X)[0]
 
     def sample(self, n_samples=1):
         """Draw points, shape ``(n_samples, n_features)``, and their components."""
@@ -247,13 +270,18 @@ class LANDMixture(DensityMixin, BaseEstimator):
         return np.asarray(points), np.asarray(labels)
 
     def bic(self, X):
-        """Bayesian information criterion on X, of the Lebesgue density; lower is better."""
-        values = self.score_samples(X)
-        return float(-2.0 * np.nansum(values) + self._n_parameters() * np.log(len(values)))
+        """Bayesian information criterion on X, of the Lebesgue density; lower is better.
+
+        ``−2 n`` times `score`, with its limit, and the penalty of all n points: points without a
+        density count as the average of the others.
+        """
+        mean, count = self._mean_density(X)
+        return -2.0 * count * mean + float(self._n_parameters() * np.log(count))
 
     def aic(self, X):
-        """Akaike information criterion on X, of the Lebesgue density; lower is better."""
-        return float(-2.0 * np.nansum(self.score_samples(X)) + 2.0 * self._n_parameters())
+        """Akaike information criterion on X, as `bic`; lower is better."""
+        mean, count = self._mean_density(X)
+        return -2.0 * count * mean + 2.0 * self._n_parameters()
 
     def _n_parameters(self):
         count, d = self.means_.shape
@@ -264,30 +292,51 @@ class LANDMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=np.float64)
 
-    def _limited(self, values):
-        """Refuse a result with too many failures and warn of few."""
-        failed = np.isnan(values.reshape(len(values), -1)).any(axis=1)
+    def _probability(self, X):
+        return np.asarray(self.model_.responsibilities(self._checked(X), throw=False))
+
+    def _densities(self, X):
+        return np.asarray(self.model_.log_prob(self._checked(X), "lebesgue", throw=False))
+
+    def _mean_density(self, X):
+        """The mean log-density over the points that have one, and the number of all points."""
+        values = self._densities(X)
+        failed = np.isnan(values)
         if failed.mean() > _FAILED:
             raise ConvergenceError(
-                f"{failed.sum()} of {failed.size} points have no geodesic to a mean (limit 5 %)"
+                f"{failed.sum()} of {failed.size} points have no geodesic to a mean (limit 5 % for "
+                "a mean density); score_samples gives those of the others"
             )
-        if failed.any():
-            warnings.warn(
-                f"{failed.sum()} of {failed.size} points have no geodesic to a mean; they are NaN",
-                ConvergenceWarning, stacklevel=3,
-            )  # fmt: skip
-        return values
+        _report(failed, "they do not count in the mean", stacklevel=4)
+        return float(np.nanmean(values)), len(values)
 
 
-def _warn_if_flat(metric, X):
-    """Warn of a local-variance metric that is constant over the data or no lower than elsewhere."""
+def _report(failed, means, stacklevel=3):
+    """Warn of points without a geodesic to a mean, and say what that means for the result."""
+    if failed.any():
+        warnings.warn(
+            f"{failed.sum()} of {failed.size} points have no geodesic to a mean; {means}",
+            ConvergenceWarning, stacklevel=stacklevel,
+        )  # fmt: skip
+
+
+def _warn_if_flat(metric, X, told):
+    """Warn of a local-variance metric that does not follow the data's shape.
+
+    It is constant over them, no lower than elsewhere, or its σ reaches over all of them, unless the
+    user was `told`.
+    """
     if not isinstance(metric, LocalVariance):
         return
+    wide = reaches_over_data(metric)
+    if wide and not told:
+        warnings.warn(too_wide(float(metric.sigma)), UserWarning, stacklevel=3)
     here = np.asarray(log_volume(metric, X))
     away = -0.5 * X.shape[1] * float(np.log(metric.rho))
     if away - np.median(here) < 0.1:
+        advice = "lower rho" if wide else "raise sigma or lower rho"
         warnings.warn(
-            "sigma saturates the metric: on the data, too, it is I / rho; raise sigma or lower rho",
+            f"sigma saturates the metric: on the data, too, it is I / rho; {advice}",
             UserWarning, stacklevel=3,
         )  # fmt: skip
     elif np.std(here) < 0.02:

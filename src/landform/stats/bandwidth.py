@@ -147,6 +147,7 @@ def auto_rho(X, sigma: float) -> float:
     return float(np.median(np.asarray(_local_variances(metric, probes)))) / _CONTRAST
 
 
+@precise
 def reaches_over_data(metric: LocalVariance) -> bool:
     """Whether σ is so large that most points feel most of the data, wherever they are."""
     return bool(np.median(np.asarray(_kernel_over_others(metric, _probes(metric))[1])) > _ALL)
