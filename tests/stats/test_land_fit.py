@@ -1,11 +1,14 @@
 """Maximum likelihood of LANDs and their mixtures."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 from sklearn.datasets import make_moons
 
 import landform as lf
+from landform.stats import least_squares
 from landform.stats._fit import _advice
 from landform.stats._logs import _FEW_POINTS, _solve_chunks, solve_chunks
 from landform.stats._normalizer import make_grid
@@ -161,6 +164,36 @@ def test_least_squares_is_the_frechet_mean_with_the_second_moment_of_the_logarit
     np.testing.assert_allclose(land.covariance, logs.T @ logs / len(logs), atol=1e-5)
     best = lf.fit_land(sphere, X, n_samples=64)
     assert np.mean(best.log_prob(X)) > np.mean(land.log_prob(X))
+
+
+def test_least_squares_without_some_of_the_data_says_so():
+    X = np.random.default_rng(0).standard_normal((40, 2)) * 0.3 + [0.0, 2.0]
+    outside = np.concatenate([X, [[0.0, -1.0]]])  # beyond the end of the half-plane
+    with pytest.warns(UserWarning, match="1 of 41 points") as notes:
+        land = lf.fit_least_squares(HALF_PLANE, outside, n_samples=16, throw=False)
+    assert len(notes) == 1
+    assert int(land.history["failures"][0]) == 1
+    assert bool(land.history["converged"][0])
+    own = lf.fit_least_squares(HALF_PLANE, X, n_samples=16)
+    np.testing.assert_allclose(land.mean, own.mean, atol=1e-5)
+    assert int(own.history["failures"][0]) == 0
+    assert np.all(np.diff(own.history["variance"]) < 0)
+    weights = np.r_[np.ones(40), 0.0]  # a point without a weight is not missed
+    lf.fit_least_squares(HALF_PLANE, outside, weights=weights, n_samples=16, throw=False)
+    with pytest.raises(lf.ConvergenceError, match="7 % of the data have no geodesic"):
+        lf.fit_least_squares(
+            HALF_PLANE, np.concatenate([X, outside[-1:].repeat(3, axis=0)]), throw=False
+        )
+
+
+def test_least_squares_short_of_the_mean_says_so(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((40, 2)) * 0.3 + [0.0, 2.0]
+    short = functools.partial(least_squares.barycenter, max_steps=1)
+    monkeypatch.setattr(least_squares, "barycenter", short)
+    with pytest.warns(UserWarning, match="did not find the mean"):
+        land = lf.fit_least_squares(HALF_PLANE, X, n_samples=16, throw=False)
+    assert not bool(land.history["converged"][0])
+    assert float(land.history["gradient"][0]) > 1e-5
 
 
 def test_a_mixture_of_least_squares_is_the_gaussian_mixture_in_flat_space(cloud):

@@ -109,7 +109,7 @@ def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
     gram = np.asarray(metric_tensor(setup.metric, mean))
     if not np.isfinite(gram).all():
         raise ConvergenceError("the metric is not defined at the mean")
-    _check_lost(weights, logs)
+    check_lost(weights, logs.usable)
     correction = np.eye(len(gram)) if whiten is None else whiten
     moment = second_moment(setup, mean, weights, logs, gram)[0]
     table = table_at(setup, mean, np.linalg.cholesky(moment) @ correction)
@@ -128,7 +128,7 @@ def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
 def reweight(setup: Setup, point: Point, weights) -> Point:
     """The same mean for other weights, with the rays at hand as long as they resolve the result."""
     gram = np.asarray(metric_tensor(setup.metric, point.mean))
-    _check_lost(weights, point.logs)
+    check_lost(weights, point.logs.usable)
     new = _assemble(setup, weights, point.logs, point.table, point.whiten, gram)
     return new if covered(new) else profile(setup, point.mean, weights, point.logs)
 
@@ -146,8 +146,9 @@ def covered(point: Point) -> bool:
     return bool(spread[0] > 0.4 and spread[-1] < 2.5)
 
 
-def _check_lost(weights, logs):
-    lost = weights[~logs.usable].sum() / weights.sum()
+def check_lost(weights, usable) -> None:
+    """Raise `ConvergenceError` where more than 5 % of the weight has no logarithm."""
+    lost = weights[~usable].sum() / weights.sum()
     if lost > _FAILED:
         raise ConvergenceError(
             f"{100 * lost:.0f} % of the data have no geodesic to the mean (limit 5 %); the metric "

@@ -1,12 +1,18 @@
 """The intrinsic least-squares estimator: the baseline that LAND is compared with."""
 
+import warnings
+
 import numpy as np
 
 from landform._means import barycenter
 from landform._metric import check_metric
 from landform._numerics import precise
 from landform.stats._fit import check_data, check_weights
+from landform.stats._profile import check_lost
 from landform.stats.land import LAND, Normalizer, check_normalizer, euclidean_logs
+
+_TOL = 1e-6  # mean logarithm, over the root mean square distance, at which the mean is found
+_STILL = 1e-5  # the same that counts as found where some points have failed and are left out
 
 
 def fit_least_squares(
@@ -29,18 +35,29 @@ def fit_least_squares(
     normalizer, n_samples, seed, rtol
         As for `LAND`; the second moment is that of the normaliser's logarithms.
     throw
-        Raise if the search for the mean or a geodesic fails; with False failed points are left out.
+        Raise if the search for the mean or a geodesic fails; with False warn, and leave failed
+        points out.
 
     Returns
     -------
-    The `LAND` with this mean and covariance ``(1/N) Σ Log Logᵀ``.
+    The `LAND` with this mean and covariance ``(1/N) Σ Log Logᵀ``. Its ``history`` has the
+    ``variance`` after each step of the mean, and at the end the ``gradient``, as of `barycenter`,
+    the number of ``failures``, points with a weight that were left out, and whether the search
+    ``converged`` on the others, each of shape ``(1,)``.
 
     Raises
     ------
     TypeError, ValueError
         For a wrong metric, bad data or weights, or logarithms that do not span the space.
     ConvergenceError
-        With ``throw=True``, as `frechet_mean`.
+        If more than 5 % of the weight has no geodesic to the mean, and with ``throw=True`` as
+        `frechet_mean`.
+
+    Warns
+    -----
+    UserWarning
+        With ``throw=False``, if points have no geodesic to the mean, or the search for it did not
+        converge.
 
     Notes
     -----
@@ -63,9 +80,23 @@ def fit_least_squares(
 def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
     X = check_data(metric, X)
     weights = check_weights(weights, len(X))
-    found = barycenter(metric, X, weights, tol=1e-6, throw=throw)
+    found = barycenter(metric, X, weights, tol=_TOL, throw=throw)
     logs = np.asarray(found.logs)
     known = np.asarray(np.isfinite(logs).all(axis=1))
+    check_lost(weights, known)
+    lost = int((~known & (weights > 0)).sum())
+    converged = bool(found.converged) or (lost > 0 and float(found.gradient) <= _STILL)
+    if not converged:
+        warnings.warn(
+            "fit_least_squares did not find the mean: at the point where the search ended the mean "
+            f"logarithm is {float(found.gradient):.2g} of the root mean square distance",
+            UserWarning, stacklevel=4,
+        )  # fmt: skip
+    if lost:
+        warnings.warn(
+            f"{lost} of {len(X)} points of X have no geodesic to the mean and were left out, as "
+            "points far from all others may be", UserWarning, stacklevel=4,
+        )  # fmt: skip
     share = np.where(known, weights, 0.0)
     logs = np.where(known[:, None], logs, 0.0)
     if normalizer == "paper":
@@ -80,4 +111,8 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
     return LAND(
         metric, found.point, moment, normalizer=normalizer, n_samples=n_samples, seed=seed,
         rtol=rtol,
+        history={
+            "variance": found.history, "gradient": np.array([found.gradient]),
+            "failures": np.array([lost]), "converged": np.array([converged]),
+        },
     )  # fmt: skip
