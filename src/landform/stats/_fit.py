@@ -14,6 +14,7 @@ from landform.stats._normalizer import default_samples, make_grid
 from landform.stats._paper import paper_steps
 from landform.stats._profile import Point, Setup, covered, lifted, logarithms, profile
 from landform.stats._search import Search
+from landform.stats._starts import drawn, even
 from landform.stats._surrogate import light
 from landform.stats.land import LAND, Normalizer, check_normalizer
 
@@ -46,7 +47,8 @@ def fit_land(
     X
         Data, shape ``(n, d)``, n ≥ 2.
     weights
-        Weights of the points, shape ``(n,)``, not negative; None for equal ones.
+        How often each point counts, shape ``(n,)``, not negative; None for once. Points of weight
+        zero are left out.
     init
         Start of the mean, shape ``(d,)``; None takes the point of the data with the least sum of
         squared graph distances, or the average where the metric has no landmarks.
@@ -128,8 +130,7 @@ def _fit_land(
     metric, X, weights, init, kind, normalizer, algorithm, n_samples, max_iter, tol, n_init, seed,
     rtol, throw,
 ):  # fmt: skip
-    X = check_data(metric, X)
-    weights = check_weights(weights, len(X))
+    X, weights, _ = weighted_data(metric, X, weights)
     n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
@@ -149,7 +150,7 @@ def _fit_land(
         if throw:
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
-    if lost := int((~point.logs.usable & (weights > 0)).sum()):
+    if lost := int((~point.logs.usable).sum()):
         warnings.warn(
             f"{lost} of {len(X)} points of X have no geodesic to the mean and were left out, as "
             "points far from all others may be", UserWarning, stacklevel=4,
@@ -181,13 +182,13 @@ def _starts(metric, X, weights, init, n_init, seed):
 
 def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
     """The best of all starts on the coarse level, lifted to the fine one, with its search."""
-    coarse = setup.coarser(seed)
+    coarse = setup.coarser(weights, seed)
     if coarse is None and len(starts) == 1:
         return profile(setup, starts[0], weights, logarithms(setup, starts[0])), Search(), ()
-    level, rows = (setup, np.arange(len(weights))) if coarse is None else coarse
+    level, few = (setup, weights) if coarse is None else (coarse[0], coarse[2])
     found = []
     for mean in starts:
-        search, few = Search(), weights[rows]
+        search = Search()
         point = profile(level, mean, few, logarithms(level, mean))
         point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
         found.append((point, search, history.arrays()["objective"]))
@@ -213,11 +214,22 @@ def check_kind(kind) -> None:
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
 
 
-def check_data(metric, X, least: int = 2) -> np.ndarray:
+def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Data and weights, checked, without the points of weight zero; and which points are left."""
+    X = check_data(metric, X)
+    weights = check_weights(weights, len(X))
+    kept = weights > 0
+    X, weights = X[kept], weights[kept]
+    if (X[0] == X).all():
+        raise ValueError("weights must be positive for at least two different points of X")
+    return X, weights, kept
+
+
+def check_data(metric, X) -> np.ndarray:
     """Data as a float64 array, checked."""
     X = np.asarray(as_points("X", X, metric.dim, ndim=(2,)), dtype=float)
-    if len(X) < least:
-        raise ValueError(f"X must have at least {least} points, got {len(X)}")
+    if len(X) < 2:
+        raise ValueError(f"X must have at least 2 points, got {len(X)}")
     if (X[0] == X).all():
         raise ValueError("X must have at least two different points")
     return X
@@ -240,7 +252,10 @@ def central_point(metric, X, weights) -> np.ndarray:
     if metric.landmarks() is None:
         return np.average(X, axis=0, weights=weights)
     stride = -(-len(X) // _CANDIDATES)
-    some, share = X[::stride], weights[::stride]
+    rows, share = np.arange(0, len(X), stride), weights[::stride]
+    if stride > 1 and not even(weights):
+        rows, share = drawn(weights, _CANDIDATES, np.random.default_rng(0))
+    some = X[rows]
     distance = np.asarray(pairwise_distances(metric, some, method="graph", throw=False))
-    cost = np.nan_to_num(distance, nan=np.inf) ** 2 @ np.where(share > 0, share, 1e-12)
+    cost = np.nan_to_num(distance, nan=np.inf) ** 2 @ share
     return some[int(np.argmin(cost))]

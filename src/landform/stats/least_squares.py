@@ -5,7 +5,7 @@ import numpy as np
 from landform._means import barycenter
 from landform._metric import check_metric
 from landform._numerics import precise
-from landform.stats._fit import check_data, check_weights
+from landform.stats._fit import weighted_data
 from landform.stats.land import LAND, Normalizer, check_normalizer, euclidean_logs
 
 
@@ -61,8 +61,7 @@ def fit_least_squares(
 
 @precise
 def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
-    X = check_data(metric, X)
-    weights = check_weights(weights, len(X))
+    X, weights, _ = weighted_data(metric, X, weights)
     found = barycenter(metric, X, weights, tol=1e-6, throw=throw)
     logs = np.asarray(found.logs)
     known = np.asarray(np.isfinite(logs).all(axis=1))

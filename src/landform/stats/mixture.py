@@ -14,10 +14,9 @@ from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.stats._em import best_run
 from landform.stats._fit import (
     CovarianceType,
-    check_data,
     check_kind,
-    check_weights,
     land_at,
+    weighted_data,
 )
 from landform.stats._logs import accuracy_for
 from landform.stats._normalizer import default_samples, make_grid
@@ -42,8 +41,8 @@ class LANDMixtureModel(eqx.Module):
         ``lower_bound``: mean log-likelihood per point against dM after every iteration of the best
         start.
     converged, n_iter, n_failed
-        Whether and after how many iterations the likelihood settled, and the number of data without
-        a geodesic to some mean.
+        Whether and after how many iterations the likelihood settled, and the number of data, of
+        those with a weight, without a geodesic to some mean.
 
     Examples
     --------
@@ -127,7 +126,8 @@ def fit_land_mixture(
     n_components
         Number K of components.
     weights
-        Weights of the points, shape ``(n,)``; None for equal ones.
+        How often each point counts, shape ``(n,)``; None for once. Points of weight zero are left
+        out.
     covariance_type, normalizer, n_samples, rtol
         As for `fit_land`.
     estimator
@@ -161,8 +161,8 @@ def fit_land_mixture(
     TypeError, ValueError
         For bad data or options, as `fit_land`, or fewer points than components.
     ConvergenceError
-        If more than 5 % of the geodesics between data and means fail, or with ``throw=True``
-        without convergence.
+        If more than 5 % of the geodesics between data and means fail, by weight, or with
+        ``throw=True`` without convergence.
 
     Notes
     -----
@@ -202,27 +202,26 @@ def _fit_mixture(
     metric, X, K, weights, kind, normalizer, estimator, n_samples, max_iter, tol, init, n_init,
     seed, rtol, throw,
 ):  # fmt: skip
-    X = check_data(metric, X)
+    X, weights, kept = weighted_data(metric, X, weights)
     if len(X) < K:
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
-    weights = check_weights(weights, len(X))
     n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     rng = np.random.default_rng(seed)
-    coarse, given = setup.coarser(seed), None
+    coarse, given = setup.coarser(weights, seed), None
     if isinstance(init, str):
         check_choice("init", init, ("auto",))
     else:
-        given = memberships(init, weights, K, X.shape[1] + 1)
+        given = memberships(init, kept, K, X.shape[1] + 1)
         if coarse is not None and (given[coarse[1]].sum(axis=0) < X.shape[1] + 1).any():
             coarse = None  # some of the data would not do for every component
-    level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
+    level, rows, few = (setup, np.arange(len(X)), weights) if coarse is None else coarse
     given = None if given is None else given[rows]
-    starts = Starts(level.metric, level.X, rng, X)
+    starts = Starts(level.metric, level.X, rng, X, weights=few, all_weights=weights)
     several = starts.several(K, n_init) if given is None else [(starts.amid(given), given)]
     best = best_run(
-        level, several, weights[rows], max_iter, tol,
+        level, several, few, max_iter, tol,
         follow=n_init, least_squares=estimator == "least-squares",
     )  # fmt: skip
     if coarse is not None:
@@ -244,8 +243,8 @@ def _fit_mixture(
     )
 
 
-def memberships(init, weights, count: int, least: int) -> np.ndarray:
-    """Shares ``(n, k)`` that sum to one, from labels or from shares.
+def memberships(init, kept, count: int, least: int) -> np.ndarray:
+    """Shares ``(n, k)`` that sum to one, from labels or from shares, of the points that are kept.
 
     Raises
     ------
@@ -253,7 +252,7 @@ def memberships(init, weights, count: int, least: int) -> np.ndarray:
         If they are neither, if a component has less than `least` of the points with a weight, or if
         two components have the same shares, which nothing would ever tell apart.
     """
-    n = len(weights)
+    n = len(kept)
     wrong = (
         f"init must be 'auto', labels from 0 to {count - 1} of shape ({n},) or memberships ≥ 0 of "
         f"shape ({n}, {count})"
@@ -276,7 +275,8 @@ def memberships(init, weights, count: int, least: int) -> np.ndarray:
         shares = shares / shares.sum(axis=1, keepdims=True)
     else:
         raise ValueError(f"{wrong}, got {given.dtype} of shape {given.shape}")
-    sizes = shares[weights > 0].sum(axis=0)
+    shares = shares[kept]
+    sizes = shares.sum(axis=0)
     if sizes.min() < least:
         raise ValueError(
             f"init must give every component at least {least} points, which make a shape, and "
