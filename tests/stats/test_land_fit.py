@@ -316,13 +316,6 @@ def test_the_mixture_of_two_moons_finds_the_moons():
     assert float(np.mean(model.log_prob(X))) == pytest.approx(bounds[-1], abs=0.01)
 
 
-def test_a_component_without_points_of_its_own_keeps_a_shape():
-    X = np.concatenate([np.random.default_rng(0).standard_normal((20, 2)), [[50.0, 0.0]]])
-    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_samples=64, throw=False)
-    assert np.all(np.linalg.eigvalsh(np.stack([c.covariance for c in model.components])) > 0)
-    assert np.isfinite(np.asarray(model.log_prob(X))).all()
-
-
 def test_data_in_a_subspace_are_named_where_the_fit_does_not_settle():
     assert "subspace" in _advice(np.outer(np.linspace(0.0, 1.0, 30), [1.0, 2.0]))
     assert "max_iter" in _advice(np.random.default_rng(0).standard_normal((30, 2)))

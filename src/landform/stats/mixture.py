@@ -11,7 +11,7 @@ from landform._metric import check_metric
 from landform._numerics import as_count, check_choice, precise, to_jax
 from landform._results import ConvergenceError
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
-from landform.stats._em import best_run
+from landform.stats._em import Run, best_run
 from landform.stats._fit import (
     CovarianceType,
     check_kind,
@@ -159,15 +159,17 @@ def fit_land_mixture(
     Raises
     ------
     TypeError, ValueError
-        For bad data or options, as `fit_land`, or fewer points than components.
+        For bad data or options, as `fit_land`, or fewer different points than components.
     ConvergenceError
         If more than 5 % of the geodesics between data and means fail, by weight, or with
         ``throw=True`` without convergence.
 
     Notes
     -----
-    A component left with less weight than d + 1 points keeps its shape; no variance falls under
-    1e-6 of the first components' average. Points without a geodesic to a mean do not count for it.
+    Where one of several components is left with fewer than d + 1 points, effectively and however
+    heavy, only its mean moves: it keeps its shape, and the fit has not converged. No variance falls
+    under 1e-6 of the first components' average, or of the data's where these are single points.
+    Points without a geodesic to a mean do not count for it.
     Cost for each iteration: K n geodesics from warm starts and K × `n_samples` rays; many points
     and many directions are approached with few, as in `fit_land`. Arvanitidis, Hansen and Hauberg
     2016 (arXiv:1606.02518), sec. 3.3.
@@ -205,6 +207,8 @@ def _fit_mixture(
     X, weights, kept = weighted_data(metric, X, weights)
     if len(X) < K:
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
+    if (different := len(np.unique(X, axis=0))) < K:
+        raise ValueError(f"X has {different} different points, too few for n_components = {K}")
     n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
@@ -229,8 +233,8 @@ def _fit_mixture(
         best.iterate(max_iter, tol)
     if throw and not best.converged:
         raise ConvergenceError(
-            f"fit_land_mixture did not converge in {max_iter} iterations; raise max_iter or "
-            "tol, or pass throw=False to get the result anyway"
+            f"fit_land_mixture did not converge in {max_iter} iterations; {_advice(best)}, or "
+            "pass throw=False to get the result anyway"
         )
     usable = np.all([p.logs.usable for p in best.points], axis=0)
     return LANDMixtureModel(
@@ -240,6 +244,17 @@ def _fit_mixture(
         converged=to_jax(best.converged),
         n_iter=to_jax(len(best.bounds) - 1),
         n_failed=to_jax((~usable).sum()),
+    )
+
+
+def _advice(best: Run) -> str:
+    """What to do about iterations that came to no end."""
+    if not best.frozen.any():
+        return "raise max_iter or tol"
+    few = ", ".join(str(k) for k in np.flatnonzero(best.frozen))
+    return (
+        f"too few points belong to component(s) {few} for a shape, which was not fitted: take "
+        "fewer components or another init"
     )
 
 
