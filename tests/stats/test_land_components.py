@@ -35,3 +35,18 @@ def test_components_of_single_points_have_the_width_that_the_data_set():
     assert 0.0 < traces[0] < 1e-4
     with pytest.raises(ValueError, match="2 different points, too few for n_components = 3"):
         lf.fit_land_mixture(FLAT, X, 3)
+
+
+def test_both_levels_of_a_mixture_share_the_iterations_and_keep_their_bounds_apart():
+    X = np.random.default_rng(0).standard_normal((800, 2)) * [1.0, 0.5]
+    X[400:] = X[400:, ::-1] + 2.0
+    options = {"n_samples": 64, "throw": False, "tol": 1e-5}
+    one = lf.fit_land_mixture(FLAT, X, 2, max_iter=1, **options)
+    assert (int(one.n_iter), bool(one.converged)) == (1, False)
+    assert len(one.history["lower_bound"]) == 1
+    model = lf.fit_land_mixture(FLAT, X, 2, **options)
+    fine, coarse = (np.asarray(model.history[n]) for n in ("lower_bound", "coarse_lower_bound"))
+    assert int(model.n_iter) == len(fine) + len(coarse) - 2
+    assert np.all(np.diff(fine) > -1e-9)
+    assert np.all(np.diff(coarse) > -1e-9)
+    assert fine[-1] == pytest.approx(float(np.mean(model.log_prob(X))), abs=1e-6)

@@ -55,7 +55,9 @@ class Run:
         self.searches = [Search() for _ in centres]
         self.shares = soft.sum(axis=0) / weights.sum()
         self.frozen = np.zeros(len(centres), dtype=bool)
+        self.steps = 0
         self.bounds: list[float] = []
+        self.coarse_bounds: list[float] = []
         self.posterior: np.ndarray | None = None
         self.converged = False
         self._check()
@@ -67,6 +69,7 @@ class Run:
         for _ in range(max_iter):
             self._maximise(self.posterior, tol)
             self._expect()
+            self.steps += 1
             gain = self.bounds[-1] - self.bounds[-2]
             if (abs(gain) if self.least_squares else gain) < tol:
                 self.converged = not self.frozen.any()
@@ -91,6 +94,7 @@ class Run:
                 new = profile(self.setup, point.mean, soft[:, k], point.logs, point.whiten)
             self.points[k] = new
         self.posterior, self.converged = None, False
+        self.coarse_bounds, self.bounds = self.bounds, []
 
     def _freeze(self, posterior):
         """Find the components of too few points for a shape, however heavy these are.
@@ -170,7 +174,7 @@ def best_run(
             break
         try:
             if not run.converged:
-                run.iterate(max_iter + 1 - len(run.bounds), tol)
+                run.iterate(max_iter - run.steps, tol)
             ended.append(run)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:
             error = failure

@@ -38,11 +38,12 @@ class LANDMixtureModel(eqx.Module):
     weights
         Their shares, shape ``(K,)``.
     history
-        ``lower_bound``: mean log-likelihood per point against dM after every iteration of the best
-        start.
+        ``lower_bound``: mean log-likelihood per point against dM, before the first and after every
+        iteration of the best start. ``coarse_lower_bound`` is that of an approach with fewer points
+        or directions, which are other numbers; empty without one.
     converged, n_iter, n_failed
-        Whether and after how many iterations the likelihood settled, and the number of data, of
-        those with a weight, without a geodesic to some mean.
+        Whether and after how many iterations, the approach's among them, the likelihood settled,
+        and the number of data, of those with a weight, without a geodesic to some mean.
 
     Examples
     --------
@@ -135,7 +136,7 @@ def fit_land_mixture(
         takes means towards weighted Fréchet means and covariances as second moments, and the
         likelihood may fall.
     max_iter
-        Iterations of each start.
+        Iterations of each start, those of an approach with fewer points or directions among them.
     tol
         Gain of the log-likelihood per point, in nats, at which the iterations stop.
     init
@@ -230,19 +231,22 @@ def _fit_mixture(
     )  # fmt: skip
     if coarse is not None:
         best.refine(setup, weights)
-        best.iterate(max_iter, tol)
+        best.iterate(max_iter - best.steps, tol)
     if throw and not best.converged:
         raise ConvergenceError(
-            f"fit_land_mixture did not converge in {max_iter} iterations; {_advice(best)}, or "
+            f"fit_land_mixture did not converge in {best.steps} iterations; {_advice(best)}, or "
             "pass throw=False to get the result anyway"
         )
     usable = np.all([p.logs.usable for p in best.points], axis=0)
     return LANDMixtureModel(
         components=tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points),
         weights=to_jax(best.shares),
-        history={"lower_bound": to_jax(best.bounds)},
+        history={
+            "lower_bound": to_jax(best.bounds),
+            "coarse_lower_bound": to_jax(np.asarray(best.coarse_bounds)),
+        },
         converged=to_jax(best.converged),
-        n_iter=to_jax(len(best.bounds) - 1),
+        n_iter=to_jax(best.steps),
         n_failed=to_jax((~usable).sum()),
     )
 
