@@ -7,7 +7,7 @@ import numpy as np
 
 from landform._distances import pairwise_distances
 from landform._metric import check_metric
-from landform._numerics import as_count, as_floats, as_points, precise
+from landform._numerics import as_count, as_floats, as_points, as_positive, precise
 from landform._results import ConvergenceError
 from landform.stats._logs import accuracy_for
 from landform.stats._normalizer import default_samples, make_grid
@@ -117,6 +117,7 @@ def fit_land(
     max_iter = _ITERATIONS[algorithm] if max_iter is None else max_iter
     as_count("max_iter", max_iter)
     as_count("n_init", n_init)
+    rtol, n_samples = check_rays(rtol, n_samples)
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
     return _fit_land(
@@ -131,7 +132,7 @@ def _fit_land(
     rtol, throw,
 ):  # fmt: skip
     X, weights, _ = weighted_data(metric, X, weights)
-    n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
+    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     starts = _starts(metric, X, weights, init, n_init, seed)
@@ -212,6 +213,13 @@ def check_kind(kind) -> None:
     """Raise `ValueError` unless the kind of covariance is known."""
     if kind not in ("full", "diag", "spherical"):
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
+
+
+def check_rays(rtol, n_samples) -> tuple[float, int | None]:
+    """The tolerance and the number of the normaliser's rays, checked before any work is done."""
+    count = None if n_samples is None else as_count("n_samples", n_samples)
+    as_positive("rtol", rtol)
+    return float(rtol), count
 
 
 def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import numpy as np
 from landform._means import barycenter
 from landform._metric import check_metric
 from landform._numerics import precise
-from landform.stats._fit import weighted_data
+from landform.stats._fit import check_rays, weighted_data
 from landform.stats.land import LAND, Normalizer, check_normalizer, euclidean_logs
 
 
@@ -56,6 +56,7 @@ def fit_least_squares(
     """
     check_metric(metric)
     check_normalizer(normalizer)
+    rtol, n_samples = check_rays(rtol, n_samples)
     return _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw)
 
 

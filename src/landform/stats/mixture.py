@@ -15,6 +15,7 @@ from landform.stats._em import Run, best_run
 from landform.stats._fit import (
     CovarianceType,
     check_kind,
+    check_rays,
     land_at,
     weighted_data,
 )
@@ -194,6 +195,7 @@ def fit_land_mixture(
         raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     if not tol >= 0:
         raise ValueError(f"tol must not be negative, got {tol}")
+    rtol, n_samples = check_rays(rtol, n_samples)
     return _fit_mixture(
         metric, X, n_components, weights, covariance_type, normalizer, estimator, n_samples,
         max_iter, tol, init, n_init, seed, rtol, throw,
@@ -210,7 +212,7 @@ def _fit_mixture(
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
     if (different := len(np.unique(X, axis=0))) < K:
         raise ValueError(f"X has {different} different points, too few for n_components = {K}")
-    n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
+    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     rng = np.random.default_rng(seed)
