@@ -182,6 +182,16 @@ def test_more_starts_are_at_least_as_good(metric, moon):
     assert float(more.history["objective"][-1]) <= float(one.history["objective"][-1]) + 1e-9
 
 
+def test_a_start_that_fails_does_not_count_unless_all_do():
+    X = np.array([[0.0, 0.2], [0.1, 0.3], [-0.1, 0.25], [0.0, 0.4]])
+    outside = [0.0, -1.0]
+    with pytest.raises(lf.ConvergenceError, match="not defined at the mean"):
+        lf.fit_land(HALF_PLANE, X, init=outside, n_samples=64)
+    land = lf.fit_land(HALF_PLANE, X, init=outside, n_init=2, n_samples=64)
+    best = lf.fit_land(HALF_PLANE, X, n_samples=64)
+    np.testing.assert_allclose(land.mean, best.mean, atol=0.01)
+
+
 def test_a_coarse_approach_ends_at_the_optimum_of_all_directions(metric, moon, fitted):
     land = lf.fit_land(metric, moon, n_samples=128)
     assert len(np.asarray(land.history["coarse_objective"])) > 2

@@ -66,7 +66,8 @@ def fit_land(
         Gain per point, in nats, that a further step must promise (half the squared norm of the
         gradient under Σ) and the last must have had.
     n_init
-        Starts: the one of `init`, then random points of the data. The best is kept.
+        Starts: the one of `init`, then random points of the data. The best is kept; one that fails
+        does not count, unless all do.
     throw
         Raise if there is no convergence; with False warn and return the best iterate.
 
@@ -81,8 +82,8 @@ def fit_land(
         For a wrong metric, data that are not finite, fewer than two points or all equal, negative
         weights, or an unknown option.
     ConvergenceError
-        If more than 5 % of the weight has no geodesic to the mean, or with ``throw=True`` without
-        convergence.
+        If from every start more than 5 % of the weight has no geodesic to the mean, or with
+        ``throw=True`` without convergence.
 
     Warns
     -----
@@ -138,7 +139,7 @@ def _fit_land(
     starts = _starts(metric, X, weights, init, n_init, seed)
     coarse = ()
     if algorithm == "paper":
-        runs = [paper_steps(setup, mean, weights, max_iter, tol) for mean in starts]
+        runs = _succeeding(lambda at: paper_steps(setup, at, weights, max_iter, tol), starts)
         point, history, converged = min(runs, key=lambda run: run[0].objective)
     else:
         point, search, coarse = _approach(setup, starts, weights, max_iter, tol, seed)
@@ -187,16 +188,32 @@ def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
     if coarse is None and len(starts) == 1:
         return profile(setup, starts[0], weights, logarithms(setup, starts[0])), Search(), ()
     level, few = (setup, weights) if coarse is None else (coarse[0], coarse[2])
-    found = []
-    for mean in starts:
+
+    def run(mean):
         search = Search()
         point = profile(level, mean, few, logarithms(level, mean))
         point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
-        found.append((point, search, history.arrays()["objective"]))
+        return point, search, history.arrays()["objective"]
+
+    found = _succeeding(run, starts)
     point, search, objective = min(found, key=lambda run: run[0].objective)
     if coarse is not None:
         point = lifted(setup, point, weights)
     return point, search, objective
+
+
+def _succeeding(run, starts) -> list:
+    """What the starts lead to. One that fails does not count, unless all do."""
+    found, error = [], None
+    for mean in starts:
+        try:
+            found.append(run(mean))
+        except (ConvergenceError, np.linalg.LinAlgError) as failure:
+            error = error or failure
+    if not found:
+        assert error is not None
+        raise error
+    return found
 
 
 def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
