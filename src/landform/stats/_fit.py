@@ -61,10 +61,12 @@ def fit_land(
         gradients in turn, 1.1 times as long after a success and 0.75 times after a failure, for
         full covariances. It needs many more geodesics; to compare with.
     max_iter
-        Steps of the mean; None is 50, and 500 for the paper's.
+        Steps of the mean, as many for the approach; None is 50, and 500 for the paper's.
     tol
         Gain per point, in nats, that a further step must promise (half the squared norm of the
-        gradient under Σ) and the last must have had.
+        gradient under Σ) and the last must have had. Where no step lowers the objective, a promise
+        counts as kept that the tolerances of rays and lengths hide, `rtol` + d clip(`rtol`, 1e-6,
+        1e-4): a smaller `tol` needs a smaller `rtol`.
     n_init
         Starts: the one of `init`, then random points of the data. The best is kept; one that fails
         does not count, unless all do.
@@ -145,9 +147,10 @@ def _fit_land(
         point, search, coarse = _approach(setup, starts, weights, max_iter, tol, seed)
         point, history, converged = search.run(setup, point, weights, max_iter, tol)
     if not converged:
+        stuck = algorithm == "bfgs" and len(history.rows) <= max_iter
         message = (
             f"fit_land did not converge in {len(history.rows) - 1} steps (the gradient promises "
-            f"{0.5 * point.slope**2:.2g} nats per point); {_advice(X)}"
+            f"{0.5 * point.slope**2:.2g} nats per point); {_advice(X, stuck)}"
         )
         if throw:
             raise ConvergenceError(message)
@@ -161,13 +164,18 @@ def _fit_land(
     return land_at(setup, metric, point, n_samples, seed, arrays)
 
 
-def _advice(X) -> str:
+def _advice(X, stuck: bool = False) -> str:
     """What to do about a search that came to no end."""
     values = np.linalg.eigvalsh(np.atleast_2d(np.cov(X.T)))
     if values[0] < _THIN * values[-1]:
         return (
             "X lies in a subspace, or nearly so, and has no density there: leave dependent "
             "features out"
+        )
+    if stuck:
+        return (
+            "no step lowers the objective, which may be rough: raise n_samples, lower rtol, or "
+            "raise tol"
         )
     return "raise max_iter or n_samples"
 
