@@ -233,3 +233,25 @@ def test_the_number_of_draws_must_be_a_count(count):
     for drawn in (land, model):
         with pytest.raises((TypeError, ValueError), match="n must be an integer of at least 1"):
             drawn.sample(jax.random.key(0), count)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"n_samples": 1.7}, TypeError, "n_samples must be an integer"),
+        ({"n_samples": True}, TypeError, "n_samples must be an integer"),
+        ({"n_samples": 0}, ValueError, "n_samples must be an integer of at least 1"),
+        ({"rtol": 0.0}, ValueError, "rtol must be positive and finite"),
+        ({"rtol": np.nan}, ValueError, "rtol must be positive and finite"),
+        ({"rtol": -1e-5}, ValueError, "rtol must be positive and finite"),
+    ],
+)
+def test_rays_that_cannot_be_are_refused_before_any_work(moon, options, error, match):
+    flat = lf.Euclidean(2)
+    with pytest.raises(error, match=match):
+        lf.LAND(flat, [0.0, 0.0], EYE, **options)
+    for fit in (lf.fit_land, lf.fit_least_squares):
+        with pytest.raises(error, match=match):
+            fit(flat, moon, **options)
+    with pytest.raises(error, match=match):
+        lf.fit_land_mixture(flat, moon, 2, **options)

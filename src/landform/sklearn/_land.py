@@ -84,11 +84,11 @@ class LANDMixture(DensityMixin, BaseEstimator):
     converged_ : bool
         Whether the likelihood settled.
     n_iter_ : int
-        Iterations of the best start.
+        Iterations of the best start, those of an approach with fewer points among them.
     lower_bound_ : float
         Mean log-likelihood of the data against the metric's volume, which the iterations raise.
     lower_bounds_ : ndarray
-        It after each iteration.
+        It before the first iteration with all points and after each.
     n_failed_ : int
         Data without a geodesic to some mean; they do not count for that component.
     metric_ : landform metric
@@ -216,7 +216,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
         self.n_failed_ = int(model.n_failed)
         if not self.converged_:
             warnings.warn(
-                f"LANDMixture did not converge in {self.n_iter_} iterations; raise max_iter or tol",
+                f"LANDMixture did not converge in {self.n_iter_} iterations; raise max_iter or "
+                "tol, or lower n_components if one is left with hardly any points",
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip
         if self.n_failed_:

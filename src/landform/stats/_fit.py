@@ -7,13 +7,14 @@ import numpy as np
 
 from landform._distances import pairwise_distances
 from landform._metric import check_metric
-from landform._numerics import as_count, as_floats, as_points, precise
+from landform._numerics import as_count, as_floats, as_points, as_positive, precise
 from landform._results import ConvergenceError
 from landform.stats._logs import accuracy_for
 from landform.stats._normalizer import default_samples, make_grid
 from landform.stats._paper import paper_steps
 from landform.stats._profile import Point, Setup, covered, lifted, logarithms, profile
 from landform.stats._search import Search
+from landform.stats._starts import drawn, even
 from landform.stats._surrogate import light
 from landform.stats.land import LAND, Normalizer, check_normalizer
 
@@ -46,7 +47,8 @@ def fit_land(
     X
         Data, shape ``(n, d)``, n ≥ 2.
     weights
-        Weights of the points, shape ``(n,)``, not negative; None for equal ones.
+        How often each point counts, shape ``(n,)``, not negative; None for once. Points of weight
+        zero are left out.
     init
         Start of the mean, shape ``(d,)``; None takes the point of the data with the least sum of
         squared graph distances, or the average where the metric has no landmarks.
@@ -59,12 +61,15 @@ def fit_land(
         gradients in turn, 1.1 times as long after a success and 0.75 times after a failure, for
         full covariances. It needs many more geodesics; to compare with.
     max_iter
-        Steps of the mean; None is 50, and 500 for the paper's.
+        Steps of the mean, as many for the approach; None is 50, and 500 for the paper's.
     tol
         Gain per point, in nats, that a further step must promise (half the squared norm of the
-        gradient under Σ) and the last must have had.
+        gradient under Σ) and the last must have had. Where no step lowers the objective, a promise
+        counts as kept that the tolerances of rays and lengths hide, `rtol` + d clip(`rtol`, 1e-6,
+        1e-4): a smaller `tol` needs a smaller `rtol`.
     n_init
-        Starts: the one of `init`, then random points of the data. The best is kept.
+        Starts: the one of `init`, then random points of the data. The best is kept; one that fails
+        does not count, unless all do.
     throw
         Raise if there is no convergence; with False warn and return the best iterate.
 
@@ -79,8 +84,8 @@ def fit_land(
         For a wrong metric, data that are not finite, fewer than two points or all equal, negative
         weights, or an unknown option.
     ConvergenceError
-        If more than 5 % of the weight has no geodesic to the mean, or with ``throw=True`` without
-        convergence.
+        If from every start more than 5 % of the weight has no geodesic to the mean, or with
+        ``throw=True`` without convergence.
 
     Warns
     -----
@@ -115,6 +120,7 @@ def fit_land(
     max_iter = _ITERATIONS[algorithm] if max_iter is None else max_iter
     as_count("max_iter", max_iter)
     as_count("n_init", n_init)
+    rtol, n_samples = check_rays(rtol, n_samples)
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
     return _fit_land(
@@ -128,28 +134,28 @@ def _fit_land(
     metric, X, weights, init, kind, normalizer, algorithm, n_samples, max_iter, tol, n_init, seed,
     rtol, throw,
 ):  # fmt: skip
-    X = check_data(metric, X)
-    weights = check_weights(weights, len(X))
-    n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
+    X, weights, _ = weighted_data(metric, X, weights)
+    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     starts = _starts(metric, X, weights, init, n_init, seed)
     coarse = ()
     if algorithm == "paper":
-        runs = [paper_steps(setup, mean, weights, max_iter, tol) for mean in starts]
+        runs = _succeeding(lambda at: paper_steps(setup, at, weights, max_iter, tol), starts)
         point, history, converged = min(runs, key=lambda run: run[0].objective)
     else:
         point, search, coarse = _approach(setup, starts, weights, max_iter, tol, seed)
         point, history, converged = search.run(setup, point, weights, max_iter, tol)
     if not converged:
+        stuck = algorithm == "bfgs" and len(history.rows) <= max_iter
         message = (
             f"fit_land did not converge in {len(history.rows) - 1} steps (the gradient promises "
-            f"{0.5 * point.slope**2:.2g} nats per point); {_advice(X)}"
+            f"{0.5 * point.slope**2:.2g} nats per point); {_advice(X, stuck)}"
         )
         if throw:
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
-    if lost := int((~point.logs.usable & (weights > 0)).sum()):
+    if lost := int((~point.logs.usable).sum()):
         warnings.warn(
             f"{lost} of {len(X)} points of X have no geodesic to the mean and were left out, as "
             "points far from all others may be", UserWarning, stacklevel=4,
@@ -158,13 +164,18 @@ def _fit_land(
     return land_at(setup, metric, point, n_samples, seed, arrays)
 
 
-def _advice(X) -> str:
+def _advice(X, stuck: bool = False) -> str:
     """What to do about a search that came to no end."""
     values = np.linalg.eigvalsh(np.atleast_2d(np.cov(X.T)))
     if values[0] < _THIN * values[-1]:
         return (
             "X lies in a subspace, or nearly so, and has no density there: leave dependent "
             "features out"
+        )
+    if stuck:
+        return (
+            "no step lowers the objective, which may be rough: raise n_samples, lower rtol, or "
+            "raise tol"
         )
     return "raise max_iter or n_samples"
 
@@ -181,20 +192,36 @@ def _starts(metric, X, weights, init, n_init, seed):
 
 def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
     """The best of all starts on the coarse level, lifted to the fine one, with its search."""
-    coarse = setup.coarser(seed)
+    coarse = setup.coarser(weights, seed)
     if coarse is None and len(starts) == 1:
         return profile(setup, starts[0], weights, logarithms(setup, starts[0])), Search(), ()
-    level, rows = (setup, np.arange(len(weights))) if coarse is None else coarse
-    found = []
-    for mean in starts:
-        search, few = Search(), weights[rows]
+    level, few = (setup, weights) if coarse is None else (coarse[0], coarse[2])
+
+    def run(mean):
+        search = Search()
         point = profile(level, mean, few, logarithms(level, mean))
         point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
-        found.append((point, search, history.arrays()["objective"]))
+        return point, search, history.arrays()["objective"]
+
+    found = _succeeding(run, starts)
     point, search, objective = min(found, key=lambda run: run[0].objective)
     if coarse is not None:
         point = lifted(setup, point, weights)
     return point, search, objective
+
+
+def _succeeding(run, starts) -> list:
+    """What the starts lead to. One that fails does not count, unless all do."""
+    found, error = [], None
+    for mean in starts:
+        try:
+            found.append(run(mean))
+        except (ConvergenceError, np.linalg.LinAlgError) as failure:
+            error = error or failure
+    if not found:
+        assert error is not None
+        raise error
+    return found
 
 
 def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
@@ -213,11 +240,29 @@ def check_kind(kind) -> None:
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
 
 
-def check_data(metric, X, least: int = 2) -> np.ndarray:
+def check_rays(rtol, n_samples) -> tuple[float, int | None]:
+    """The tolerance and the number of the normaliser's rays, checked before any work is done."""
+    count = None if n_samples is None else as_count("n_samples", n_samples)
+    as_positive("rtol", rtol)
+    return float(rtol), count
+
+
+def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Data and weights, checked, without the points of weight zero; and which points are left."""
+    X = check_data(metric, X)
+    weights = check_weights(weights, len(X))
+    kept = weights > 0
+    X, weights = X[kept], weights[kept]
+    if (X[0] == X).all():
+        raise ValueError("weights must be positive for at least two different points of X")
+    return X, weights, kept
+
+
+def check_data(metric, X) -> np.ndarray:
     """Data as a float64 array, checked."""
     X = np.asarray(as_points("X", X, metric.dim, ndim=(2,)), dtype=float)
-    if len(X) < least:
-        raise ValueError(f"X must have at least {least} points, got {len(X)}")
+    if len(X) < 2:
+        raise ValueError(f"X must have at least 2 points, got {len(X)}")
     if (X[0] == X).all():
         raise ValueError("X must have at least two different points")
     return X
@@ -240,7 +285,10 @@ def central_point(metric, X, weights) -> np.ndarray:
     if metric.landmarks() is None:
         return np.average(X, axis=0, weights=weights)
     stride = -(-len(X) // _CANDIDATES)
-    some, share = X[::stride], weights[::stride]
+    rows, share = np.arange(0, len(X), stride), weights[::stride]
+    if stride > 1 and not even(weights):
+        rows, share = drawn(weights, _CANDIDATES, np.random.default_rng(0))
+    some = X[rows]
     distance = np.asarray(pairwise_distances(metric, some, method="graph", throw=False))
-    cost = np.nan_to_num(distance, nan=np.inf) ** 2 @ np.where(share > 0, share, 1e-12)
+    cost = np.nan_to_num(distance, nan=np.inf) ** 2 @ share
     return some[int(np.argmin(cost))]

@@ -14,6 +14,7 @@ from landform.stats._cut import Cloud
 from landform.stats._logs import Logs, find_logs, logs_of, replaced, solve_chunks
 from landform.stats._normalizer import Grid, Moments, Table, make_grid
 from landform.stats._slope import gradient
+from landform.stats._starts import drawn
 from landform.stats.land import Normalizer, euclidean_logs
 
 _FAILED = 0.05  # share of the data without a logarithm at which a fit is refused
@@ -35,8 +36,8 @@ class Setup(NamedTuple):
     accuracy: float = 1e-6
     exact_gradient: bool = True  # with rays to some of the data, not interpolated for all
 
-    def coarser(self, seed: int) -> "tuple[Setup, np.ndarray] | None":
-        """A cheaper version to approach the optimum with, and the rows of the data that it has.
+    def coarser(self, weights, seed: int) -> "tuple[Setup, np.ndarray, np.ndarray] | None":
+        """A cheaper version to approach the optimum with, its rows of the data, and their weights.
 
         Fewer directions, looser tolerances, no more than 512 data; None if that were the same.
         """
@@ -44,14 +45,14 @@ class Setup(NamedTuple):
         count = _COARSE if d == 2 else 2 * _COARSE
         if d == 1 or (len(self.grid.directions) < 2 * count and n <= _MOST):
             return None
-        rows = np.arange(n)
-        if n > _MOST:
-            rows = np.sort(np.random.default_rng(seed).choice(n, _MOST, replace=False))
+        rows, weights = drawn(weights, _MOST, np.random.default_rng(seed))
+        order = np.argsort(rows)
+        rows, weights = rows[order], weights[order]
         level = self._replace(
             X=self.X[rows], grid=make_grid(d, min(count, len(self.grid.directions)), seed),
             rtol=max(self.rtol, 1e-3), accuracy=max(self.accuracy, 1e-4), exact_gradient=False,
         )  # fmt: skip
-        return level, rows
+        return level, rows, weights
 
 
 def logarithms(setup: Setup, mean, previous: Logs | None = None) -> Logs:

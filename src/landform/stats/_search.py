@@ -7,7 +7,6 @@ from landform.stats._profile import Point, Setup, logarithms, profile, with_grad
 
 _TRIALS = 8  # halvings of a step before the search gives up
 _POINTLESS = 0.1  # share of the tolerance that a step must promise to be tried
-_STUCK = 1e-3  # gain that a gradient may promise where no step along it was found
 
 
 class History:
@@ -34,20 +33,27 @@ class Search:
         self.inverse = None
 
     def run(self, setup: Setup, point: Point, weights, max_iter: int, tol: float):
-        """Steps until one gains less than `tol` and the next promises less; a history with them."""
+        """Steps until one gains less than `tol` and the next promises less; a history with them.
+
+        Without progress, along the gradient too, it ends: converged if what is promised is hidden
+        by the objective's own error.
+        """
         point = self.prepared(setup, point, weights)
         history = History()
         history.add(point, 0.0)
+        hidden = setup.rtol + point.mean.size * setup.accuracy
         for _ in range(max_iter):
+            fresh = self.inverse is None
             new, step = self.advance(setup, point, weights, _POINTLESS * tol)
             gain = point.objective - new.objective
             small = 0.5 * new.slope**2 < tol
             point = new
             if step > 0:
                 history.add(point, step)
-            if (small and gain < tol) or step == 0:
-                # A search without progress ends at the accuracy of the gradient.
-                return point, history, bool(small or 0.5 * point.slope**2 < _STUCK)
+            if small and gain < tol:
+                return point, history, True
+            if step == 0 and (fresh or 0.5 * point.slope**2 < hidden):
+                return point, history, bool(0.5 * point.slope**2 < hidden)
         return point, history, False
 
     def prepared(self, setup: Setup, point: Point, weights) -> Point:

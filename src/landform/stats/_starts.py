@@ -10,24 +10,51 @@ from landform._distances import pairwise_distances
 _CANDIDATES = 500  # data among which the first means are looked for
 _ROUNDS = 20
 _MOST = 2000  # data of the Gaussian mixture
+_COPIES = 4  # times as many draws for it as there are data with different weights
 _REGULAR = 1e-6  # its least variance, as a share of the data's
 _TRIES = 5  # its starts of each of the kinds below
 _KINDS = ("kmeans", "k-means++", "random_from_data")
 
 
+def drawn(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    """No more than `most` rows of weighted data, and the weights for which they stand.
+
+    Rows so heavy that they would be drawn several times are all there. The others are drawn by
+    weight, and share theirs evenly: they stand for all that are not there.
+    """
+    weights = np.asarray(weights, dtype=float)
+    if len(weights) <= most:
+        return np.arange(len(weights)), weights
+    sure = np.zeros(len(weights), dtype=bool)
+    while (more := ~sure & (weights * (most - sure.sum()) >= weights[~sure].sum())).any():
+        sure |= more
+    left = np.flatnonzero(~sure)
+    light, count = weights[left], most - int(sure.sum())
+    odds = None if even(light) else light / light.sum()
+    some = rng.choice(left, count, replace=False, p=odds)
+    rows = np.concatenate([np.flatnonzero(sure), some])
+    return rows, np.concatenate([weights[sure], np.full(count, light.sum() / max(count, 1))])
+
+
+def even(weights) -> bool:
+    """Whether all weights are the same."""
+    return bool((weights == weights[0]).all())
+
+
 class Starts:
-    """Starts for data under a metric; the graph distances are found once.
+    """Starts for weighted data under a metric; the graph distances are found once.
 
     Where only some of the data are fitted at first, `everything` has all of them: a Gaussian
     mixture of all costs little, and one of some may be in another optimum.
     """
 
-    def __init__(self, metric, X, rng, everything=None):
+    def __init__(self, metric, X, rng, everything=None, *, weights=None, all_weights=None):
         self.metric, self.X, self.rng = metric, X, rng
+        weights = np.ones(len(X)) if weights is None else weights
         self.everything = X if everything is None else everything
+        self.all_weights = weights if all_weights is None else all_weights
         self.seed = int(rng.integers(np.iinfo(np.int32).max))
-        few = len(X) <= _CANDIDATES
-        self.some = np.arange(len(X)) if few else rng.choice(len(X), _CANDIDATES, replace=False)
+        self.some, self.weights = drawn(weights, _CANDIDATES, rng)
         points = X[self.some]
         square = np.asarray(pairwise_distances(metric, points, method="graph", throw=False)) ** 2
         finite = square[np.isfinite(square)]
@@ -74,18 +101,21 @@ class Starts:
     def _clusters(self, count: int, inside) -> tuple[np.ndarray, np.ndarray]:
         """Medoids among some of the candidates, spread out at first, and the labels of these."""
         square, rng, size = self.square[np.ix_(inside, inside)], self.rng, len(inside)
-        chosen = [int(rng.integers(size))]
+        weights = self.weights[inside]
+        first = rng.integers(size) if even(weights) else rng.choice(size, p=weights / weights.sum())
+        chosen = [int(first)]
         while len(chosen) < count:
             least = square[:, chosen].min(axis=1)
             least[chosen] = 0.0
             open_ = np.setdiff1d(np.arange(size), chosen)
             odds = least if least.sum() > 0 else np.isin(np.arange(size), open_).astype(float)
+            odds = odds * weights
             chosen.append(int(rng.choice(size, p=odds / odds.sum())))
         for _ in range(_ROUNDS):
             label = square[:, chosen].argmin(axis=1)
             label[chosen] = np.arange(count)
             members = [np.flatnonzero(label == k) for k in range(count)]
-            new = [int(m[square[np.ix_(m, m)].sum(axis=0).argmin()]) for m in members]
+            new = [int(m[(weights[m] @ square[np.ix_(m, m)]).argmin()]) for m in members]
             if new == chosen:
                 break
             chosen = new
@@ -96,8 +126,12 @@ class Starts:
 
         None where there is none with more than d points in every component.
         """
-        X, d, few = self.X, self.X.shape[1], self.everything
-        if len(few) > _MOST:
+        X, d, few, weights = self.X, self.X.shape[1], self.everything, self.all_weights
+        if not even(weights):  # the mixture knows no weights: points count as often as drawn
+            size = min(_COPIES * len(few), _MOST)
+            at = (np.arange(size) + self.rng.random()) / size
+            few = few[np.searchsorted(np.cumsum(weights) / weights.sum(), at).clip(0, len(few) - 1)]
+        elif len(few) > _MOST:
             few = few[self.rng.choice(len(few), _MOST, replace=False)]
         found = _best_mixture(few.tobytes(), few.shape, count, self.seed)
         if found is None:
@@ -114,7 +148,7 @@ class Starts:
 
         Of a component to which no candidate belongs, the point that belongs to it most.
         """
-        amid = self.some[np.argmin(self.square @ shares[self.some], axis=0)]
+        amid = self.some[np.argmin(self.square * self.weights @ shares[self.some], axis=0)]
         return self.X[np.where(shares[self.some].any(axis=0), amid, shares.argmax(axis=0))]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from landform._geodesic import geodesic, where_converged
 from landform._metric import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform._numerics import as_count, as_points, is_traced, precise, to_jax
+from landform._numerics import as_count, as_points, as_positive, is_traced, precise, to_jax
 from landform._results import raise_if_failed
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.stats._logs import accuracy_for, solve_chunks
@@ -71,7 +71,8 @@ class LAND(eqx.Module):
     ------
     TypeError, ValueError
         For a wrong metric, a mean that is not finite or where the metric is not defined, a
-        covariance that is not symmetric positive definite, or an unknown normaliser.
+        covariance that is not symmetric positive definite, an unknown normaliser, `n_samples` that
+        is not a whole number from 1, or `rtol` that is not positive.
 
     Notes
     -----
@@ -115,10 +116,11 @@ class LAND(eqx.Module):
         if not np.isfinite(np.asarray(log_volume(metric, mean))):
             raise ValueError("mean must be where the metric is positive definite")
         self.mean, self.covariance = to_jax(mean), to_jax(covariance)
-        self.normalizer, self.seed, self.rtol = normalizer, int(seed), float(rtol)
-        self.n_samples = int(default_samples(mean.size) if n_samples is None else n_samples)
-        if self.n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, got {n_samples}")
+        self.normalizer, self.seed = normalizer, int(seed)
+        as_positive("rtol", rtol)
+        self.rtol = float(rtol)
+        n_samples = default_samples(mean.size) if n_samples is None else n_samples
+        self.n_samples = as_count("n_samples", n_samples)
         table = self._table() if table is None else table
         precision = np.linalg.inv(covariance)
         moments = table.moments(precision)

@@ -7,7 +7,7 @@ import numpy as np
 from landform._means import barycenter
 from landform._metric import check_metric
 from landform._numerics import precise
-from landform.stats._fit import check_data, check_weights
+from landform.stats._fit import check_rays, weighted_data
 from landform.stats._profile import check_lost
 from landform.stats.land import LAND, Normalizer, check_normalizer, euclidean_logs
 
@@ -73,13 +73,13 @@ def fit_least_squares(
     """
     check_metric(metric)
     check_normalizer(normalizer)
+    rtol, n_samples = check_rays(rtol, n_samples)
     return _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw)
 
 
 @precise
 def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
-    X = check_data(metric, X)
-    weights = check_weights(weights, len(X))
+    X, weights, _ = weighted_data(metric, X, weights)
     found = barycenter(metric, X, weights, tol=_TOL, throw=throw)
     logs = np.asarray(found.logs)
     known = np.asarray(np.isfinite(logs).all(axis=1))

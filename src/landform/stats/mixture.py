@@ -11,13 +11,13 @@ from landform._metric import check_metric
 from landform._numerics import as_count, check_choice, precise, to_jax
 from landform._results import ConvergenceError
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
-from landform.stats._em import best_run
+from landform.stats._em import Run, best_run
 from landform.stats._fit import (
     CovarianceType,
-    check_data,
     check_kind,
-    check_weights,
+    check_rays,
     land_at,
+    weighted_data,
 )
 from landform.stats._logs import accuracy_for
 from landform.stats._normalizer import default_samples, make_grid
@@ -39,11 +39,12 @@ class LANDMixtureModel(eqx.Module):
     weights
         Their shares, shape ``(K,)``.
     history
-        ``lower_bound``: mean log-likelihood per point against dM after every iteration of the best
-        start.
+        ``lower_bound``: mean log-likelihood per point against dM, before the first and after every
+        iteration of the best start. ``coarse_lower_bound`` is that of an approach with fewer points
+        or directions, which are other numbers; empty without one.
     converged, n_iter, n_failed
-        Whether and after how many iterations the likelihood settled, and the number of data without
-        a geodesic to some mean.
+        Whether and after how many iterations, the approach's among them, the likelihood settled,
+        and the number of data, of those with a weight, without a geodesic to some mean.
 
     Examples
     --------
@@ -127,7 +128,8 @@ def fit_land_mixture(
     n_components
         Number K of components.
     weights
-        Weights of the points, shape ``(n,)``; None for equal ones.
+        How often each point counts, shape ``(n,)``; None for once. Points of weight zero are left
+        out.
     covariance_type, normalizer, n_samples, rtol
         As for `fit_land`.
     estimator
@@ -135,7 +137,7 @@ def fit_land_mixture(
         takes means towards weighted Fréchet means and covariances as second moments, and the
         likelihood may fall.
     max_iter
-        Iterations of each start.
+        Iterations of each start, those of an approach with fewer points or directions among them.
     tol
         Gain of the log-likelihood per point, in nats, at which the iterations stop.
     init
@@ -159,15 +161,17 @@ def fit_land_mixture(
     Raises
     ------
     TypeError, ValueError
-        For bad data or options, as `fit_land`, or fewer points than components.
+        For bad data or options, as `fit_land`, or fewer different points than components.
     ConvergenceError
-        If more than 5 % of the geodesics between data and means fail, or with ``throw=True``
-        without convergence.
+        If more than 5 % of the geodesics between data and means fail, by weight, or with
+        ``throw=True`` without convergence.
 
     Notes
     -----
-    A component left with less weight than d + 1 points keeps its shape; no variance falls under
-    1e-6 of the first components' average. Points without a geodesic to a mean do not count for it.
+    Where one of several components is left with fewer than d + 1 points, effectively and however
+    heavy, only its mean moves: it keeps its shape, and the fit has not converged. No variance falls
+    under 1e-6 of the first components' average, or of the data's where these are single points.
+    Points without a geodesic to a mean do not count for it.
     Cost for each iteration: K n geodesics from warm starts and K × `n_samples` rays; many points
     and many directions are approached with few, as in `fit_land`. Arvanitidis, Hansen and Hauberg
     2016 (arXiv:1606.02518), sec. 3.3.
@@ -191,6 +195,7 @@ def fit_land_mixture(
         raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     if not tol >= 0:
         raise ValueError(f"tol must not be negative, got {tol}")
+    rtol, n_samples = check_rays(rtol, n_samples)
     return _fit_mixture(
         metric, X, n_components, weights, covariance_type, normalizer, estimator, n_samples,
         max_iter, tol, init, n_init, seed, rtol, throw,
@@ -202,50 +207,65 @@ def _fit_mixture(
     metric, X, K, weights, kind, normalizer, estimator, n_samples, max_iter, tol, init, n_init,
     seed, rtol, throw,
 ):  # fmt: skip
-    X = check_data(metric, X)
+    X, weights, kept = weighted_data(metric, X, weights)
     if len(X) < K:
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
-    weights = check_weights(weights, len(X))
-    n_samples = default_samples(X.shape[1]) if n_samples is None else int(n_samples)
+    if (different := len(np.unique(X, axis=0))) < K:
+        raise ValueError(f"X has {different} different points, too few for n_components = {K}")
+    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
     grid = make_grid(X.shape[1], n_samples, seed)
     setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
     rng = np.random.default_rng(seed)
-    coarse, given = setup.coarser(seed), None
+    coarse, given = setup.coarser(weights, seed), None
     if isinstance(init, str):
         check_choice("init", init, ("auto",))
     else:
-        given = memberships(init, weights, K, X.shape[1] + 1)
+        given = memberships(init, kept, K, X.shape[1] + 1)
         if coarse is not None and (given[coarse[1]].sum(axis=0) < X.shape[1] + 1).any():
             coarse = None  # some of the data would not do for every component
-    level, rows = (setup, np.arange(len(X))) if coarse is None else coarse
+    level, rows, few = (setup, np.arange(len(X)), weights) if coarse is None else coarse
     given = None if given is None else given[rows]
-    starts = Starts(level.metric, level.X, rng, X)
+    starts = Starts(level.metric, level.X, rng, X, weights=few, all_weights=weights)
     several = starts.several(K, n_init) if given is None else [(starts.amid(given), given)]
     best = best_run(
-        level, several, weights[rows], max_iter, tol,
+        level, several, few, max_iter, tol,
         follow=n_init, least_squares=estimator == "least-squares",
     )  # fmt: skip
     if coarse is not None:
         best.refine(setup, weights)
-        best.iterate(max_iter, tol)
+        best.iterate(max_iter - best.steps, tol)
     if throw and not best.converged:
         raise ConvergenceError(
-            f"fit_land_mixture did not converge in {max_iter} iterations; raise max_iter or "
-            "tol, or pass throw=False to get the result anyway"
+            f"fit_land_mixture did not converge in {best.steps} iterations; {_advice(best)}, or "
+            "pass throw=False to get the result anyway"
         )
     usable = np.all([p.logs.usable for p in best.points], axis=0)
     return LANDMixtureModel(
         components=tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points),
         weights=to_jax(best.shares),
-        history={"lower_bound": to_jax(best.bounds)},
+        history={
+            "lower_bound": to_jax(best.bounds),
+            "coarse_lower_bound": to_jax(np.asarray(best.coarse_bounds)),
+        },
         converged=to_jax(best.converged),
-        n_iter=to_jax(len(best.bounds) - 1),
+        n_iter=to_jax(best.steps),
         n_failed=to_jax((~usable).sum()),
     )
 
 
-def memberships(init, weights, count: int, least: int) -> np.ndarray:
-    """Shares ``(n, k)`` that sum to one, from labels or from shares.
+def _advice(best: Run) -> str:
+    """What to do about iterations that came to no end."""
+    if not best.frozen.any():
+        return "raise max_iter or tol"
+    few = ", ".join(str(k) for k in np.flatnonzero(best.frozen))
+    return (
+        f"too few points belong to component(s) {few} for a shape, which was not fitted: take "
+        "fewer components or another init"
+    )
+
+
+def memberships(init, kept, count: int, least: int) -> np.ndarray:
+    """Shares ``(n, k)`` that sum to one, from labels or from shares, of the points that are kept.
 
     Raises
     ------
@@ -253,7 +273,7 @@ def memberships(init, weights, count: int, least: int) -> np.ndarray:
         If they are neither, if a component has less than `least` of the points with a weight, or if
         two components have the same shares, which nothing would ever tell apart.
     """
-    n = len(weights)
+    n = len(kept)
     wrong = (
         f"init must be 'auto', labels from 0 to {count - 1} of shape ({n},) or memberships ≥ 0 of "
         f"shape ({n}, {count})"
@@ -276,7 +296,8 @@ def memberships(init, weights, count: int, least: int) -> np.ndarray:
         shares = shares / shares.sum(axis=1, keepdims=True)
     else:
         raise ValueError(f"{wrong}, got {given.dtype} of shape {given.shape}")
-    sizes = shares[weights > 0].sum(axis=0)
+    shares = shares[kept]
+    sizes = shares.sum(axis=0)
     if sizes.min() < least:
         raise ValueError(
             f"init must give every component at least {least} points, which make a shape, and "
