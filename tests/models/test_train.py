@@ -282,15 +282,37 @@ def test_training_shows_a_progress_bar_only_when_asked(digits, capsys):
     assert "stage one" in capsys.readouterr().out
 
 
-def test_units_of_the_data_do_not_matter(digits):
+@pytest.fixture(scope="module")
+def plain(digits):
+    options = {"key": jax.random.key(0), "output": "identity"} | SMALL
+    return options, lf.train_vae(digits.reshape(300, -1), 2, **options)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e3, 0.0), (1e-20, 0.0), (1e20, 0.0), (1.0, 5e6), (1e-3, -1e6)]
+)
+def test_units_and_origin_of_the_data_do_not_matter(plain, digits, scale, offset):
+    options, one = plain
     rows = digits.reshape(300, -1)
-    options = {"key": jax.random.key(0), "output": "identity", "variance": "constant"} | SMALL
-    one, other = lf.train_vae(rows, 2, **options), lf.train_vae(1000.0 * rows, 2, **options)
-    np.testing.assert_allclose(one.encode(rows), other.encode(1000.0 * rows), atol=2e-2)
-    shift = 64 * np.log(1000.0)
-    assert one.history.best_held_out_elbo == pytest.approx(
-        other.history.best_held_out_elbo + shift, abs=0.5
-    )
+    moved = scale * rows + offset
+    other = lf.train_vae(moved, 2, **options)
+    np.testing.assert_allclose(one.encode(rows), other.encode(moved), atol=2e-2)
+    mean, std = one.decode(one.codes, return_std=True)
+    moved_mean, moved_std = other.decode(other.codes, return_std=True)
+    np.testing.assert_allclose(mean, (moved_mean - offset) / scale, atol=2e-2)
+    np.testing.assert_allclose(std, moved_std / scale, atol=2e-2)
+    shift = 64 * np.log(scale)
+    for name in ("elbo", "held_out_elbo", "variance_held_out_elbo"):
+        bounds = [np.asarray(getattr(model.history, name)) for model in (one, other)]
+        np.testing.assert_allclose(bounds[0], bounds[1] + shift, atol=0.5)
+
+
+def test_a_sigmoid_is_not_fitted_to_what_single_precision_rounds_off(digits):
+    options = {"key": jax.random.key(0), "variance": "constant"} | SMALL | {"epochs": 1}
+    rows = 0.5 + 1e-7 * digits.reshape(300, -1)
+    assert lf.train_vae(rows, 2, **options).mean.output == "identity"
+    with pytest.raises(ValueError, match="X must have a root mean variance of at least 1e-05"):
+        lf.train_vae(rows, 2, output="sigmoid", **options)
 
 
 def test_a_fixed_variance_of_stage_one_is_kept(digits):
@@ -332,6 +354,7 @@ def test_thinning_keeps_the_sparse_bridge_between_clusters(rng):
         ({"X": np.ones((30, 4))}, ValueError, "X must vary"),
         ({"X": np.eye(30)[:, [3, 3]], "held_out": 0.5}, ValueError, "all 15 points to"),
         ({"X": np.zeros(30)}, ValueError, "X must have shape"),
+        ({"X": 1e200 * np.eye(30)}, ValueError, "squares are finite"),
         ({"X": np.eye(4)}, ValueError, "X must have at least 20"),
         ({"X": [["a"] * 4] * 30}, TypeError, "X must be an array"),
         ({"X": -np.eye(30), "output": "sigmoid"}, ValueError, r"X must lie in \[0, 1\]"),

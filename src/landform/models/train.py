@@ -20,6 +20,7 @@ from landform._numerics import (
 )
 from landform._typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint, digest
+from landform.models.frame import enter, offsets_of
 from landform.models.loop import fit
 from landform.models.networks import MLP, ConvDown, ConvUp, check_activation
 from landform.models.vae import (
@@ -34,9 +35,10 @@ from landform.models.vae import (
     gaussian_log_density,
     posterior_at,
 )
-from landform.models.variance import VARIANCES, fit_variance_split, split
+from landform.models.variance import VARIANCES, fit_variance_split, split, spread_of
 
 ARCHITECTURES = ("mlp", "conv")
+_FINEST = 1e-5  # smallest spread around which a sigmoid in float32 can be fitted
 _HIDDEN = {"mlp": (64, 32), "conv": (16, 32)}
 
 
@@ -75,7 +77,7 @@ def train_vae(
         variance of stage two is that of the residuals with either.
     output
         Last activation of the mean: ``"identity"``, ``"sigmoid"`` for data in [0, 1], or
-        ``"auto"``: a sigmoid exactly if all data are in [0, 1].
+        ``"auto"``: a sigmoid exactly if all data are in [0, 1] (and vary by 1e-5 at least).
     variance
         ``"rbf"``, ``"network"`` or ``"constant"``, see `fit_variance`.
     num_centers, a, rule, max_std, min_std
@@ -119,7 +121,8 @@ def train_vae(
     -----
     Stage one runs in float32, which is twice as fast; the model is then converted, and stage two,
     decoding and all geometry are float64. Data enter centred and divided by one number (their root
-    mean variance), so that their units do not matter.
+    mean variance), so that their units do not matter; in float64 where float32 would round off
+    what varies, or not hold its square.
 
     Learning rate, batch size, epochs, warm-up and the floor `min_std` were chosen by the held-out
     ELBO alone, without labels, on 1500 of scikit-learn's 8 × 8 digits. Stage one, three seeds,
@@ -226,7 +229,13 @@ def _check_output(output, likelihood, data) -> str:
             f"X must lie in [0, 1] for a sigmoid mean, got values from {low:g} to {high:g}; "
             "rescale it or use output='identity' with a Gaussian likelihood"
         )
-    return ("sigmoid" if unit else "identity") if output == "auto" else output
+    fine = likelihood == "gaussian" and spread_of(data) < _FINEST
+    if output == "sigmoid" and fine:
+        raise ValueError(
+            f"X must have a root mean variance of at least {_FINEST:g} for a sigmoid mean, got "
+            f"{spread_of(data):g}; rescale it or use output='identity'"
+        )
+    return ("sigmoid" if unit and not fine else "identity") if output == "auto" else output
 
 
 def _check_hidden(hidden, architecture, shape) -> tuple[int, ...]:
@@ -256,16 +265,6 @@ def _networks(key, shape, latent_dim, architecture, hidden, activation):
     image = (*shape, 1)[:3]
     encoder = ConvDown(down_key, image, hidden, 2 * latent_dim, activation)
     return encoder, ConvUp(up_key, latent_dim, hidden[::-1], image, activation)
-
-
-def _frame(train, output: str) -> tuple:
-    """Shifts and scales of the data, fixed during training."""
-    center = np.mean(train, axis=0)
-    spread = np.sqrt(np.mean(np.var(train, axis=0)))
-    if output == "identity":
-        return center, spread, center, spread
-    level = np.clip(center, 0.01, 0.99)
-    return center, spread, np.log(level) - np.log1p(-level), np.ones(())
 
 
 def _assemble(nets, frame, output: str) -> tuple[Encoder, MeanDecoder]:
@@ -329,14 +328,15 @@ def _stage_one(
     likelihood, output, stage_one_std, max_landmarks, held_mask, **options,
 ) -> VAE:  # fmt: skip
     """Encoder and mean with a constant variance, in float32; the model in float64."""
-    offsets = _frame(train, output)
-    floor = 1e-3 * offsets[1]
-    start = np.log(offsets[1] if stage_one_std is None else stage_one_std)
+    offsets = offsets_of(train, output)
+    entry = enter(train, held, offsets, output)
+    floor = 1e-3 * offsets[1] / entry.unit
+    start = np.log((offsets[1] if stage_one_std is None else stage_one_std) / entry.unit)
     bound = _BOUNDS[likelihood, output]
     with jax.enable_x64(False):
         nets = _networks(net_key, shape, latent_dim, architecture, hidden, activation)
-        small = _cast((offsets, floor, start, train, held), jnp.float32)
-        offsets32, floor32, start32, train32, held32 = small
+        small = _cast((entry.offsets, floor, start, entry.rows), jnp.float32)
+        offsets32, floor32, start32, (train32, held32) = small
         if stage_one_std is None:
             params, frame = (*nets, start32), (offsets32, floor32)
         else:
@@ -349,11 +349,12 @@ def _stage_one(
     params = _cast(fitted.params, jnp.float64)
     log_std = float(params[2]) if stage_one_std is None else start
     std = np.sqrt(np.exp(2.0 * log_std) + (floor**2 if stage_one_std is None else 0.0))
+    std, shift = entry.unit * std, train.shape[1] * np.log(entry.unit)  # back in the data's units
     encoder, mean = _assemble(params[:2], _cast(offsets, jnp.float64), output)
     constant = ConstantStd(to_jax(np.full(train.shape[1], std)))
     history = History(
-        elbo=to_jax(fitted.train),
-        held_out_elbo=to_jax(fitted.held_out),
+        elbo=to_jax(fitted.train - shift),
+        held_out_elbo=to_jax(fitted.held_out - shift),
         variance_elbo=to_jax(np.zeros(0)),
         variance_held_out_elbo=to_jax(np.zeros(0)),
         stopped_early=fitted.stopped_early,

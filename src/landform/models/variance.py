@@ -173,12 +173,18 @@ def _split(count: int, held_out, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndar
     return order[~mask[order]], order[mask[order]]
 
 
+def spread_of(rows: np.ndarray) -> float:
+    """Root mean variance of the columns, the unit in which data are measured; may be infinite."""
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(np.mean(np.var(rows, axis=0))))
+
+
 def fit_variance_split(
     vae, train, held, *, key, variance, num_centers, a, rule, max_std, min_std, max_iter, **options
 ) -> VAE:
     """`fit_variance` for data that are already checked and split."""
     check_choice("variance", variance, VARIANCES)
-    spread = float(np.sqrt(np.mean(np.var(train, axis=0))))
+    spread = spread_of(train)
     floor = _MIN_SHARE * spread if min_std is None else float(as_positive("min_std", min_std))
     if max_std is not None and float(as_positive("max_std", max_std)) <= floor:
         raise ValueError(f"max_std must exceed min_std, got {float(max_std)} and {floor}")

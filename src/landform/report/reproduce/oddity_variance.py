@@ -14,6 +14,7 @@ from landform._metric import log_volume
 from landform.models.likelihood import log_marginal_likelihood
 from landform.models.residuals import Calibration, calibration
 from landform.models.vae import VAE
+from landform.models.variance import spread_of
 from landform.report.page import Section
 from landform.report.reproduce.oddity import Training, load_images, train_mean, train_std
 from landform.report.reproduce.write import prepared, write
@@ -134,7 +135,7 @@ def train_both(seed: int, settings: VarianceSettings) -> Trained:
 def _floored(train, settings: VarianceSettings, floor: float | None = None) -> Training:
     """The training with the smallest σ at a share of the images' spread."""
     share = settings.floors[0] if floor is None else floor
-    spread = float(np.sqrt(np.mean(np.var(train.reshape(len(train), -1), axis=0))))
+    spread = spread_of(train.reshape(len(train), -1))
     return dataclasses.replace(settings.training, min_std=share * spread)
 
 
