@@ -21,6 +21,15 @@ def floored(moment, gram, floor=0.0) -> np.ndarray:
     return half @ half.T
 
 
+def restricted(moment, kind: str, gram) -> np.ndarray:
+    """The best covariance of a kind for a second moment under a flat metric."""
+    if kind == "diag":
+        return np.diag(np.diag(moment))
+    if kind == "spherical":
+        return np.linalg.inv(gram) * np.sum(gram * moment) / len(moment)
+    return moment
+
+
 def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, Moments]:
     """The precision P that minimises ½ tr(P S) + log C(P): a convex problem, by Newton's method.
 
@@ -37,8 +46,9 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
     basis = np.array([b / np.linalg.norm(b) for b in basis])
     back = np.linalg.inv(scale)
     target = back @ moment @ back.T
+    first = back @ restricted(moment, kind, gram) @ back.T
     flat = basis.reshape(len(basis), -1)
-    parameters = np.linalg.lstsq(flat.T, np.linalg.inv(target).ravel(), rcond=None)[0]
+    parameters = np.linalg.lstsq(flat.T, np.linalg.inv(first).ravel(), rcond=None)[0]
     nodes = table.tangents @ back.T
     nodes = nodes.reshape(-1, d)
     features = 0.5 * (nodes[:, :, None] * nodes[:, None, :]).reshape(-1, d * d) @ flat.T

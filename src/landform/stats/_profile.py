@@ -9,7 +9,7 @@ from landform._metric import AbstractMetric, metric_tensor
 from landform._results import ConvergenceError
 from landform.metrics.analytic import AbstractClosedForm
 from landform.solvers.elements import Rule
-from landform.stats._covariance import best_precision, floored
+from landform.stats._covariance import best_precision, floored, restricted
 from landform.stats._cut import Cloud
 from landform.stats._logs import Logs, find_logs, logs_of, replaced, solve_chunks
 from landform.stats._normalizer import Grid, Moments, Table, make_grid
@@ -104,7 +104,8 @@ def tangents_of(setup: Setup, mean, logs: Logs) -> np.ndarray:
 def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
     """The best covariance at a mean and the objective there, with new rays.
 
-    The scale of the rays is the root of the second moment times `whiten`, which a line search keeps
+    The scale of the rays is the root of the second moment, or of the covariance of the kind asked
+    for that it makes, times `whiten`, which a line search keeps
     fixed, so that the objective is one smooth function of the mean.
     """
     gram = np.asarray(metric_tensor(setup.metric, mean))
@@ -113,17 +114,20 @@ def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
     check_lost(weights, logs.usable)
     correction = np.eye(len(gram)) if whiten is None else whiten
     moment = second_moment(setup, mean, weights, logs, gram)[0]
-    table = table_at(setup, mean, np.linalg.cholesky(moment) @ correction)
+    table = table_at(setup, mean, _root(setup, moment, gram) @ correction)
     logs = _reroute(setup, table, logs, weights, gram)
     point = _assemble(setup, weights, logs, table, correction, gram)
     if whiten is None and not covered(point):
         moment = second_moment(setup, mean, weights, logs, gram)[0]
-        correction = np.linalg.solve(
-            np.linalg.cholesky(moment), np.linalg.cholesky(point.covariance)
-        )
-        table = table_at(setup, mean, np.linalg.cholesky(moment) @ correction)
+        root = _root(setup, moment, gram)
+        correction = np.linalg.solve(root, np.linalg.cholesky(point.covariance))
+        table = table_at(setup, mean, _root(setup, moment, gram) @ correction)
         point = _assemble(setup, weights, logs, table, correction, gram)
     return point
+
+
+def _root(setup: Setup, moment, gram) -> np.ndarray:
+    return np.linalg.cholesky(restricted(moment, setup.covariance_type, gram))
 
 
 def reweight(setup: Setup, point: Point, weights) -> Point:
