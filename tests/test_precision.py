@@ -56,6 +56,8 @@ json.dump(
         "exact": float(results["exact_distance"]),
         "single": str(single.dtype),
         "inside": str(inside.dtype),
+        # Far from the origin, where single precision has two digits of the distances.
+        "sigmas": [lf.auto_sigma(cloud), lf.auto_sigma(cloud + 1e5)],
         "narrow": [bool(narrow.converged.all()), float(narrow.length[0])],
         "wide": float(lf.distance(local, cloud[0], cloud[5])),
     },
@@ -92,6 +94,11 @@ def test_doubles_stay_doubles(report):
 def test_the_digits_are_those_of_doubles(report):
     assert report["exact"] == pytest.approx(HALF_PLANE_DISTANCE, rel=1e-14)
     assert report["distance"] == pytest.approx(HALF_PLANE_DISTANCE, rel=1e-8)
+
+
+def test_a_bandwidth_has_the_digits_of_doubles(report):
+    here, there = report["sigmas"]
+    assert there == pytest.approx(here, rel=1e-9)
 
 
 def test_singles_are_not_made_doubles(report):

@@ -20,6 +20,7 @@ _ALL = 0.5  # mean of the kernel over the other points above which a neighbourho
 _MAX_PROBES = 1000
 
 
+@precise
 def auto_sigma(X) -> float:
     """A width σ for `LocalVariance`: the mean distance to the k-th nearest neighbour, k = ⌈√n⌉.
 
