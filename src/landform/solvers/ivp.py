@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import DOP853
 
-from landform._numerics import chunked, compiled, is_traced
+from landform._numerics import as_count, as_positive, chunked, compiled, is_traced
 from landform._results import Status
 from landform._typing import Array, Float, Int
 from landform.solvers.driver import AbstractMethod, run
@@ -40,6 +40,11 @@ class AdaptiveIVP(eqx.Module):
     max_steps
         Steps after which the integration is reported as failed.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Unless tolerances are positive and `max_steps` is a positive integer.
+
     Examples
     --------
     >>> import landform as lf
@@ -52,6 +57,11 @@ class AdaptiveIVP(eqx.Module):
     atol: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=4096)
 
+    def __check_init__(self):
+        as_positive("rtol", self.rtol)
+        as_positive("atol", self.atol)
+        as_count("max_steps", self.max_steps)
+
 
 class FixedStepIVP(eqx.Module):
     """Classical Runge–Kutta of order 4 with equal steps: cheap to compile, fast in batches.
@@ -60,6 +70,11 @@ class FixedStepIVP(eqx.Module):
     ----------
     num_steps
         Number of steps; the error falls as its fourth power on smooth metrics.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unless `num_steps` is a positive integer.
 
     Examples
     --------
@@ -70,6 +85,9 @@ class FixedStepIVP(eqx.Module):
     """
 
     num_steps: int = eqx.field(static=True, default=64)
+
+    def __check_init__(self):
+        as_count("num_steps", self.num_steps)
 
 
 class Shot(NamedTuple):
