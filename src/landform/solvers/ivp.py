@@ -245,7 +245,6 @@ def _rk4_many(metric, x, v, num_steps):
 
 
 def _judge(metric, x, v, point, velocity, arrived):
-    """Status and drift of the speed of every geodesic."""
     before = jax.vmap(metric.inner)(x, v, v)
     after = jax.vmap(metric.inner)(point, velocity, velocity)
     still = before == 0.0
@@ -261,6 +260,18 @@ def _judge(metric, x, v, point, velocity, arrived):
 _judge_jit = compiled(_judge)
 
 
+def judge(metric, x, v, point, velocity, arrived):
+    """Status and relative drift of the speed of geodesics from x with velocities v, ``(n, d)``.
+
+    `UNRESOLVED` where the speed has changed by more than 1e-3: no geodesic, whatever the estimated
+    error was; a metric that jumps does that.
+    """
+    if is_traced(metric, x, v, point):
+        return _judge(metric, x, v, point, velocity, arrived)
+    program = functools.partial(_judge_jit, metric)
+    return chunked(program, _QUEUE, x, v, point, velocity, arrived, ladder=_FEW)
+
+
 def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
     """Integrate geodesics from x with velocities v, ``(n, d)``, over t ∈ [0, 1]."""
     if isinstance(solver, FixedStepIVP):
@@ -273,9 +284,5 @@ def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
         point, velocity = landing.state[:, 0, 0], landing.state[:, 1, 0]
         arrived, steps = landing.status == int(Status.CONVERGED), landing.steps
         error = landing.error
-    if is_traced(metric, x, v):
-        status, drift = _judge(metric, x, v, point, velocity, arrived)
-    else:
-        judge = functools.partial(_judge_jit, metric)
-        status, drift = chunked(judge, _QUEUE, x, v, point, velocity, arrived, ladder=_FEW)
+    status, drift = judge(metric, x, v, point, velocity, arrived)
     return Shot(point, velocity, status, drift, steps, error)
