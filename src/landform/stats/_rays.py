@@ -20,6 +20,7 @@ _STEPS = 1500  # attempted steps after which a ray counts as broken
 _SHORTEST = 1e-7  # step, relative to the last radius, under which a ray has left the chart
 _SHARE = 0.1  # of the tolerance for one step: the errors of all steps add up to about the whole
 _LOOSEST = 1e-3  # tolerance that the outer radii may be left with
+_FLIGHT = 1e-3  # share of its whole way that a ray on its way to infinity makes in such a step
 
 # Dormand and Prince 1980, order 5 with an embedded order 4.
 _STAGES = np.array(
@@ -51,7 +52,7 @@ _DENSE = np.array(
 
 
 class Rays(NamedTuple):
-    """K rays at R radii as NumPy arrays; NaN from where a ray left the chart of the metric."""
+    """K rays at R radii as NumPy arrays; NaN from where a ray broke."""
 
     points: np.ndarray  # (K, R, d): Exp_μ(s u)
     velocity: np.ndarray  # (K, R, d): d/ds Exp_μ(s u)
@@ -59,6 +60,8 @@ class Rays(NamedTuple):
     by_velocity: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ v at v = s u
     by_mean: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ μ at the same chart components v
     speed: np.ndarray  # (K,): |u| at μ
+    reach: np.ndarray = np.array(np.inf)  # (K,) or (): radius where a ray broke, else infinite
+    escaped: np.ndarray = np.array(False)  # (K,) or (): broken on its way to infinity of the chart
 
 
 def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float = 1e-5) -> Rays:
@@ -72,6 +75,9 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
     Radii are in standard deviations of a normal density, or about one: the tolerance grows as
     exp(s²/6), a third of what the density falls by, up to 1e-3, since the far tail need not be as
     exact as the centre to count as little.
+
+    A ray breaks where no step is short enough, as at the end of a chart, or where too many are
+    needed.
     """
     directions, mean = np.asarray(directions), jnp.asarray(mean)
     radii, tolerance = jnp.asarray(radii, mean.dtype), jnp.asarray(rtol, mean.dtype)
@@ -83,11 +89,16 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
         block = np.concatenate([block, np.repeat(block[:1], _BATCH - size, axis=0)])
         out = _trace(metric, mean, jnp.asarray(block, mean.dtype), radii, tolerance)
         parts.append([np.asarray(a)[:size] for a in out])
-    points, velocity, matrix, by_velocity, by_mean, gram = (
+    points, velocity, matrix, by_velocity, by_mean, gram, reach, escaped = (
         np.concatenate(p) for p in zip(*parts, strict=True)
     )
     speed = np.sqrt(np.einsum("ki,kij,kj->k", directions, gram, directions))
-    return Rays(points, velocity, matrix, by_velocity, by_mean, speed)
+    return Rays(points, velocity, matrix, by_velocity, by_mean, speed, reach, escaped)
+
+
+def _tolerance(rtol, radius):
+    """The tolerance of the whole way to a radius."""
+    return jnp.minimum(rtol * jnp.exp(jnp.square(radius) / 6.0), jnp.maximum(rtol, _LOOSEST))
 
 
 class _Front(NamedTuple):
@@ -132,7 +143,11 @@ def _trace(metric, mean, directions, radii, rtol):
         return x, jax.vmap(solve_spd)(matrix, p), matrix, by_velocity, dx[..., d:]
 
     gram = jnp.broadcast_to(metric(mean), (directions.shape[0], d, d))
-    return *jax.lax.map(finish, state.out), gram
+    arrived, stuck = state.t >= end, ~_running(state, end)
+    way = jnp.max(jnp.abs(state.y[:, :d] - mean), axis=1)
+    pace = jnp.max(jnp.abs(state.slope[:, :d]), axis=1)
+    escaped = ~arrived & stuck & (pace * state.h > _FLIGHT * way)
+    return *jax.lax.map(finish, state.out), gram, jnp.where(arrived, jnp.inf, state.t), escaped
 
 
 def _equations(metric, mean, d):
@@ -186,9 +201,7 @@ def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
     k = jnp.zeros((7, y.shape[0]), y.dtype).at[0].set(slope)
     k = jax.lax.fori_loop(known, 7, stage, k)
     new = y + now * (stages[6] @ k[:6])
-    growth = jnp.exp(jnp.square(t + now) / 6.0)
-    allowed = _SHARE * jnp.minimum(rtol * growth, jnp.maximum(rtol, _LOOSEST))
-    scale = allowed * jnp.maximum(size(y), size(new))
+    scale = _SHARE * _tolerance(rtol, t + now) * jnp.maximum(size(y), size(new))
     ratio = jnp.sqrt(jnp.mean(jnp.square(now * (error @ k) / scale)))
     ratio = jnp.where(jnp.all(jnp.isfinite(k)) & (ratio == ratio), ratio, jnp.inf)
     running = _running(state, end)

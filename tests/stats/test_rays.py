@@ -1,0 +1,64 @@
+"""Rays that end too early: what is integrated, what is reported missing, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+import landform as lf
+
+
+class Within(lf.AbstractMetric):
+    """The line with M = 1 for |x| < edge and another value, or none, beyond."""
+
+    edge: jax.Array
+    beyond: jax.Array
+
+    @property
+    def dim(self):
+        """One."""
+        return 1
+
+    def __call__(self, x):
+        """1 or `beyond`."""
+        return jnp.where(jnp.abs(x[0]) < self.edge, 1.0, self.beyond) * jnp.eye(1)
+
+
+def within(edge, beyond):
+    return Within(jnp.asarray(edge), jnp.asarray(beyond))
+
+
+def on_sphere(dim, width):
+    return lf.LAND(lf.StereographicSphere(dim), np.zeros(dim), 0.25 * width**2 * np.eye(dim))
+
+
+@pytest.mark.parametrize(("dim", "width"), [(1, 1.0), (1, 3.0), (2, 1.5), (2, 3.0)])
+def test_rays_to_infinity_of_the_chart_count_up_to_there(dim, width):
+    def volume(r):
+        return np.exp(-0.5 * (r / width) ** 2) * np.sin(r) ** (dim - 1)
+
+    value = {1: 2.0, 2: 2.0 * np.pi}[dim] * quad(volume, 0.0, np.pi)[0]
+    land = on_sphere(dim, width)
+    error = abs(np.exp(float(land.log_normalizer)) / value - 1.0)
+    assert error < 3.0 * float(land.normalizer_stderr)
+    assert float(land.normalizer_stderr) < 1e-3
+    assert float(land.excluded["unresolved_mass"]) == 0.0  # nothing lies behind infinity
+
+
+@pytest.mark.parametrize("beyond", [np.nan])
+def test_mass_behind_the_end_of_rays_is_reported_and_an_error(beyond):
+    land = lf.LAND(within(0.5, beyond), [0.0], [[1.0]])
+    inside = norm.cdf(0.5) - norm.cdf(-0.5)
+    missing = (1.0 - inside) / inside
+    slack = 1e-3
+    value = np.sqrt(2.0 * np.pi) * inside
+    assert np.exp(float(land.log_normalizer)) == pytest.approx(value, rel=slack)
+    assert float(land.excluded["unresolved_mass"]) == pytest.approx(missing, rel=3.0 * slack)
+    assert float(land.normalizer_stderr) >= float(land.excluded["unresolved_mass"])
+
+
+def test_a_mean_that_no_ray_leaves_has_no_normalizer():
+    with pytest.raises(lf.ConvergenceError, match="normalizer is 0, not a positive number"):
+        lf.LAND(within(1e-9, np.nan), [0.0], [[1.0]])
