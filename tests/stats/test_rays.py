@@ -47,12 +47,13 @@ def test_rays_to_infinity_of_the_chart_count_up_to_there(dim, width):
     assert float(land.excluded["unresolved_mass"]) == 0.0  # nothing lies behind infinity
 
 
-@pytest.mark.parametrize("beyond", [np.nan])
+@pytest.mark.parametrize("beyond", [np.nan, 4.0])
 def test_mass_behind_the_end_of_rays_is_reported_and_an_error(beyond):
     land = lf.LAND(within(0.5, beyond), [0.0], [[1.0]])
     inside = norm.cdf(0.5) - norm.cdf(-0.5)
     missing = (1.0 - inside) / inside
-    slack = 1e-3
+    # Where the metric jumps a ray is known to be good up to the last node before that.
+    slack = 1e-3 if np.isnan(beyond) else 0.3
     value = np.sqrt(2.0 * np.pi) * inside
     assert np.exp(float(land.log_normalizer)) == pytest.approx(value, rel=slack)
     assert float(land.excluded["unresolved_mass"]) == pytest.approx(missing, rel=3.0 * slack)

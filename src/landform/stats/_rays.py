@@ -21,6 +21,8 @@ _SHORTEST = 1e-7  # step, relative to the last radius, under which a ray has lef
 _SHARE = 0.1  # of the tolerance for one step: the errors of all steps add up to about the whole
 _LOOSEST = 1e-3  # tolerance that the outer radii may be left with
 _FLIGHT = 1e-3  # share of its whole way that a ray on its way to infinity makes in such a step
+_DRIFT = 1e-3  # relative change of speed that no geodesic has, unless the tolerance explains it:
+_EXPLAINED = 30.0  # times the tolerance at a radius; about 8 are the most on smooth metrics
 
 # Dormand and Prince 1980, order 5 with an embedded order 4.
 _STAGES = np.array(
@@ -52,7 +54,7 @@ _DENSE = np.array(
 
 
 class Rays(NamedTuple):
-    """K rays at R radii as NumPy arrays; NaN from where a ray broke."""
+    """K rays at R radii as NumPy arrays; NaN from where a ray broke or is no geodesic any more."""
 
     points: np.ndarray  # (K, R, d): Exp_μ(s u)
     velocity: np.ndarray  # (K, R, d): d/ds Exp_μ(s u)
@@ -76,8 +78,8 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
     exp(s²/6), a third of what the density falls by, up to 1e-3, since the far tail need not be as
     exact as the centre to count as little.
 
-    A ray breaks where no step is short enough, as at the end of a chart, or where too many are
-    needed.
+    A ray breaks where no step is short enough, as at the end of a chart, where it needs too many,
+    or where its speed changes by more than the tolerance explains: the metric jumps there.
     """
     directions, mean = np.asarray(directions), jnp.asarray(mean)
     radii, tolerance = jnp.asarray(radii, mean.dtype), jnp.asarray(rtol, mean.dtype)
@@ -93,12 +95,34 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
         np.concatenate(p) for p in zip(*parts, strict=True)
     )
     speed = np.sqrt(np.einsum("ki,kij,kj->k", directions, gram, directions))
-    return Rays(points, velocity, matrix, by_velocity, by_mean, speed, reach, escaped)
+    rays = Rays(points, velocity, matrix, by_velocity, by_mean, speed, reach, escaped)
+    return _without_drift(rays, np.asarray(radii), rtol)
 
 
-def _tolerance(rtol, radius):
+def _without_drift(rays: Rays, radii, rtol) -> Rays:
+    """The rays, broken at the last radius before their speed is another than at the start."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        square = np.einsum("kri,krij,krj->kr", rays.velocity, rays.matrix, rays.velocity)
+        drift = np.abs(np.sqrt(square) / rays.speed[:, None] - 1.0)
+        wrong = drift > np.maximum(_DRIFT, _EXPLAINED * _tolerance(rtol, radii, np))
+    changed = wrong.any(axis=1)
+    if not changed.any():
+        return rays
+    lost = np.cumsum(wrong, axis=1) > 0
+    before = np.concatenate([[0.0], radii])[np.argmax(wrong, axis=1)]
+    names = ("points", "velocity", "matrix", "by_velocity", "by_mean")
+    blank = {n: np.where(_like(lost, getattr(rays, n)), np.nan, getattr(rays, n)) for n in names}
+    reach, escaped = np.where(changed, before, rays.reach), rays.escaped & ~changed
+    return rays._replace(**blank, reach=reach, escaped=escaped)
+
+
+def _like(mask, array):
+    return mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+
+
+def _tolerance(rtol, radius, xp=jnp):
     """The tolerance of the whole way to a radius."""
-    return jnp.minimum(rtol * jnp.exp(jnp.square(radius) / 6.0), jnp.maximum(rtol, _LOOSEST))
+    return xp.minimum(rtol * xp.exp(xp.square(radius) / 6.0), xp.maximum(rtol, _LOOSEST))
 
 
 class _Front(NamedTuple):
