@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import kstest, norm
 
 import landform as lf
+from landform.stats import _sampling
 
 
 class Within(lf.AbstractMetric):
@@ -63,3 +64,26 @@ def test_mass_behind_the_end_of_rays_is_reported_and_an_error(beyond):
 def test_a_mean_that_no_ray_leaves_has_no_normalizer():
     with pytest.raises(lf.ConvergenceError, match="normalizer is 0, not a positive number"):
         lf.LAND(within(1e-9, np.nan), [0.0], [[1.0]])
+
+
+def test_draws_come_from_all_of_rays_to_infinity():
+    width = 3.0
+    draws = np.asarray(on_sphere(1, width).sample(jax.random.key(0), 2000))[:, 0]
+    low, high = norm.cdf([-np.pi / width, np.pi / width])
+    law = lambda r: (norm.cdf(r / width) - low) / (high - low)  # noqa: E731
+    assert kstest(2.0 * np.arctan(draws), law).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_draws_that_never_come_are_given_up(monkeypatch, after):
+    calls, masses = [], _sampling._masses
+
+    def vanish(table, precision):
+        calls.append(1)
+        return masses(table, precision) * (len(calls) <= after)
+
+    monkeypatch.setattr(_sampling, "_masses", vanish)
+    land = lf.LAND(within(10.0, 1.0), [0.0], [[1.0]])
+    with pytest.raises(lf.ConvergenceError, match="sample failed"):
+        land.sample(jax.random.key(0), 5)
+    assert len(calls) < 30
