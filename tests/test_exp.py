@@ -141,6 +141,22 @@ def test_bad_input_is_named():
         lf.exp(PLANE, [0.0, 1.0], [np.nan, 0.0])
 
 
+@pytest.mark.parametrize(
+    ("solver", "options"),
+    [
+        (lf.FixedStepIVP, {"num_steps": -1}),
+        (lf.FixedStepIVP, {"num_steps": 0}),
+        (lf.FixedStepIVP, {"num_steps": 2.5}),
+        (lf.AdaptiveIVP, {"rtol": -1.0}),
+        (lf.AdaptiveIVP, {"atol": 0.0}),
+        (lf.AdaptiveIVP, {"max_steps": 0}),
+    ],
+)
+def test_settings_of_integrators_that_mean_nothing_are_named(solver, options):
+    with pytest.raises((TypeError, ValueError), match=f"{next(iter(options))} must be"):
+        solver(**options)
+
+
 def test_transport_keeps_lengths_and_angles_and_takes_velocity_to_velocity():
     rng = np.random.default_rng(8)
     x, y = half_plane_points(rng, 8), half_plane_points(rng, 8)

@@ -133,3 +133,17 @@ def test_bad_input_is_named():
         lf.exp_differential(PLANE, [0.0, 1.0], [1.0, 0.0], solver=lf.FixedStepIVP(8))
     with pytest.raises(ValueError, match="slope must have 2 coordinate"):
         lf.jacobi_field(PLANE, [0.0, 1.0], [1.0, 0.0], slope=[1.0, 0.0, 0.0])
+
+
+def test_across_a_jump_of_the_metric_there_is_no_field():
+    class Jump(lf.AbstractMetric):
+        def __call__(self, x):
+            return jnp.where(x[0] > 0.5, 4.0, 1.0) * jnp.eye(2)
+
+    x, v = np.zeros((2, 2)), np.array([[0.4, 0.0], [1.0, 0.0]])
+    for compute in (lf.exp_differential, lf.jacobi_field):
+        with pytest.raises(lf.ConvergenceError, match=r"1 of 2 .* not resolved"):
+            compute(Jump(), x, v)
+    found = lf.exp_differential(Jump(), x, v, throw=False)
+    np.testing.assert_allclose(found[0], np.eye(2), atol=1e-9)
+    assert np.isnan(found[1]).all()

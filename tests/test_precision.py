@@ -18,6 +18,7 @@ import numpy as np, jax, landform as lf
 
 x, y, v = np.array([0.0, 1.0]), np.array([1.0, 1.0]), np.array([1.0, 0.0])
 cloud = np.random.default_rng(0).normal(size=(30, 2))
+many = np.random.default_rng(1).normal(size=(200, 2))
 metric = lf.PoincareHalfPlane()
 local = lf.LocalVariance(cloud, sigma=0.5, rho=1e-2)
 chain = lambda z: jax.numpy.stack([z[0], z[1], z[0] * z[1]])
@@ -57,7 +58,7 @@ json.dump(
         "single": str(single.dtype),
         "inside": str(inside.dtype),
         # Far from the origin, where single precision has two digits of the distances.
-        "sigmas": [lf.auto_sigma(cloud), lf.auto_sigma(cloud + 1e5)],
+        "sigmas": [lf.auto_sigma(many), lf.auto_sigma(many + 1e5)],
         "narrow": [bool(narrow.converged.all()), float(narrow.length[0])],
         "wide": float(lf.distance(local, cloud[0], cloud[5])),
     },

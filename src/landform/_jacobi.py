@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from landform._geodesic import check_pair, where_converged
 from landform._metric import AbstractMetric, check_metric
 from landform._numerics import as_points, compiled, is_traced, precise
-from landform._results import raise_if_failed
+from landform._results import Status, raise_if_failed
 from landform._transport import connection
 from landform._typing import Array, Float
-from landform.solvers.ivp import AdaptiveIVP, integrate
+from landform.solvers.ivp import AdaptiveIVP, integrate, judge
 
 
 class JacobiField(NamedTuple):
@@ -81,7 +81,8 @@ def jacobi_field(
     TypeError, ValueError
         For a wrong metric or solver, shapes that do not fit, or values that are not finite.
     ConvergenceError
-        With ``throw=True``, if an integration stopped before t = 1.
+        With ``throw=True``, if an integration stopped before t = 1 or does not conserve speed to
+        1e-3, as happens when the metric jumps (ReLU decoders).
 
     Notes
     -----
@@ -229,4 +230,7 @@ def _fields(metric, x, v, start, slope, solver):
     begin, end = (_begin, _end) if traced else (_begin_jit, _end_jit)
     state, size = begin(metric, x, v, start, slope)
     landing = integrate(metric, state, solver)
-    return *end(metric, landing.state, size), landing.status
+    point, velocity, *rest = end(metric, landing.state, size)
+    arrived = landing.status == int(Status.CONVERGED)
+    status, _ = judge(metric, x, v, point, velocity, arrived)
+    return point, velocity, *rest, status

@@ -210,6 +210,8 @@ def test_a_saved_distribution_comes_back(tmp_path, moon):
         ({"mean": [0.0, -1.0]}, "mean"),
         ({"normalizer": "none"}, "normalizer"),
         ({"n_samples": 0}, "n_samples"),
+        ({"rtol": 0.0}, "rtol"),
+        ({"rtol": -1.0}, "rtol"),
     ],
 )
 def test_bad_arguments_are_named(change, name):

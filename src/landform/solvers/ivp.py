@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import DOP853
 
-from landform._numerics import chunked, compiled, is_traced
+from landform._numerics import as_count, as_positive, chunked, compiled, is_traced
 from landform._results import Status
 from landform._typing import Array, Float, Int
 from landform.solvers.driver import AbstractMethod, run
@@ -40,6 +40,11 @@ class AdaptiveIVP(eqx.Module):
     max_steps
         Steps after which the integration is reported as failed.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Unless tolerances are positive and `max_steps` is a positive integer.
+
     Examples
     --------
     >>> import landform as lf
@@ -52,6 +57,11 @@ class AdaptiveIVP(eqx.Module):
     atol: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=4096)
 
+    def __check_init__(self):
+        as_positive("rtol", self.rtol)
+        as_positive("atol", self.atol)
+        as_count("max_steps", self.max_steps)
+
 
 class FixedStepIVP(eqx.Module):
     """Classical Runge–Kutta of order 4 with equal steps: cheap to compile, fast in batches.
@@ -60,6 +70,11 @@ class FixedStepIVP(eqx.Module):
     ----------
     num_steps
         Number of steps; the error falls as its fourth power on smooth metrics.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unless `num_steps` is a positive integer.
 
     Examples
     --------
@@ -70,6 +85,9 @@ class FixedStepIVP(eqx.Module):
     """
 
     num_steps: int = eqx.field(static=True, default=64)
+
+    def __check_init__(self):
+        as_count("num_steps", self.num_steps)
 
 
 class Shot(NamedTuple):
@@ -227,7 +245,6 @@ def _rk4_many(metric, x, v, num_steps):
 
 
 def _judge(metric, x, v, point, velocity, arrived):
-    """Status and drift of the speed of every geodesic."""
     before = jax.vmap(metric.inner)(x, v, v)
     after = jax.vmap(metric.inner)(point, velocity, velocity)
     still = before == 0.0
@@ -243,6 +260,18 @@ def _judge(metric, x, v, point, velocity, arrived):
 _judge_jit = compiled(_judge)
 
 
+def judge(metric, x, v, point, velocity, arrived):
+    """Status and relative drift of the speed of geodesics from x with velocities v, ``(n, d)``.
+
+    `UNRESOLVED` where the speed has changed by more than 1e-3: no geodesic, whatever the estimated
+    error was; a metric that jumps does that.
+    """
+    if is_traced(metric, x, v, point):
+        return _judge(metric, x, v, point, velocity, arrived)
+    program = functools.partial(_judge_jit, metric)
+    return chunked(program, _QUEUE, x, v, point, velocity, arrived, ladder=_FEW)
+
+
 def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
     """Integrate geodesics from x with velocities v, ``(n, d)``, over t ∈ [0, 1]."""
     if isinstance(solver, FixedStepIVP):
@@ -255,9 +284,5 @@ def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
         point, velocity = landing.state[:, 0, 0], landing.state[:, 1, 0]
         arrived, steps = landing.status == int(Status.CONVERGED), landing.steps
         error = landing.error
-    if is_traced(metric, x, v):
-        status, drift = _judge(metric, x, v, point, velocity, arrived)
-    else:
-        judge = functools.partial(_judge_jit, metric)
-        status, drift = chunked(judge, _QUEUE, x, v, point, velocity, arrived, ladder=_FEW)
+    status, drift = judge(metric, x, v, point, velocity, arrived)
     return Shot(point, velocity, status, drift, steps, error)

@@ -34,19 +34,22 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
     finite &= np.isfinite(rays.matrix).all(axis=(2, 3))
     reason = np.zeros(count, dtype=int)
     radius = np.full(count, np.inf)
+    reach, escaped = (np.broadcast_to(a, count) for a in (rays.reach, rays.escaped))
     if paper:
-        return _end_of_chart(finite, radii, radius, reason)
+        return _end_of_chart(finite, reach, radii, radius, reason)
     if finite.all() and _is_flat(rays):
         return Cut(radius, reason)
     folded = finite & ((jacobian <= 0.0) | _touches(rays, finite, radii))
-    _end_of_chart(finite, radii, radius, reason)
+    _end_of_chart(finite, reach, radii, radius, reason)
     determinant = jacobian * radii ** rays.points.shape[2]
     for k in np.flatnonzero(folded.any(axis=1) | (reason > 0)):
         usable = np.flatnonzero(finite[k] & (np.cumsum(~finite[k]) == 0))
         bad = np.flatnonzero(folded[k])
+        if escaped[k] and not bad.size:
+            continue  # the determinant in the chart goes to infinity with the ray
         first = bad[0] if bad.size else (usable[-1] + 1 if usable.size else 0)
         root = _root(radii, determinant[k], first, usable)
-        limit = radii[first] if first < radii.size else np.inf
+        limit = radii[first] if bad.size else radius[k]
         if np.isfinite(root) and root <= limit:
             radius[k], reason[k] = root, CONJUGATE
         elif bad.size:
@@ -66,10 +69,11 @@ def _is_flat(rays) -> bool:
     return bool(straight and np.abs(rays.matrix - first).max() < _CONSTANT * np.abs(first).max())
 
 
-def _end_of_chart(finite, radii, radius, reason):
+def _end_of_chart(finite, reach, radii, radius, reason):
     for k in np.flatnonzero(~finite.all(axis=1)):
         first = int(np.argmin(finite[k]))
-        radius[k] = radii[first - 1] if first else 0.0
+        before = radii[first - 1] if first else 0.0
+        radius[k] = reach[k] if before <= reach[k] <= radii[first] else before
         reason[k] = BROKEN
     return Cut(radius, reason)
 

@@ -13,11 +13,14 @@ from scipy.special import gammaln
 from scipy.stats import chi2, norm, qmc
 
 from landform._metric import metric_tensor
-from landform.stats._cut import cut_radii
+from landform._numerics import as_positive
+from landform._results import ConvergenceError
+from landform.stats._cut import BROKEN, cut_radii
 from landform.stats._rays import Rays, trace_rays
 
 GROUPS = 8  # interleaved parts of the directions, whose spread gives the standard error
 _PANELS, _ORDER = 10, 5
+_ONE_SIDED = 8  # nodes of a part panel without any behind it
 _TAIL = 1e-13  # Gaussian mass beyond the last radius
 
 
@@ -69,7 +72,7 @@ class Moments(NamedTuple):
     """Integrals against the normal density of one precision matrix."""
 
     log_normalizer: float
-    stderr: float  # of the normaliser, relative to it: spread over directions and integration
+    stderr: float  # of C, relative: spread over directions, integration, and what is unresolved
     sample_size: float  # effective number of directions
     probability: np.ndarray  # (K, R): quadrature weight times density, sums to 1
     groups: np.ndarray  # (GROUPS,) estimates of C / exp(log_normalizer)
@@ -93,12 +96,18 @@ class Table:
         Whether the volume is transported by det D Exp, as it must be, or left as √det M.
     rtol
         Tolerance of the integration.
+
+    Raises
+    ------
+    ValueError
+        For a tolerance that is not positive.
     """
 
     def __init__(
         self, metric, mean, scale, grid: Grid, *, euclidean=False, jacobian=True, rtol=1e-5
     ):
         self.metric, self.mean, self.scale = metric, np.asarray(mean), np.asarray(scale)
+        as_positive("rtol", rtol)
         self.grid, self.rtol = grid, rtol
         self.euclidean, d = euclidean, self.mean.size
         start = grid.directions @ self.scale.T
@@ -112,25 +121,42 @@ class Table:
         self.length = self.rays.speed[:, None] * grid.radii
         self.cut = cut_radii(metric, self.rays, self.length, turning, grid.radii, not jacobian)
         self.integrand = volume * turning * stretch[:, None] ** d if jacobian else volume
-        self._set_weights(self.integrand)
+        self._set_weights(self.integrand, stretch**d if jacobian else np.ones(len(start)))
 
     def stretch(self, start) -> np.ndarray:
         """|u| / |u|_M, from the authors' logarithm to the velocity."""
         gram = np.asarray(metric_tensor(self.metric, self.mean))
         return np.linalg.norm(start, axis=1) / np.sqrt(np.einsum("ki,ij,kj->k", start, gram, start))
 
-    def _set_weights(self, integrand):
-        """Quadrature coefficients: the density of another precision is coefficient × exp(−½q)."""
+    def _set_weights(self, integrand, begin):
+        """Quadrature coefficients: the density of another precision is coefficient × exp(−½q).
+
+        What lies beyond the end of broken rays is estimated by their integrand, continued; nothing
+        does beyond those that are on their way to infinity.
+        """
         grid, d = self.grid, self.tangents.shape[-1]
         finite = np.isfinite(integrand)
+        if finite.all():
+            continued = integrand
+        else:
+            volume = np.sqrt(np.linalg.det(np.asarray(metric_tensor(self.metric, self.mean))))
+            continued = _continued(integrand, grid.radii, begin * volume)
+            continued[~finite & np.broadcast_to(self.rays.escaped, len(finite))[:, None]] = 0.0
         integrand = np.where(finite, integrand, 0.0)
         radial = panel_weights(grid, self.cut.radius, finite)
+        self.broken = rows = np.flatnonzero(self.cut.reason == BROKEN)
+        ends, known = self.cut.radius[rows], finite[rows]
+        radial[rows] = panel_weights(grid, ends, known, _ONE_SIDED)
+        rough = panel_weights(grid, ends, known, np.clip(known.sum(axis=1) - 1, 1, _ORDER))
         area = np.log(2.0) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d)
         front = np.exp(area) * np.abs(np.linalg.det(self.scale)) / len(grid.directions)
         polar = front * grid.radii ** (d - 1)
         self.coefficient = radial * polar * integrand
-        self.beyond = np.where(finite, np.abs(grid.weights * polar * integrand), 0.0)
+        self.beyond = np.abs(grid.weights * polar * continued)
         self.beyond *= grid.radii > self.cut.radius[:, None]
+        self.beyond[rows] = (grid.weights * polar * continued - self.coefficient)[rows]
+        self.beyond[(self.cut.reason == BROKEN) & self.rays.escaped] = 0.0
+        self.doubt = (radial[rows] - rough) * polar * integrand[rows]
 
     def moments(self, precision) -> Moments:
         """The normaliser ∫ m(v) exp(−½ vᵀPv) dv of a precision matrix P, and what goes with it."""
@@ -138,10 +164,20 @@ class Table:
         shift = form.min()
         terms = self.coefficient * np.exp(shift - form)
         total = terms.sum()
+        if not (np.isfinite(total) and total > 0):
+            raise ConvergenceError(
+                f"the normalizer is {total:.3g}, not a positive number: no ray from the mean "
+                f"{self.mean.tolist()} could be followed; is the metric finite, positive definite "
+                "and smooth around it, and rtol not below what double precision can do?"
+            )
         by_ray = terms.sum(axis=1)
         group, d = self.grid.group, self.tangents.shape[-1]
         shares = np.bincount(group, by_ray) / np.bincount(group) * len(group) / total
         error = np.hypot(shares.std(ddof=1) / np.sqrt(GROUPS), self.rtol) if d > 1 else self.rtol
+        if self.broken.size:
+            density = np.exp(shift - form[self.broken])
+            doubt = np.abs((self.doubt * density).sum(axis=1))
+            error += (_lost(density, self.beyond[self.broken]) + doubt).sum() / total
         size = by_ray.sum() ** 2 / (by_ray**2).sum()
         return Moments(
             float(np.log(total) - shift), float(error), float(size), terms / total, shares
@@ -152,7 +188,7 @@ class Table:
         form = 0.5 * ((self.tangents @ precision) * self.tangents).sum(axis=2)
         density = np.exp(form.min() - form)
         total = (self.coefficient * density).sum()
-        lost = (self.beyond * density).sum(axis=1) / total
+        lost = _lost(density, self.beyond) / total
         tail = np.abs(self.coefficient * density)[:, self.grid.radii > self.grid.edges[-2]].sum()
         reason = self.cut.reason
         names = ("conjugate_mass", "cut_mass", "unresolved_mass")
@@ -173,12 +209,33 @@ class Table:
         return np.linalg.solve(left, np.where(usable[..., None, None], rays.by_mean, eye))
 
 
-def panel_weights(grid: Grid, cut, finite) -> np.ndarray:
+def _lost(density, beyond) -> np.ndarray:
+    """The mass beyond the end of each ray."""
+    return np.maximum((beyond * density).sum(axis=1), 0.0)
+
+
+def _continued(integrand, radii, begin) -> np.ndarray:
+    """The integrand with lines, not below zero, through the last two nodes of rays that broke.
+
+    `begin` is its value at radius zero, the only one that is known if a ray breaks at once.
+    """
+    out, at = integrand.copy(), np.concatenate([[0.0], radii])
+    for k in np.flatnonzero(~np.isfinite(integrand).all(axis=1)):
+        first = int(np.argmin(np.isfinite(integrand[k])))
+        known = np.concatenate([[begin[k]], integrand[k, :first]])[-2:]
+        gap = np.diff(at[: first + 1][-2:])
+        slope = np.diff(known) / gap if first else 0.0
+        out[k, first:] = np.maximum(known[-1] + slope * (radii[first:] - at[first]), 0.0)
+    return out
+
+
+def panel_weights(grid: Grid, cut, finite, order=_ORDER) -> np.ndarray:
     """Weights (K, R) of ∫ from 0 to the cut of each ray: whole panels, then a part of one.
 
-    The part is integrated through the polynomial of the usable nodes nearest to the cut, which may
-    lie beyond it, since the integrand is smooth there.
+    The part is integrated through the polynomial of the `order` usable nodes nearest to it, which
+    may lie beyond the cut, since the integrand is smooth there.
     """
+    order = np.broadcast_to(order, len(finite))
     upper = grid.edges[1:].repeat(_ORDER)
     weights = np.where(upper <= cut[:, None] * (1.0 + 1e-12), grid.weights, 0.0)
     unit, share = np.polynomial.legendre.leggauss(_ORDER)
@@ -189,7 +246,7 @@ def panel_weights(grid: Grid, cut, finite) -> np.ndarray:
         if usable.size == 0 or cut[k] <= begin:
             continue
         middle = 0.5 * (begin + cut[k])
-        near = usable[np.argsort(np.abs(grid.radii[usable] - middle))[:_ORDER]]
+        near = usable[np.argsort(np.abs(grid.radii[usable] - middle))[: order[k]]]
         at = begin + 0.5 * (cut[k] - begin) * (unit + 1.0)
         gaps = grid.radii[near][:, None] - grid.radii[near][None, :] + np.eye(near.size)
         ratio = (at[:, None, None] - grid.radii[near][None, None, :]) / gaps[None]

@@ -20,6 +20,9 @@ _STEPS = 1500  # attempted steps after which a ray counts as broken
 _SHORTEST = 1e-7  # step, relative to the last radius, under which a ray has left the chart
 _SHARE = 0.1  # of the tolerance for one step: the errors of all steps add up to about the whole
 _LOOSEST = 1e-3  # tolerance that the outer radii may be left with
+_FLIGHT = 1e-3  # share of its whole way that a ray on its way to infinity makes in such a step
+_DRIFT = 1e-3  # relative change of speed that no geodesic has, unless the tolerance explains it:
+_EXPLAINED = 30.0  # times the tolerance at a radius; about 8 are the most on smooth metrics
 
 # Dormand and Prince 1980, order 5 with an embedded order 4.
 _STAGES = np.array(
@@ -51,7 +54,7 @@ _DENSE = np.array(
 
 
 class Rays(NamedTuple):
-    """K rays at R radii as NumPy arrays; NaN from where a ray left the chart of the metric."""
+    """K rays at R radii as NumPy arrays; NaN from where a ray broke or is no geodesic any more."""
 
     points: np.ndarray  # (K, R, d): Exp_μ(s u)
     velocity: np.ndarray  # (K, R, d): d/ds Exp_μ(s u)
@@ -59,6 +62,8 @@ class Rays(NamedTuple):
     by_velocity: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ v at v = s u
     by_mean: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ μ at the same chart components v
     speed: np.ndarray  # (K,): |u| at μ
+    reach: np.ndarray = np.array(np.inf)  # (K,) or (): radius where a ray broke, else infinite
+    escaped: np.ndarray = np.array(False)  # (K,) or (): broken on its way to infinity of the chart
 
 
 def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float = 1e-5) -> Rays:
@@ -72,6 +77,9 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
     Radii are in standard deviations of a normal density, or about one: the tolerance grows as
     exp(s²/6), a third of what the density falls by, up to 1e-3, since the far tail need not be as
     exact as the centre to count as little.
+
+    A ray breaks where no step is short enough, as at the end of a chart, where it needs too many,
+    or where its speed changes by more than the tolerance explains: the metric jumps there.
     """
     directions, mean = np.asarray(directions), jnp.asarray(mean)
     radii, tolerance = jnp.asarray(radii, mean.dtype), jnp.asarray(rtol, mean.dtype)
@@ -83,11 +91,38 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
         block = np.concatenate([block, np.repeat(block[:1], _BATCH - size, axis=0)])
         out = _trace(metric, mean, jnp.asarray(block, mean.dtype), radii, tolerance)
         parts.append([np.asarray(a)[:size] for a in out])
-    points, velocity, matrix, by_velocity, by_mean, gram = (
+    points, velocity, matrix, by_velocity, by_mean, gram, reach, escaped = (
         np.concatenate(p) for p in zip(*parts, strict=True)
     )
     speed = np.sqrt(np.einsum("ki,kij,kj->k", directions, gram, directions))
-    return Rays(points, velocity, matrix, by_velocity, by_mean, speed)
+    rays = Rays(points, velocity, matrix, by_velocity, by_mean, speed, reach, escaped)
+    return _without_drift(rays, np.asarray(radii), rtol)
+
+
+def _without_drift(rays: Rays, radii, rtol) -> Rays:
+    """The rays, broken at the last radius before their speed is another than at the start."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        square = np.einsum("kri,krij,krj->kr", rays.velocity, rays.matrix, rays.velocity)
+        drift = np.abs(np.sqrt(square) / rays.speed[:, None] - 1.0)
+        wrong = drift > np.maximum(_DRIFT, _EXPLAINED * _tolerance(rtol, radii, np))
+    changed = wrong.any(axis=1)
+    if not changed.any():
+        return rays
+    lost = np.cumsum(wrong, axis=1) > 0
+    before = np.concatenate([[0.0], radii])[np.argmax(wrong, axis=1)]
+    names = ("points", "velocity", "matrix", "by_velocity", "by_mean")
+    blank = {n: np.where(_like(lost, getattr(rays, n)), np.nan, getattr(rays, n)) for n in names}
+    reach, escaped = np.where(changed, before, rays.reach), rays.escaped & ~changed
+    return rays._replace(**blank, reach=reach, escaped=escaped)
+
+
+def _like(mask, array):
+    return mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+
+
+def _tolerance(rtol, radius, xp=jnp):
+    """The tolerance of the whole way to a radius."""
+    return xp.minimum(rtol * xp.exp(xp.square(radius) / 6.0), xp.maximum(rtol, _LOOSEST))
 
 
 class _Front(NamedTuple):
@@ -132,7 +167,11 @@ def _trace(metric, mean, directions, radii, rtol):
         return x, jax.vmap(solve_spd)(matrix, p), matrix, by_velocity, dx[..., d:]
 
     gram = jnp.broadcast_to(metric(mean), (directions.shape[0], d, d))
-    return *jax.lax.map(finish, state.out), gram
+    arrived, stuck = state.t >= end, ~_running(state, end)
+    way = jnp.max(jnp.abs(state.y[:, :d] - mean), axis=1)
+    pace = jnp.max(jnp.abs(state.slope[:, :d]), axis=1)
+    escaped = ~arrived & stuck & (pace * state.h > _FLIGHT * way)
+    return *jax.lax.map(finish, state.out), gram, jnp.where(arrived, jnp.inf, state.t), escaped
 
 
 def _equations(metric, mean, d):
@@ -186,9 +225,7 @@ def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
     k = jnp.zeros((7, y.shape[0]), y.dtype).at[0].set(slope)
     k = jax.lax.fori_loop(known, 7, stage, k)
     new = y + now * (stages[6] @ k[:6])
-    growth = jnp.exp(jnp.square(t + now) / 6.0)
-    allowed = _SHARE * jnp.minimum(rtol * growth, jnp.maximum(rtol, _LOOSEST))
-    scale = allowed * jnp.maximum(size(y), size(new))
+    scale = _SHARE * _tolerance(rtol, t + now) * jnp.maximum(size(y), size(new))
     ratio = jnp.sqrt(jnp.mean(jnp.square(now * (error @ k) / scale)))
     ratio = jnp.where(jnp.all(jnp.isfinite(k)) & (ratio == ratio), ratio, jnp.inf)
     running = _running(state, end)

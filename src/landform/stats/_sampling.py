@@ -3,14 +3,20 @@
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from landform._results import ConvergenceError
 from landform.stats._normalizer import Grid, Table, make_grid
+from landform.stats._rays import trace_rays
 
 _BLOCK = 256  # directions proposed together, each other's witnesses of the cut locus
 _FINE = 400  # radii at which the density along a ray is tabulated
+_PATIENCE = 10  # times the blocks expected, after which no draws are to be hoped for
 
 
 def sample_tangents(land, rng, n: int) -> np.ndarray:
-    """n points drawn from the law of a LAND: directions by rejection, then radii by inversion."""
+    """n points drawn from the law of a LAND: directions by rejection, then radii by inversion.
+
+    Raises `ConvergenceError` if the rays carry no mass, or next to none where they are proposed.
+    """
     d = land.mean.size
     precision = np.linalg.inv(np.asarray(land.covariance))
     scale = np.linalg.cholesky(np.asarray(land.covariance))
@@ -22,12 +28,24 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
         )
 
     base = make_grid(d, land.n_samples, land.seed)
-    largest, proposals = 1.05 * _masses(table(base), precision).max(), []
+    masses = _masses(table(base), precision)
+    largest, proposals = 1.05 * masses.max(), []
+    if not (np.isfinite(largest) and largest > 0):
+        raise ConvergenceError(
+            "sample failed: no ray from the mean carries any mass; is the metric finite and "
+            "positive definite around it?"
+        )
     while True:
         # The bound is the largest mass seen; all proposals are judged by the last one.
         kept = [u * largest < mass for _, mass, u in proposals]
         if sum(int(k.sum()) for k in kept) >= n:
             break
+        expected = n * largest / (masses.mean() * _BLOCK)
+        if len(proposals) > _PATIENCE * (1.0 + expected):
+            raise ConvergenceError(
+                f"sample failed: {len(proposals) * _BLOCK} directions gave fewer than {n} draws; "
+                "nearly all of the mass lies in few directions: raise n_samples"
+            )
         direction = rng.standard_normal((_BLOCK, d))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         rays = table(Grid(direction, base.radii, base.weights, base.edges, np.zeros(_BLOCK, int)))
@@ -51,22 +69,31 @@ def _draw(table: Table, keep, precision, rng):
     """One point on each of the chosen rays, from the density along it."""
     rows = np.flatnonzero(keep)
     d = table.tangents.shape[-1]
-    radii, edges = table.grid.radii, table.grid.edges
-    out = np.empty((rows.size, d))
+    radii = table.grid.radii
+    out, radius, last = np.empty((rows.size, d)), np.empty(rows.size), np.empty(rows.size, int)
     start = table.tangents[:, 0] / radii[0]
     for i, k in enumerate(rows):
-        end = min(table.cut.radius[k], edges[-1])
         usable = np.isfinite(table.integrand[k]) & np.isfinite(table.rays.points[k]).all(axis=1)
         usable &= np.cumsum(~usable) == 0
         nodes = radii[usable]
-        end = min(end, nodes[-1])
+        last[i] = nodes.size - 1
+        # A ray that broke has a way to go from its last node; all others have nodes to the end.
+        end = min(table.cut.radius[k], radii[min(nodes.size, radii.size - 1)])
         fine = np.linspace(0.0, end, _FINE)
-        weight = PchipInterpolator(nodes, table.integrand[k, usable], extrapolate=True)(fine)
+        values = table.integrand[k, usable]
+        if nodes.size > 1:
+            values = PchipInterpolator(nodes, values, extrapolate=True)(fine)
         form = start[k] @ precision @ start[k]
-        density = np.maximum(weight, 0.0) * fine ** (d - 1) * np.exp(-0.5 * form * fine**2)
+        density = np.maximum(values, 0.0) * fine ** (d - 1) * np.exp(-0.5 * form * fine**2)
         cumulative = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-        radius = np.interp(rng.random() * cumulative[-1], cumulative, fine)
-        out[i] = _along(table, k, np.flatnonzero(usable), radius)
+        radius[i] = np.interp(rng.random() * cumulative[-1], cumulative, fine)
+        out[i] = _along(table, k, np.flatnonzero(usable), min(radius[i], nodes[-1]))
+    far = np.flatnonzero(radius > radii[last])
+    if far.size:
+        velocity = table.initial[rows[far]] * radius[far][:, None]
+        ends = trace_rays(table.metric, table.mean, velocity, np.ones_like(radii), rtol=table.rtol)
+        arrived = np.isfinite(ends.points[:, 0]).all(axis=1)
+        out[far[arrived]] = ends.points[arrived, 0]
     return out
 
 

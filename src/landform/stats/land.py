@@ -55,14 +55,15 @@ class LAND(eqx.Module):
     ----------
     log_normalizer, normalizer_stderr
         log C and its standard error: the spread over eight interleaved sets of directions and the
-        tolerance of the integration, added in squares. In two dimensions the directions form a
-        lattice and the error is an overestimate.
+        tolerance of the integration, added in squares, and the unresolved mass. In two dimensions
+        the directions form a lattice and the error is an overestimate.
     effective_sample_size
         Effective number of directions, (Σw)² / Σw².
     excluded
         Masses relative to C: ``conjugate_mass`` and ``cut_mass`` beyond conjugate points and the
-        detected cut locus, which do not count in C; ``unresolved_mass`` beyond the end of the
-        chart; ``tail_mass`` near the largest radius (small, or the result is doubtful).
+        detected cut locus, which do not count in C; ``unresolved_mass`` beyond the end of rays that
+        could not be followed, as at the end of the chart or where the metric jumps, by continuing
+        their volume; ``tail_mass`` near the largest radius (small, or the result is doubtful).
     history
         Of a fit: ``objective`` (negative log-likelihood per point), ``stderr`` of the
         objective, ``step``, ``gradient`` (norm) and ``failures`` of every accepted step.
@@ -73,6 +74,8 @@ class LAND(eqx.Module):
         For a wrong metric, a mean that is not finite or where the metric is not defined, a
         covariance that is not symmetric positive definite, an unknown normaliser, `n_samples` that
         is not a whole number from 1, or `rtol` that is not positive.
+    ConvergenceError
+        If no ray from the mean can be followed, so that C is not a positive number.
 
     Notes
     -----
