@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from landform.solvers.graph import segment_lengths
+from landform.stats._rays import straight
 
 CONJUGATE, CUT, BROKEN = 1, 2, 3
 _NEIGHBOURS = 12
@@ -36,7 +37,7 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
     radius = np.full(count, np.inf)
     if paper:
         return _end_of_chart(finite, radii, radius, reason)
-    if finite.all() and _is_flat(rays):
+    if straight(metric) or (finite.all() and _is_flat(rays)):
         return Cut(radius, reason)
     folded = finite & ((jacobian <= 0.0) | _touches(rays, finite, radii))
     _end_of_chart(finite, radii, radius, reason)

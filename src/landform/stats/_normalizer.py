@@ -14,7 +14,7 @@ from scipy.stats import chi2, norm, qmc
 
 from landform._metric import metric_tensor
 from landform.stats._cut import cut_radii
-from landform.stats._rays import Rays, trace_rays
+from landform.stats._rays import Rays, straight, trace_rays
 
 GROUPS = 8  # interleaved parts of the directions, whose spread gives the standard error
 _PANELS, _ORDER = 10, 5
@@ -166,7 +166,7 @@ class Table:
         """
         rays, d = self.rays, self.tangents.shape[-1]
         eye = np.eye(d)
-        if self.euclidean:
+        if self.euclidean or straight(self.metric):
             return np.broadcast_to(eye, rays.by_mean.shape)
         usable = np.isfinite(rays.by_mean).all(axis=(2, 3)) & (np.abs(self.integrand) > 1e-12)
         left = np.where(usable[..., None, None], rays.by_velocity, eye)
