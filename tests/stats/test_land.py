@@ -8,7 +8,9 @@ from scipy.integrate import quad
 from sklearn.datasets import make_moons
 
 import landform as lf
+from landform.stats._covariance import _forms, _unit
 from landform.stats._normalizer import make_grid, panel_weights
+from landform.stats._rays import trace_rays
 from oracles import FlatInDisguise
 
 SPHERE, HALF_PLANE = lf.StereographicSphere(2), lf.PoincareHalfPlane()
@@ -39,6 +41,24 @@ def test_the_normalizer_is_the_closed_form_wherever_the_mean_is(metric, covarian
     mean = MEANS[id(metric)][where]
     land = lf.LAND(metric, mean, in_chart(metric, mean, covariance), rtol=1e-8)
     assert np.exp(float(land.log_normalizer)) == pytest.approx(value, rel=1e-6)
+
+
+def test_rays_of_flat_space_are_those_that_are_integrated_in_a_constant_metric():
+    grid, mean, linear = make_grid(2, 64), np.array([1.0, -2.0]), np.array([[2.0, 0.5], [0.0, 0.3]])
+    arguments = mean, grid.directions @ linear, grid.radii
+    with jax.enable_x64(True):
+        found = trace_rays(lf.Euclidean(2), *arguments)
+        integrated = trace_rays(lf.ScaledMetric(lf.Euclidean(2), 1.0), *arguments)
+    for line, ray in zip(found, integrated, strict=True):
+        assert (line.shape, line.dtype) == (ray.shape, ray.dtype)
+        np.testing.assert_allclose(line, ray, rtol=1e-9, atol=1e-9)
+
+
+def test_the_forms_of_full_covariances_are_those_of_any_basis(rng):
+    pairs = zip(*np.triu_indices(3), strict=True)
+    basis = np.array([b / np.linalg.norm(b) for b in (_unit(i, j, 3) for i, j in pairs)])
+    nodes = rng.standard_normal((7, 3))
+    np.testing.assert_allclose(_forms(nodes, basis, "full"), _forms(nodes, basis, "diag"))
 
 
 def test_the_standard_error_covers_the_error_with_few_directions():

@@ -5,6 +5,7 @@ import numpy as np
 from landform._results import ConvergenceError
 from landform.stats._normalizer import Moments, Table
 
+_SMALL = 1e-12  # gradient, in nats of whitened units, that no step need follow
 _FLAT = 1e-8  # smallest eigenvalue of a second moment, relative to the largest
 
 
@@ -49,9 +50,8 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
     first = back @ restricted(moment, kind, gram) @ back.T
     flat = basis.reshape(len(basis), -1)
     parameters = np.linalg.lstsq(flat.T, np.linalg.inv(first).ravel(), rcond=None)[0]
-    nodes = table.tangents @ back.T
-    nodes = nodes.reshape(-1, d)
-    features = 0.5 * (nodes[:, :, None] * nodes[:, None, :]).reshape(-1, d * d) @ flat.T
+    nodes = (table.tangents @ back.T).reshape(-1, d)
+    features = None  # of all nodes: far more work than their second moment
     goal = 0.5 * flat @ target.ravel()
 
     def evaluate(p) -> tuple[float, Moments | None, np.ndarray]:
@@ -69,8 +69,11 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
         raise ConvergenceError("the covariance is not in the range that the rays resolve")
     for _ in range(50):
         share = moments.probability.ravel()
-        mean = share @ features
+        mean = 0.5 * flat @ ((nodes * share[:, None]).T @ nodes).ravel()
         gradient = goal - mean
+        if np.linalg.norm(gradient) < _SMALL:
+            break
+        features = _forms(nodes, basis, kind) if features is None else features
         hessian = (features * share[:, None]).T @ features - np.outer(mean, mean)
         step = -np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
         gain = -gradient @ step
@@ -86,6 +89,16 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
         parameters, value, moments, inner = trial, lower, found, matrix
     precision = back.T @ inner @ back
     return 0.5 * (precision + precision.T), moments
+
+
+def _forms(nodes, basis, kind: str) -> np.ndarray:
+    """½ vᵀBv for all nodes v and matrices B of the basis, shape ``(n, len(basis))``."""
+    d = nodes.shape[1]
+    if kind == "full":
+        rows, columns = np.triu_indices(d)
+        return nodes[:, rows] * nodes[:, columns] * np.where(rows == columns, 0.5, np.sqrt(0.5))
+    products = (nodes[:, :, None] * nodes[:, None, :]).reshape(-1, d * d)
+    return 0.5 * products @ basis.reshape(len(basis), -1).T
 
 
 def _unit(i, j, d):

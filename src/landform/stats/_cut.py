@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from landform.solvers.graph import segment_lengths
+from landform.stats._rays import straight
 
 CONJUGATE, CUT, BROKEN = 1, 2, 3
 _NEIGHBOURS = 12
@@ -37,7 +38,7 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
     reach, escaped = (np.broadcast_to(a, count) for a in (rays.reach, rays.escaped))
     if paper:
         return _end_of_chart(finite, reach, radii, radius, reason)
-    if finite.all() and _is_flat(rays):
+    if straight(metric) or (finite.all() and _is_flat(rays)):
         return Cut(radius, reason)
     folded = finite & ((jacobian <= 0.0) | _touches(rays, finite, radii))
     _end_of_chart(finite, reach, radii, radius, reason)

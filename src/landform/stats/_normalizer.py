@@ -16,7 +16,7 @@ from landform._metric import metric_tensor
 from landform._numerics import as_positive
 from landform._results import ConvergenceError
 from landform.stats._cut import BROKEN, cut_radii
-from landform.stats._rays import Rays, trace_rays
+from landform.stats._rays import Rays, straight, trace_rays
 
 GROUPS = 8  # interleaved parts of the directions, whose spread gives the standard error
 _PANELS, _ORDER = 10, 5
@@ -202,7 +202,7 @@ class Table:
         """
         rays, d = self.rays, self.tangents.shape[-1]
         eye = np.eye(d)
-        if self.euclidean:
+        if self.euclidean or straight(self.metric):
             return np.broadcast_to(eye, rays.by_mean.shape)
         usable = np.isfinite(rays.by_mean).all(axis=(2, 3)) & (np.abs(self.integrand) > 1e-12)
         left = np.where(usable[..., None, None], rays.by_velocity, eye)

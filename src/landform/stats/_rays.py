@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from landform._metric import AbstractMetric
 from landform._numerics import solve_spd
+from landform.metrics.analytic import Euclidean
 
 _BATCH = 64  # rays in one program: it runs until the ray that needs most steps is through
 _STEPS = 1500  # attempted steps after which a ray counts as broken
@@ -80,8 +81,12 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
 
     A ray breaks where no step is short enough, as at the end of a chart, where it needs too many,
     or where its speed changes by more than the tolerance explains: the metric jumps there.
+
+    In `Euclidean` space the rays are straight lines, and nothing is integrated.
     """
     directions, mean = np.asarray(directions), jnp.asarray(mean)
+    if straight(metric):
+        return _lines(np.asarray(mean), directions, np.asarray(radii))
     radii, tolerance = jnp.asarray(radii, mean.dtype), jnp.asarray(rtol, mean.dtype)
     count = directions.shape[0]
     parts = []
@@ -123,6 +128,21 @@ def _like(mask, array):
 def _tolerance(rtol, radius, xp=jnp):
     """The tolerance of the whole way to a radius."""
     return xp.minimum(rtol * xp.exp(xp.square(radius) / 6.0), xp.maximum(rtol, _LOOSEST))
+
+
+def straight(metric) -> bool:
+    """Whether rays are known to be straight lines of unit speed, with nothing to integrate."""
+    return type(metric) is Euclidean
+
+
+def _lines(mean, directions, radii) -> Rays:
+    """The rays of flat space; what is the same everywhere is one array seen from everywhere."""
+    start, steps = directions.astype(mean.dtype), radii.astype(mean.dtype)
+    points = mean + steps[:, None] * start[:, None]
+    eye = np.broadcast_to(np.eye(mean.size, dtype=mean.dtype), (*points.shape, mean.size))
+    velocity = np.broadcast_to(start[:, None], points.shape)
+    speed = np.linalg.norm(directions.astype(np.result_type(directions, mean)), axis=1)
+    return Rays(points, velocity, eye, eye, eye, speed)
 
 
 class _Front(NamedTuple):
