@@ -142,7 +142,10 @@ def _lines(mean, directions, radii) -> Rays:
     eye = np.broadcast_to(np.eye(mean.size, dtype=mean.dtype), (*points.shape, mean.size))
     velocity = np.broadcast_to(start[:, None], points.shape)
     speed = np.linalg.norm(directions.astype(np.result_type(directions, mean)), axis=1)
-    return Rays(points, velocity, eye, eye, eye, speed)
+    count = len(points)
+    return Rays(
+        points, velocity, eye, eye, eye, speed, np.full(count, np.inf), np.zeros(count, bool)
+    )  # fmt: skip
 
 
 class _Front(NamedTuple):
