@@ -155,7 +155,7 @@ def to_jax(array) -> Array:
     """
     if isinstance(array, jax.Array):
         return array
-    return jax.device_put(np.asarray(array), may_alias=False)
+    return jax.device_put(np.array(array))  # it may share the memory it is given, so a private copy
 
 
 def on_host(tree):

@@ -162,6 +162,15 @@ def test_any_stack_of_layers_agrees(decoder, seed):
     check(module, rough((2, dim), seed=seed), value=1e-12, jacobian=1e-12)
 
 
+def test_a_module_that_goes_on_training_leaves_the_decoder_as_it_was():
+    layer = nn.Linear(2, 2000).double()
+    decoder = lf.from_torch(layer, np.zeros((1, 2)))
+    before = np.array(decoder(np.ones(2)))
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    np.testing.assert_array_equal(decoder(np.ones(2)), before)
+
+
 def test_float64_weights_survive_when_the_64_bit_flag_is_off():
     code = """
     import numpy as np, torch, jax, landform as lf

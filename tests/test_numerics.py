@@ -1,0 +1,42 @@
+"""Arrays on their way between NumPy and JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import landform as lf
+from landform._numerics import chunked, join, on_host, to_jax
+
+
+def aligned(shape) -> np.ndarray:
+    """An array where XLA would share the memory of one it is given."""
+    room = np.zeros(int(np.prod(shape)) + 16)
+    start = (-room.ctypes.data // 8) % 8
+    return room[start : start + int(np.prod(shape))].reshape(shape)
+
+
+def test_later_changes_of_the_users_array_change_nothing():
+    X = aligned((5000, 2))
+    X[:] = np.random.default_rng(0).standard_normal(X.shape)
+    first = float(X[0, 0])
+    array, metric = to_jax(X), lf.LocalVariance(X, sigma=0.5, rho=1e-2)
+    here = np.array(lf.metric_tensor(metric, [0.3, 0.1]))
+    X[:] = 7.0
+    assert float(array[0, 0]) == first
+    np.testing.assert_array_equal(lf.metric_tensor(metric, [0.3, 0.1]), here)
+
+
+def test_parts_of_a_batch_join_in_order_and_stay_jax_arrays():
+    x = jnp.arange(10.0).reshape(10, 1)
+    for size, ladder in ((4, ()), (16, ()), (4, (2, 3))):
+        out = chunked(lambda a: (2.0 * a, a[:, 0]), size, x, ladder=ladder)
+        np.testing.assert_array_equal(out[0], 2.0 * x)
+        assert all(isinstance(part, jax.Array) for part in out)
+    np.testing.assert_array_equal(join([{"a": x[:3]}, {"a": x[3:]}])["a"], x)
+
+
+def test_keys_and_traced_arrays_stay_where_they_are():
+    key = jax.random.key(0)
+    assert on_host(key) is key
+    out = jax.jit(lambda a: join([on_host(a)[:1], on_host(a)[1:]]))(jnp.arange(3.0))
+    np.testing.assert_array_equal(out, [0.0, 1.0, 2.0])
