@@ -47,8 +47,7 @@ class MarginalLikelihood(NamedTuple):
 
 
 def check_data(vae, X):
-    """Data as rows in the model's precision, where its likelihood is defined on them; and whether
-    it was one point."""
+    """Data as rows in the model's precision, checked, and whether it was one point."""
     if not isinstance(vae, VAE):
         raise TypeError(f"vae must be a VAE, got {type(vae).__name__}")
     data, single = flatten_data("X", X, vae.shape)

@@ -147,6 +147,8 @@ def split(data: np.ndarray, held_out, key: PRNGKeyArray) -> tuple[np.ndarray, np
     """
     rows, rows_held = _split(len(data), held_out, key)
     if (data[rows] == data[rows[0]]).all():
+        if (data == data[0]).all():
+            raise ValueError(f"X must vary: all {len(data)} points are equal")
         raise ValueError(
             f"X must vary: all {len(rows)} points to train on are equal, those that differ are "
             "among the held-out ones; take more varied data, another key or a smaller held_out"

@@ -153,6 +153,8 @@ def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     Points without a cluster keep their −1.
     """
     lost = labels == -1
+    if lost.all():
+        return labels
     kinds, found = np.unique(classes), np.unique(labels[~lost])
     shared = np.array([[np.sum((labels == f) & (classes == k)) for k in kinds] for f in found])
     rows, columns = linear_sum_assignment(-shared)

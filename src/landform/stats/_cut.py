@@ -66,8 +66,8 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
 def _is_flat(rays) -> bool:
     """Whether the rays are straight lines of a constant metric, which nothing cuts."""
     eye, first = np.eye(rays.points.shape[2]), rays.matrix[0, 0]
-    straight = np.abs(rays.by_velocity - eye).max() < _CONSTANT
-    return bool(straight and np.abs(rays.matrix - first).max() < _CONSTANT * np.abs(first).max())
+    lines = np.abs(rays.by_velocity - eye).max() < _CONSTANT
+    return bool(lines and np.abs(rays.matrix - first).max() < _CONSTANT * np.abs(first).max())
 
 
 def _end_of_chart(finite, reach, radii, radius, reason):

@@ -12,7 +12,15 @@ from landform._results import ConvergenceError
 from landform.stats._logs import accuracy_for
 from landform.stats._normalizer import default_samples, make_grid
 from landform.stats._paper import paper_steps
-from landform.stats._profile import Point, Setup, covered, lifted, logarithms, profile
+from landform.stats._profile import (
+    Point,
+    Setup,
+    covered,
+    lifted,
+    logarithms,
+    profile,
+    warn_of_lost,
+)
 from landform.stats._search import Search
 from landform.stats._starts import drawn, even
 from landform.stats._surrogate import light
@@ -155,11 +163,7 @@ def _fit_land(
         if throw:
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
-    if lost := int((~point.logs.usable).sum()):
-        warnings.warn(
-            f"{lost} of {len(X)} points of X have no geodesic to the mean and were left out, as "
-            "points far from all others may be", UserWarning, stacklevel=4,
-        )  # fmt: skip
+    warn_of_lost(point.logs.usable, stacklevel=4)
     arrays = history.arrays() | {"coarse_objective": coarse}
     return land_at(setup, metric, point, n_samples, seed, arrays)
 

@@ -1,5 +1,6 @@
 """The likelihood of one component at a mean, with the best covariance for it."""
 
+import warnings
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -104,9 +105,9 @@ def tangents_of(setup: Setup, mean, logs: Logs) -> np.ndarray:
 def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
     """The best covariance at a mean and the objective there, with new rays.
 
-    The scale of the rays is the root of the second moment, or of the covariance of the kind asked
-    for that it makes, times `whiten`, which a line search keeps
-    fixed, so that the objective is one smooth function of the mean.
+    The scale of the rays is the root of the second moment, for `diag` and `spherical` of the
+    covariance of that kind which it makes, times `whiten`, which a line search keeps fixed, so that
+    the objective is one smooth function of the mean.
     """
     gram = np.asarray(metric_tensor(setup.metric, mean))
     if not np.isfinite(gram).all():
@@ -121,7 +122,7 @@ def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
         moment = second_moment(setup, mean, weights, logs, gram)[0]
         root = _root(setup, moment, gram)
         correction = np.linalg.solve(root, np.linalg.cholesky(point.covariance))
-        table = table_at(setup, mean, _root(setup, moment, gram) @ correction)
+        table = table_at(setup, mean, root @ correction)
         point = _assemble(setup, weights, logs, table, correction, gram)
     return point
 
@@ -159,6 +160,15 @@ def check_lost(weights, usable) -> None:
             f"{100 * lost:.0f} % of the data have no geodesic to the mean (limit 5 %); the metric "
             "may be too rough: use a larger sigma or rho; or leave out points far from all others"
         )
+
+
+def warn_of_lost(usable, stacklevel: int) -> None:
+    """Warn of points without a logarithm, where there are any; from a function under `precise`."""
+    if lost := int((~usable).sum()):
+        warnings.warn(
+            f"{lost} of {len(usable)} points of X have no geodesic to the mean and were left out, "
+            "as points far from all others may be", UserWarning, stacklevel=stacklevel + 1,
+        )  # fmt: skip
 
 
 def second_moment(setup: Setup, mean, weights, logs: Logs, gram):

@@ -13,7 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from landform._metric import AbstractMetric
-from landform._numerics import solve_spd
+from landform._numerics import solve_spd, to_length
 from landform.metrics.analytic import Euclidean
 
 _BATCH = 64  # rays in one program: it runs until the ray that needs most steps is through
@@ -93,7 +93,7 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
     for start in range(0, count, _BATCH):
         block = directions[start : start + _BATCH]
         size = block.shape[0]
-        block = np.concatenate([block, np.repeat(block[:1], _BATCH - size, axis=0)])
+        block = to_length(block, _BATCH)
         out = _trace(metric, mean, jnp.asarray(block, mean.dtype), radii, tolerance)
         parts.append([np.asarray(a)[:size] for a in out])
     points, velocity, matrix, by_velocity, by_mean, gram, reach, escaped = (

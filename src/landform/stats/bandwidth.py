@@ -83,7 +83,7 @@ def auto_sigma(X) -> float:
             f"sigma = {sigma:.3g} is more than half of the data's radius, {radius:.3g}: the metric "
             "shows where the data's centre is rather than what shape they have. Give sigma, or "
             "more points.",
-            stacklevel=2,
+            stacklevel=3,
         )
     return sigma
 

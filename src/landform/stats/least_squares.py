@@ -8,7 +8,7 @@ from landform._means import barycenter
 from landform._metric import check_metric
 from landform._numerics import precise
 from landform.stats._fit import check_rays, weighted_data
-from landform.stats._profile import check_lost
+from landform.stats._profile import check_lost, warn_of_lost
 from landform.stats.land import LAND, Normalizer, check_normalizer, euclidean_logs
 
 _TOL = 1e-6  # mean logarithm, over the root mean square distance, at which the mean is found
@@ -84,7 +84,7 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
     logs = np.asarray(found.logs)
     known = np.asarray(np.isfinite(logs).all(axis=1))
     check_lost(weights, known)
-    lost = int((~known & (weights > 0)).sum())
+    lost = int((~known).sum())
     converged = bool(found.converged) or (lost > 0 and float(found.gradient) <= _STILL)
     if not converged:
         warnings.warn(
@@ -92,11 +92,7 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
             f"logarithm is {float(found.gradient):.2g} of the root mean square distance",
             UserWarning, stacklevel=4,
         )  # fmt: skip
-    if lost:
-        warnings.warn(
-            f"{lost} of {len(X)} points of X have no geodesic to the mean and were left out, as "
-            "points far from all others may be", UserWarning, stacklevel=4,
-        )  # fmt: skip
+    warn_of_lost(known, stacklevel=4)
     share = np.where(known, weights, 0.0)
     logs = np.where(known[:, None], logs, 0.0)
     if normalizer == "paper":
