@@ -41,7 +41,7 @@ class InterpolationSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=384, a=2.2, rule="pooled", stage_one_std=1.0)
+            training=Training(num_centers=384, a=1.8, rule="pooled", stage_one_std=1.0)
         )
     )
     pairs: int = 200
