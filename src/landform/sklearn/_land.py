@@ -294,10 +294,12 @@ class LANDMixture(DensityMixin, BaseEstimator):
         return validate_data(self, X, reset=False, dtype=np.float64)
 
     def _probability(self, X):
-        return np.asarray(self.model_.responsibilities(self._checked(X), throw=False))
+        X = self._checked(X)
+        return np.asarray(self.model_.responsibilities(X, throw=False))
 
     def _densities(self, X):
-        return np.asarray(self.model_.log_prob(self._checked(X), "lebesgue", throw=False))
+        X = self._checked(X)
+        return np.asarray(self.model_.log_prob(X, "lebesgue", throw=False))
 
     def _mean_density(self, X):
         """The mean log-density over the points that have one, and the number of all points."""
