@@ -14,7 +14,7 @@ from landform.report import measure, model, page, study
 from landform.report.words import section
 
 TINY = report.Settings(
-    per_class=25, epochs=6, num_centers=12, width=2.0, table_size=48, map_size=16, pairs=6,
+    per_class=25, epochs=6, num_centers=12, width=2.0, table_size=96, map_size=16, pairs=6,
     matrix_points=40, land_points=30, draws=60, walks=2, walk_steps=50, frames=5,
 )  # fmt: skip
 
