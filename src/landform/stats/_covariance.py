@@ -6,6 +6,7 @@ from landform._results import ConvergenceError
 from landform.stats._normalizer import Moments, Table
 
 _SMALL = 1e-12  # gradient, in nats of whitened units, that no step need follow
+_SEEN = 1e-14  # gain of a step below which the value is all rounding, relative
 _FLAT = 1e-8  # smallest eigenvalue of a second moment, relative to the largest
 
 
@@ -79,6 +80,7 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
         gain = -gradient @ step
         if not gain > 1e-20:
             break
+        last = gain < _SEEN * (1.0 + abs(value))  # Newton's next one would be its square
         for halving in range(30):
             trial = parameters + 0.5**halving * step
             lower, found, matrix = evaluate(trial)
@@ -87,6 +89,8 @@ def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, M
         else:
             break
         parameters, value, moments, inner = trial, lower, found, matrix
+        if last:
+            break
     precision = back.T @ inner @ back
     return 0.5 * (precision + precision.T), moments
 
