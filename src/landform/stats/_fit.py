@@ -32,6 +32,7 @@ Algorithm = Literal["bfgs", "paper"]
 _ITERATIONS = {"bfgs": 50, "paper": 500}
 _CANDIDATES = 500  # data among which a start is looked for
 _THIN = 1e-10  # least variance, as a share of the largest, of data that span the space
+_SLIGHT = 1e-3  # nats per point that a search without a further step may leave with a warning
 _COARSE_TOL = 1e-3  # gain at which the coarse level has done its part
 
 
@@ -79,7 +80,9 @@ def fit_land(
         Starts: the one of `init`, then random points of the data. The best is kept; one that fails
         does not count, unless all do.
     throw
-        Raise if there is no convergence; with False warn and return the best iterate.
+        Raise if there is no convergence; with False warn and return the best iterate. A search that
+        finds no further step, as on rough metrics, only warns if its gradient promises less than
+        1e-3 nats per point.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def fit_land(
     Warns
     -----
     UserWarning
-        If points have no geodesic to the mean; with ``throw=False`` if there is no convergence.
+        If points have no geodesic to the mean; if there is no convergence and nothing is raised.
 
     Notes
     -----
@@ -156,11 +159,12 @@ def _fit_land(
         point, history, converged = search.run(setup, point, weights, max_iter, tol)
     if not converged:
         stuck = algorithm == "bfgs" and len(history.rows) <= max_iter
+        promise = 0.5 * point.slope**2
         message = (
             f"fit_land did not converge in {len(history.rows) - 1} steps (the gradient promises "
-            f"{0.5 * point.slope**2:.2g} nats per point); {_advice(X, stuck)}"
+            f"{promise:.2g} nats per point); {_advice(X, stuck)}"
         )
-        if throw:
+        if throw and not (stuck and promise < _SLIGHT):
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
     warn_of_lost(point.logs.usable, stacklevel=4)
