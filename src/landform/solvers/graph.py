@@ -30,6 +30,7 @@ class Graph(NamedTuple):
     edges: np.ndarray  # (e, 2), each undirected edge once
     lengths: np.ndarray  # (e,), Riemannian
     neighbours: int
+    typical: float  # median length of the edges in coordinates; infinite where there are none
 
 
 @compiled
@@ -102,12 +103,6 @@ def _edge_lengths(metric, start, end, typical: float, order: int = 4) -> np.ndar
     return lengths
 
 
-def _typical(points: np.ndarray, edges: np.ndarray) -> float:
-    """Median length of a graph's edges in coordinates; infinite where there are none."""
-    gaps = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
-    return float(np.median(gaps)) if gaps.size else np.inf
-
-
 def _bridges(points: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Closest pairs between components, until the graph is connected."""
     added = []
@@ -151,17 +146,18 @@ def build_graph(metric, points, *, neighbours: int = 10, fill: int = 0) -> Graph
     count = points.shape[0]
     k = min(neighbours, count - 1)
     if k == 0:
-        return Graph(points, np.zeros((0, 2), dtype=int), np.zeros(0), neighbours)
+        return Graph(points, np.zeros((0, 2), dtype=int), np.zeros(0), neighbours, np.inf)
     near = cKDTree(points).query(points, k=k + 1)[1]
     pairs = np.stack([np.repeat(np.arange(count), k + 1), near.ravel()], axis=1)
     edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
     edges = np.concatenate([edges, _bridges(points, edges)])
     # Among many points edges are short, and two Gauss points are enough.
     order = 4 if count <= _MANY else 2
-    ends = points[edges[:, 0]], points[edges[:, 1]]
-    lengths = _edge_lengths(metric, *ends, _typical(points, edges), order)
+    start, end = points[edges[:, 0]], points[edges[:, 1]]
+    typical = float(np.median(np.linalg.norm(end - start, axis=1)))
+    lengths = _edge_lengths(metric, start, end, typical, order)
     usable = np.isfinite(lengths)
-    return Graph(points, edges[usable], lengths[usable], neighbours)
+    return Graph(points, edges[usable], lengths[usable], neighbours, typical)
 
 
 _cache: dict[tuple[int, bool], tuple[weakref.ref, Graph]] = {}
@@ -210,8 +206,7 @@ def attach(metric, graph: Graph, points: np.ndarray):
     place = np.where(fresh, base - 1 + np.cumsum(fresh), near[:, 0])
     new = np.repeat(np.arange(added.shape[0]), k)
     old = near[fresh].ravel()
-    typical = _typical(graph.points, graph.edges)
-    lengths = _edge_lengths(metric, added[new], graph.points[old], typical)
+    lengths = _edge_lengths(metric, added[new], graph.points[old], graph.typical)
     usable = np.isfinite(lengths)
     rows = np.concatenate([graph.edges[:, 0], base + new[usable]])
     columns = np.concatenate([graph.edges[:, 1], old[usable]])
