@@ -9,7 +9,7 @@ import numpy as np
 
 from landform._curve import PolynomialCurve
 from landform._geodesic import geodesic
-from landform._numerics import chunked, to_jax
+from landform._numerics import chunked, to_jax, to_length
 from landform._results import Status
 from landform.metrics.analytic import AbstractClosedForm
 from landform.solvers.elements import Rule
@@ -77,7 +77,7 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
     rows = np.flatnonzero(far)
     count = rows.size
     # Sizes of clusters differ in every iteration, and each new shape would compile anew.
-    rows = np.concatenate([rows, np.repeat(rows[:1], _rounded(count) - count)])
+    rows = to_length(rows, _rounded(count))
     init = None
     if known is not None:
         nodes = thinned(known, times.size).nodes  # they may be from a solve with another accuracy

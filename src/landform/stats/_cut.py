@@ -35,18 +35,17 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
     finite &= np.isfinite(rays.matrix).all(axis=(2, 3))
     reason = np.zeros(count, dtype=int)
     radius = np.full(count, np.inf)
-    reach, escaped = (np.broadcast_to(a, count) for a in (rays.reach, rays.escaped))
     if paper:
-        return _end_of_chart(finite, reach, radii, radius, reason)
+        return _end_of_chart(finite, rays.reach, radii, radius, reason)
     if straight(metric) or (finite.all() and _is_flat(rays)):
         return Cut(radius, reason)
     folded = finite & ((jacobian <= 0.0) | _touches(rays, finite, radii))
-    _end_of_chart(finite, reach, radii, radius, reason)
+    _end_of_chart(finite, rays.reach, radii, radius, reason)
     determinant = jacobian * radii ** rays.points.shape[2]
     for k in np.flatnonzero(folded.any(axis=1) | (reason > 0)):
         usable = np.flatnonzero(finite[k] & (np.cumsum(~finite[k]) == 0))
         bad = np.flatnonzero(folded[k])
-        if escaped[k] and not bad.size:
+        if rays.escaped[k] and not bad.size:
             continue  # the determinant in the chart goes to infinity with the ray
         first = bad[0] if bad.size else (usable[-1] + 1 if usable.size else 0)
         root = _root(radii, determinant[k], first, usable)

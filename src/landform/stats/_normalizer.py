@@ -141,7 +141,7 @@ class Table:
         else:
             volume = np.sqrt(np.linalg.det(np.asarray(metric_tensor(self.metric, self.mean))))
             continued = _continued(integrand, grid.radii, begin * volume)
-            continued[~finite & np.broadcast_to(self.rays.escaped, len(finite))[:, None]] = 0.0
+            continued[~finite & self.rays.escaped[:, None]] = 0.0
         integrand = np.where(finite, integrand, 0.0)
         radial = panel_weights(grid, self.cut.radius, finite)
         self.broken = rows = np.flatnonzero(self.cut.reason == BROKEN)

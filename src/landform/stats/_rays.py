@@ -63,8 +63,8 @@ class Rays(NamedTuple):
     by_velocity: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ v at v = s u
     by_mean: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ μ at the same chart components v
     speed: np.ndarray  # (K,): |u| at μ
-    reach: np.ndarray = np.array(np.inf)  # (K,) or (): radius where a ray broke, else infinite
-    escaped: np.ndarray = np.array(False)  # (K,) or (): broken on its way to infinity of the chart
+    reach: np.ndarray  # (K,): radius where a ray broke, else infinite
+    escaped: np.ndarray  # (K,): broken on its way to infinity of the chart
 
 
 def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float = 1e-5) -> Rays:
