@@ -178,6 +178,31 @@ def test_closed_forms_are_consistent(name, rng):
     np.testing.assert_allclose(metric.exact_distance(x, y), length, rtol=1e-12)
 
 
+def test_closed_forms_keep_their_digits_far_up_and_for_close_points():
+    plane = lf.PoincareHalfPlane()
+    for length in (10.0, 20.0, 300.0):
+        up = plane.exact_exp([3.0, 2.0], [0.0, 2.0 * length])
+        np.testing.assert_allclose(up, [3.0, 2.0 * np.exp(length)], rtol=1e-12)
+        np.testing.assert_allclose(plane.exact_log([3.0, 2.0], up), [0.0, 2.0 * length], rtol=1e-12)
+    x, step = np.array([0.0, 1.0]), np.array([0.75, -0.5]) * 2.0**-30
+    second = np.array([step[0] * step[1], 0.5 * (step[1] ** 2 - step[0] ** 2)])
+    log = np.asarray(plane.exact_log(x, x + step))  # v = u − ½ Γ(u, u) and so on, here to |u|³
+    np.testing.assert_allclose((log - step + second) / 2.0**-30, 0.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("gap", [1e-9, 1e-3, 1.0, np.pi - 1e-3, np.pi - 1e-7])
+def test_closed_forms_of_the_sphere_from_close_points_to_the_antipode(gap):
+    sphere = lf.StereographicSphere(2)
+    x, turn = np.array([0.5, 0.2]), np.array([0.28, 0.96])
+    v = turn * gap * (1.0 + x @ x) / 2.0
+    y = np.asarray(sphere.exact_exp(x, v))
+    np.testing.assert_allclose(sphere.exact_distance(x, y), gap, rtol=4e-16 / min(gap, 1.0))
+    rounding = 4e-16 / min(gap, np.pi - gap)  # that of y, as seen from x
+    np.testing.assert_allclose(sphere.exact_log(x, y), v, atol=rounding)
+    back = np.asarray(sphere.exact_log(x, y))
+    np.testing.assert_allclose(2.0 * np.hypot(*back) / (1.0 + x @ x), gap, rtol=4e-16 / min(gap, 1))
+
+
 def test_christoffel_symbols_of_the_half_plane():
     gamma = lf.christoffel(lf.PoincareHalfPlane(), [0.3, 2.0])
     expected = np.zeros((2, 2, 2))

@@ -129,8 +129,11 @@ class PoincareHalfPlane(AbstractClosedForm):
         speed = jnp.linalg.norm(v) / height
         safe = jnp.where(speed > 0, speed, 1.0)
         sin, cos = v[0] / (height * safe), v[1] / (height * safe)
-        # exp(s) at height 1 for the direction (sin, cos): both entries share one denominator.
-        denominator = jnp.cosh(speed) - cos * jnp.sinh(speed)
+        # exp(s) at height 1 for the direction (sin, cos): both entries share one denominator,
+        # cosh s − cos sinh s, which upwards is a small difference of large numbers as it stands.
+        upward = cos > 0
+        versine = jnp.where(upward, sin**2 / (1.0 + jnp.where(upward, cos, 0.0)), 1.0 - cos)
+        denominator = jnp.exp(-speed) + versine * jnp.sinh(speed)
         point = jnp.array([sin * jnp.sinh(speed), 1.0]) / denominator
         return jnp.where(speed > 0, jnp.array([x[0] + height * point[0], height * point[1]]), x)
 
@@ -139,11 +142,13 @@ class PoincareHalfPlane(AbstractClosedForm):
         gap = (y[0] - x[0]) / height
         ratio = other / height
         length = self._distance(x, y)
-        # Direction at (0, 1) towards (gap, ratio), from exp's formulas solved for sin and cos.
+        # Direction at (0, 1) towards (gap, ratio), from exp's formulas solved for sin and cos, with
+        # cosh − 1 / ratio as a sum that keeps its digits for close points.
         sinh = jnp.sinh(length)
         safe = jnp.where(sinh > 0, sinh, 1.0)
+        rise = (other - height) / height
         sin = gap / ratio / safe
-        cos = (jnp.cosh(length) - 1.0 / ratio) / safe
+        cos = 0.5 * (gap**2 + rise * (ratio + 1.0)) / ratio / safe
         return jnp.where(length > 0, length * height * jnp.array([sin, cos]), jnp.zeros_like(x))
 
 
@@ -202,25 +207,32 @@ class StereographicSphere(AbstractClosedForm):
         return EnergyTerms(scale * eye, speed * slope, jnp.outer(v, slope), speed * bend)
 
     def _distance(self, x, y):
-        chord = jnp.linalg.norm(y - x) / jnp.sqrt((1.0 + x @ x) * (1.0 + y @ y))
-        return 2.0 * jnp.arcsin(jnp.clip(chord, 0.0, 1.0))
+        return 2.0 * self._difference(x, y)[0]
 
     def _exp(self, x, v):
-        p, jacobian = self._lift(x)
-        tangent = jacobian @ v
-        angle = jnp.linalg.norm(tangent)
-        q = jnp.cos(angle) * p + jnp.sinc(angle / jnp.pi) * tangent
-        return q[:-1] / (1.0 + q[-1])
+        """The Möbius sum of x and ``tan(|v|_x / 2) v / |v|``, multiplied out."""
+        size = jnp.linalg.norm(v)
+        angle = size / (1.0 + x @ x)
+        direction = v / jnp.where(size > 0, size, 1.0)
+        sin, cos = jnp.sin(angle), jnp.cos(angle)
+        along = x @ direction
+        across = x - along * direction
+        top = jnp.cos(2.0 * angle) - along * jnp.sin(2.0 * angle)
+        step = (1.0 + x @ x) * sin * cos * direction
+        return (top * x + step) / ((cos - along * sin) ** 2 + sin**2 * (across @ across))
 
     def _log(self, x, y):
-        p, jacobian = self._lift(x)
-        q = self.embed(y)
-        angle = self._distance(x, y)
-        sine = jnp.sinc(angle / jnp.pi)  # sin(angle) / angle
-        tangent = (q - (p @ q) * p) / sine
-        return (1.0 + x @ x) ** 2 / 4.0 * (jacobian.T @ tangent)
+        half, way = self._difference(x, y)
+        size = jnp.linalg.norm(way)
+        return (1.0 + x @ x) * half * way / jnp.where(size > 0, size, 1.0)
 
-    def _lift(self, x):
-        base = 1.0 + x @ x
-        top = 2.0 / base * jnp.eye(self._dim, dtype=x.dtype) - 4.0 / base**2 * jnp.outer(x, x)
-        return self.embed(x), jnp.concatenate([top, (-4.0 / base**2 * x)[None]], axis=0)
+    def _difference(self, x, y):
+        """Half of the distance, and a vector along the geodesic.
+
+        The Möbius difference of y and x is ``|y − x| w / |w|²``, its length the tangent of half
+        the distance; w keeps its digits for close points and towards the antipode.
+        """
+        size = jnp.linalg.norm(y - x)
+        direction = (y - x) / jnp.where(size > 0, size, 1.0)
+        way = (1.0 + x @ x) * direction + size * x
+        return jnp.arctan2(size, jnp.linalg.norm(way)), way
