@@ -17,7 +17,8 @@ def concentration_slopes(kappa: Array, p: int) -> tuple[Array, Array]:
     The cosine ``t = tanh y`` to the mean direction has in y the density ``exp(κ tanh y) sech^q y``
     with q = p − 1: smooth on the line, with a single peak of curvature between q and 2q, where the
     trapezoidal rule converges exponentially. The moments are those of 1 − t, so that nothing
-    cancels for concentrated directions; the nodes follow the mode but take no part in derivatives.
+    cancels for concentrated directions, and the mean is ``κ E[1 − t²] / q``, by parts, so that
+    nothing does for weak ones; the nodes follow the mode but take no part in derivatives.
     """
     q = p - 1
     offsets = jnp.asarray(_offsets(q), kappa.dtype)
@@ -30,7 +31,7 @@ def concentration_slopes(kappa: Array, p: int) -> tuple[Array, Array]:
     weight = jax.nn.softmax(q * log_sech - kappa[..., None] * gap, axis=-1)
     mean = jnp.sum(weight * gap, axis=-1)
     variance = jnp.sum(weight * (gap - mean[..., None]) ** 2, axis=-1)
-    return 1.0 - mean, variance
+    return kappa / q * jnp.sum(weight * gap * (2.0 - gap), axis=-1), variance
 
 
 def _offsets(q: int) -> np.ndarray:

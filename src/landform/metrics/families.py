@@ -29,6 +29,7 @@ from landform.metrics._family import (
     root_of_classes,
 )
 from landform.metrics._mises import concentration_slopes
+from landform.metrics._trigamma import left_of_total, trigamma_excess
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
 
@@ -96,10 +97,11 @@ class Bernoulli(AbstractFlat):
     logits: bool = eqx.field(static=True, default=False)
 
     def chart(self, output):
-        """``2 arcsin √p``; from logits ``2 arctan tanh(l / 4)``, which is that less π/2."""
+        """``2 arcsin √p``; from logits the same less π/2, by ``2 arctan e^(l / 2)`` for l < 0."""
         values = read_array(output)
-        if self.logits:
-            return 2.0 * jnp.arctan(jnp.tanh(0.25 * values))
+        if self.logits:  # from the side where the slope, √(p (1 − p)), keeps its digits
+            sign = jnp.where(values < 0, 1.0, -1.0).astype(values.dtype)
+            return sign * (2.0 * jnp.arctan(jnp.exp(0.5 * sign * values)) - 0.5 * jnp.pi)
         return 2.0 * jnp.arctan2(root(values), root(1.0 - values))
 
 
@@ -226,8 +228,7 @@ class Gamma(AbstractFamily):
     def whiten(self, params, tangent):
         """The two squares that the information is the sum of."""
         a, (da, log_b) = params[0], tangent
-        excess = jnp.sqrt(polygamma(1, a) - 1.0 / a)
-        return flat(jnp.sqrt(a) * (log_b - da / a), excess * da)
+        return flat(jnp.sqrt(a) * (log_b - da / a), jnp.sqrt(trigamma_excess(a)) * da)
 
 
 class Dirichlet(AbstractFamily):
@@ -264,9 +265,10 @@ class Dirichlet(AbstractFamily):
 
     def whiten(self, params, tangent):
         """``D^½ dα − c D^(−½) 1 Σ dα``."""
-        d, s = polygamma(1, params), polygamma(1, jnp.sum(params, axis=-1, keepdims=True))
-        w = jnp.sum(1.0 / d, axis=-1, keepdims=True)
-        c = s / (1.0 + jnp.sqrt(1.0 - s * w))  # (1 − √(1 − s w)) / w without its cancellation
+        mass = jnp.sum(params, axis=-1, keepdims=True)
+        d, s = polygamma(1, params), polygamma(1, mass)
+        # (1 − √(1 − s |w|²)) / |w|² without its cancellation, nor that below the root
+        c = s / (1.0 + jnp.sqrt(left_of_total(params, d, mass, s)))
         total = jnp.sum(tangent, axis=-1, keepdims=True)
         return jnp.ravel(jnp.sqrt(d) * tangent - c * total / jnp.sqrt(d))
 
