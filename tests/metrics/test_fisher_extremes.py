@@ -71,3 +71,16 @@ def test_directions_that_are_nearly_uniform_keep_their_digits(p):
     mean = concentration_slopes(jnp.asarray(kappa), p)[0]
     expected = kappa / p * (1 - kappa**2 / (p * (p + 2)))
     np.testing.assert_allclose(mean, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("family", ["categorical", "multinomial"])
+def test_logarithms_given_for_probabilities_are_nan(family):
+    metric = lf.FisherRaoPullback(jax.nn.log_softmax, family)
+    assert np.isnan(lf.metric_tensor(metric, [0.3, 1.0, -0.5])).all()
+
+
+@pytest.mark.parametrize("family", ["normal", "gamma"])
+def test_pairs_of_columns_and_rows_are_refused(family):
+    metric = lf.FisherRaoPullback(lambda z: (jnp.exp(z), jnp.exp(z)[:, None]), family)
+    with pytest.raises(ValueError, match=r"shapes that fit, got \(3,\) and \(3, 1\)"):
+        lf.metric_tensor(metric, [0.3, 1.0, -0.5])

@@ -63,7 +63,13 @@ def read_pair(names: str, output) -> tuple[Array, Array]:
     if isinstance(output, tuple | list):
         if len(output) != 2:
             raise ValueError(f"the generator must return the pair {names}, got {len(output)} items")
-        first, second = jnp.broadcast_arrays(*(jnp.asarray(part) for part in output))
+        parts = [jnp.asarray(part) for part in output]
+        first, second = jnp.broadcast_arrays(*parts)
+        if first.size > max(part.size for part in parts):  # (D,) against (D, 1) would count D times
+            raise ValueError(
+                f"the generator must return the pair {names} in shapes that fit, got "
+                f"{parts[0].shape} and {parts[1].shape}"
+            )
         return jnp.ravel(first), jnp.ravel(second)
     values = jnp.ravel(jnp.asarray(output))
     if values.size % 2:
@@ -134,7 +140,8 @@ def root_of_classes(values, logits: bool):
     """``√p`` with p normalised over the last axis."""
     if logits:
         return jnp.exp(0.5 * jax.nn.log_softmax(values, axis=-1))
-    return root(values / jnp.sum(values, axis=-1, keepdims=True))
+    total = jnp.sum(values, axis=-1, keepdims=True)  # below zero for logarithms given by mistake
+    return root(values / positive(total))
 
 
 def flat(*parts) -> Float[Array, " P"]:
