@@ -228,6 +228,17 @@ def test_the_radial_metric_is_about_one_on_the_data_and_its_bound_far_away(key):
     assert np.abs(slope * np.asarray(metric.weights[0])).max() < 1e-8
 
 
+def test_the_fit_of_the_radial_metric_does_not_depend_on_the_origin(key):
+    here = lf.fit_rbf_metric(MOONS, 10, key=key)
+    there = lf.fit_rbf_metric(MOONS + 1e6, 10, key=key)
+    expected = lf.metric_tensor(here, MOONS[:20])
+    np.testing.assert_allclose(lf.metric_tensor(there, MOONS[:20] + 1e6), expected, rtol=1e-7)
+    single = np.asarray(MOONS + 1e3, np.float32)
+    metric = lf.fit_rbf_metric(single, 10, key=key)
+    same = lf.metric_tensor(lf.fit_rbf_metric(single.astype(float), 10, key=key), single[:20])
+    np.testing.assert_allclose(lf.metric_tensor(metric, single[:20]), same, rtol=1e-5)
+
+
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_the_largest_volume_on_the_data_is_one_after_scaling(d, rng):
     data = rng.normal(size=(20, d))

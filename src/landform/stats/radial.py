@@ -65,7 +65,9 @@ def fit_rbf_metric(
     centers, labels = kmeans_centers(data, num_centers, key)
     bandwidths = np.asarray(rbf_bandwidths(data, labels, centers, a=a))
     rows = np.asarray(data)[:: -(-data.shape[0] // _MAX_ROWS)]
-    gaps = np.sum(rows**2, axis=1)[:, None] + np.sum(centers**2, axis=1) - 2.0 * rows @ centers.T
+    middle = np.mean(rows, axis=0, dtype=float)  # squares of points far from the origin cancel
+    rows, near = rows - middle, np.asarray(centers) - middle
+    gaps = np.sum(rows**2, axis=1)[:, None] + np.sum(near**2, axis=1) - 2.0 * rows @ near.T
     features = np.exp(-bandwidths * np.maximum(gaps, 0.0))
     weights = nnls(features, np.ones(len(rows)))[0]
     thinned = data[:: -(-data.shape[0] // _MAX_LANDMARKS)]
