@@ -76,8 +76,29 @@ def test_each_output_may_have_its_own_limit():
             ValueError,
             "far must be a number",
         ),
+        (
+            lambda: lf.Extrapolation(logits, CODES, 1.0, far=np.zeros((2, 4)))([0.0, 0.0]),
+            ValueError,
+            r"far must broadcast to the output of shape \(4,\)",
+        ),
+        (lambda: lf.Extrapolation(logits, CODES, 1.0, far=np.nan), ValueError, "far has 1 NaN"),
+        (lambda: lf.Extrapolation(logits, CODES, np.inf), ValueError, "bandwidths has 1 NaN"),
+        (
+            lambda: lf.Extrapolation(logits, CODES, 1.0)([0.5]),
+            ValueError,
+            r"z must be one point of shape \(2,\), got \(1,\)",
+        ),
     ],
 )
 def test_bad_input_is_named(build, error, words):
     with pytest.raises(error, match=words):
         build()
+
+
+def test_it_can_be_built_inside_jit():
+    @jax.jit
+    def at(bandwidth, z):
+        return lf.Extrapolation(logits, CODES, bandwidth)(z)
+
+    z = jnp.array([0.7, 0.2])
+    np.testing.assert_allclose(at(2.0, z), lf.Extrapolation(logits, CODES, 2.0)(z), rtol=1e-12)

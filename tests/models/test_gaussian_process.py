@@ -190,6 +190,35 @@ def test_a_metric_is_made_of_a_gaussian_process_only():
         lf.GaussianProcessMetric(lambda z: z)
 
 
+def test_many_points_are_not_taken_for_one(gp):
+    for at in (gp, gp.std, gp.jacobian):
+        with pytest.raises(ValueError, match=r"z must be one point of shape \(2,\), got \(25, 2\)"):
+            at(CODES)  # of the shape of the codes, which it would be paired with
+        with pytest.raises(ValueError, match=r"got \(1,\)"):
+            at([0.3])
+    many = jax.vmap(gp)(CODES[:3])
+    np.testing.assert_allclose(many, np.stack([gp(z) for z in CODES[:3]]), rtol=1e-12)
+
+
+def test_the_slope_in_the_lengthscale_comes_through_the_factorisation():
+    @jax.jit
+    @jax.value_and_grad
+    def first(scale):
+        decoder = lf.GaussianProcessDecoder(CODES, DATA, lengthscale=scale, noise=NOISE)
+        return decoder(jnp.asarray(POINT))[0]
+
+    (low, _), (high, _), (_, slope) = (first(s) for s in (1.0 - 1e-5, 1.0 + 1e-5, 1.0))
+    np.testing.assert_allclose(slope, (high - low) / 2e-5, rtol=1e-6)
+
+
+def test_training_needs_codes_that_differ():
+    for learn in (True, False):
+        with pytest.raises(ValueError, match="codes must hold at least two different points"):
+            lf.train_gplvm(DATA[:6], 2, codes=np.ones((6, 2)), learn_codes=learn)
+    with pytest.raises(TypeError, match="codes must be an array of real numbers"):
+        lf.train_gplvm(DATA[:6], 2, codes="codes")
+
+
 def test_landmarks_have_the_dimension_of_the_codes(gp):
     with pytest.raises(ValueError, match="landmarks must have 2 coordinate"):
         gp.metric(np.zeros((3, 5)))

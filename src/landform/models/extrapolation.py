@@ -8,9 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_floats, as_points, as_positive, precise
+from landform._numerics import (
+    as_floats,
+    as_points,
+    as_positive,
+    check_finite,
+    is_traced,
+    precise,
+)
 from landform._typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.pullback import check_generator
+from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
@@ -68,10 +76,13 @@ class Extrapolation(eqx.Module):
             raise ValueError(
                 f"bandwidths must have shape ({self.centers.shape[0]},), got {values.shape}"
             )
-        if not np.all(np.asarray(values) > 0):
+        check_finite("bandwidths", values)
+        if not is_traced(values) and not np.all(np.asarray(values) > 0):
             raise ValueError("bandwidths must be positive")
         self.bandwidths = jnp.broadcast_to(values, self.centers.shape[:1])
         self.far = jax.tree.map(lambda a: as_floats("far", a), far)
+        for leaf in jax.tree.leaves(self.far):
+            check_finite("far", leaf)
         self.threshold = as_positive("threshold", threshold)
 
     @classmethod
@@ -102,6 +113,7 @@ class Extrapolation(eqx.Module):
 
     def weight(self, z: Point) -> Scalar:
         """w(z), the weight of the decoder: about 1 on the data, 0 far from them."""
+        check_one_point(z, self.centers.shape[1])
         squares = jnp.sum((z - self.centers) ** 2, axis=1)
         logs = jax.nn.logsumexp(-self.bandwidths * squares)
         return jax.nn.sigmoid(logs - jnp.log(self.threshold))
@@ -116,4 +128,12 @@ class Extrapolation(eqx.Module):
             if jax.tree.structure(far) != jax.tree.structure(0.0):
                 raise ValueError("far must be a number, or arrays in the form of the output")
             far = jax.tree.map(lambda part: far, output)
-        return jax.tree.map(lambda near, away: away + weight * (near - away), output, far)
+        return jax.tree.map(lambda near, away: _blend(weight, near, away), output, far)
+
+
+def _blend(weight, near, away):
+    if jnp.broadcast_shapes(jnp.shape(near), jnp.shape(away)) != jnp.shape(near):
+        raise ValueError(
+            f"far must broadcast to the output of shape {jnp.shape(near)}, got {jnp.shape(away)}"
+        )
+    return away + weight * (near - away)

@@ -10,10 +10,11 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from landform._metric import AbstractMetric, EnergyTerms
-from landform._numerics import as_count, as_floats, as_points, as_positive, check_finite, precise
+from landform._numerics import as_count, as_floats, as_points, as_positive, is_traced, precise
 from landform._results import ConvergenceError
 from landform._typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.pullback import as_landmarks
+from landform.models._checks import as_lengthscale, as_rows, check_one_point
 
 _LEAST_NOISE = 1e-3  # of the data's deviation: less, and K is singular in float64
 
@@ -86,13 +87,13 @@ class GaussianProcessDecoder(eqx.Module):
     @precise
     def __init__(self, codes, X, *, lengthscale, variance=1.0, noise=0.1):
         self.codes = as_points("codes", codes, ndim=(2,))
-        data = _as_rows("X", X, self.codes.shape[0])
-        self.lengthscale = _as_lengthscale(lengthscale, self.codes.shape[1])
+        data = as_rows("X", X, self.codes.shape[0])
+        self.lengthscale = as_lengthscale(lengthscale, self.codes.shape[1])
         self.variance = as_positive("variance", variance)
         self.noise = as_positive("noise", noise)
         self.offset = jnp.mean(data, axis=0)
         factor = jnp.linalg.cholesky(_gram(self.codes, self.lengthscale, self.variance, self.noise))
-        if not np.isfinite(np.asarray(factor)).all():
+        if not is_traced(factor) and not np.isfinite(np.asarray(factor)).all():
             raise ValueError(
                 f"noise must be larger: with {float(self.noise)} the kernel of the codes cannot be "
                 "factorised"
@@ -113,6 +114,7 @@ class GaussianProcessDecoder(eqx.Module):
 
     def kernel(self, z: Point) -> Float[Array, " n"]:
         """Prior covariance of an output at `z` with its values at the codes."""
+        check_one_point(z, self.latent_dim)
         return _kernel(z, self.codes, self.lengthscale, self.variance)
 
     @precise
@@ -244,26 +246,6 @@ class GaussianProcessMetric(AbstractMetric):
         )
 
 
-def _as_rows(name: str, X, count: int) -> Float[Array, "n D"]:
-    data = as_floats(name, X)
-    if data.ndim < 2 or data.shape[0] != count or data.size == 0:
-        raise ValueError(
-            f"{name} must have shape ({count}, D) to match the codes, got {data.shape}"
-        )
-    check_finite(name, data)
-    return data.reshape(count, -1)
-
-
-def _as_lengthscale(value, dim: int) -> Float[Array, " d"]:
-    values = as_floats("lengthscale", value)
-    if values.shape not in ((), (dim,)):
-        raise ValueError(f"lengthscale must be a number or have shape ({dim},), got {values.shape}")
-    check_finite("lengthscale", values)
-    if not (np.asarray(values) > 0).all():
-        raise ValueError("lengthscale must be positive")
-    return jnp.broadcast_to(values, (dim,))
-
-
 def _gram(codes, lengthscale, variance, noise) -> Float[Array, "n n"]:
     gram = jax.vmap(lambda z: _kernel(z, codes, lengthscale, variance))(codes)
     return gram + noise**2 * jnp.eye(len(codes), dtype=codes.dtype)
@@ -353,16 +335,18 @@ def train_gplvm(
     data = as_floats("X", X)
     if data.ndim < 2 or data.shape[0] < 3:
         raise ValueError(f"X must have shape (n, D) with n of at least 3, got {data.shape}")
-    flat = np.asarray(_as_rows("X", data, data.shape[0]), np.float64)
+    flat = np.asarray(as_rows("X", data, data.shape[0]), np.float64)
     centred = flat - flat.mean(axis=0)
     spread = float(np.sqrt(np.mean(centred**2)))
     if spread == 0.0:
         raise ValueError("X must not consist of copies of one point")
     latent_dim, max_iter = as_count("latent_dim", latent_dim), as_count("max_iter", max_iter)
-    start = _start(centred, latent_dim) if codes is None else np.asarray(codes, np.float64)
+    start = _start(centred, latent_dim) if codes is None else codes
     start = np.asarray(as_points("codes", start, latent_dim, ndim=(2,)), np.float64)
     if len(start) != len(flat):
         raise ValueError(f"codes must have {len(flat)} rows to match X, got {len(start)}")
+    if np.ptp(start, axis=0).max() == 0.0:  # where the slopes vanish, and no lengthscale is a start
+        raise ValueError("codes must hold at least two different points")
     products = centred @ centred.T
     # codes and lengthscale may be scaled together: at most one of them is free
     free = "codes" if learn_codes else "lengthscale" if lengthscale is None else None
