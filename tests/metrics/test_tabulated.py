@@ -54,6 +54,19 @@ def test_the_derivatives_are_those_of_the_table(d, rng):
     np.testing.assert_allclose(table.acceleration(x, v), check.acceleration(table, x, v))
 
 
+@pytest.mark.parametrize("corner", [-0.7, 1.1])
+def test_on_the_border_the_derivatives_are_those_of_inside(corner):
+    table = lf.Tabulated(Shear(), [-0.7, -0.7], [1.1, 1.1], size=9)
+    x, inside = np.array([corner, corner]), np.array([corner, corner]) * (1.0 - 1e-10)
+    np.testing.assert_allclose(
+        lf.gaussian_curvature(table, x), lf.gaussian_curvature(table, inside), rtol=1e-6
+    )
+    np.testing.assert_allclose(lf.christoffel(table, x), lf.christoffel(table, inside), atol=1e-7)
+    v = jnp.array([0.3, -0.8])
+    slow = lf.AbstractMetric.acceleration(table, jnp.asarray(x), v)
+    np.testing.assert_allclose(table.acceleration(jnp.asarray(x), v), slow, rtol=1e-9)
+
+
 def test_beyond_the_box_the_nearest_value_holds():
     table = lf.Tabulated(Shear(), [-1.0, -1.0], [1.0, 1.0], size=9)
     np.testing.assert_array_equal(
@@ -83,3 +96,8 @@ def test_bad_arguments_are_named():
         lf.Tabulated(lf.Euclidean(5), np.zeros(5), np.ones(5))
     with pytest.raises(TypeError, match="metric"):
         lf.Tabulated(lambda x: x, [0.0], [1.0])
+    table = lf.Tabulated(plane, [0.0, 1.0], [1.0, 2.0], size=4)
+    with pytest.raises(TypeError, match="metric must be a landform metric"):
+        table.error(lambda x: x, [[0.5, 1.5]])
+    with pytest.raises(ValueError, match="metric must have dimension 2"):
+        table.error(lf.Euclidean(3), [[0.5, 1.5]])

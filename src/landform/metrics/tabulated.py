@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._metric import AbstractMetric, EnergyTerms, check_metric
+from landform._metric import AbstractMetric, EnergyTerms, check_dtype, check_metric
 from landform._numerics import as_count, as_points, block_size, precise, solve_spd, to_jax
 from landform._typing import Array, Float, Matrix, Point
 
@@ -120,21 +120,27 @@ class Tabulated(AbstractMetric):
     @precise
     def error(self, metric: AbstractMetric, x) -> Float[Array, " n"]:
         """Largest relative error of M against `metric` at points ``(n, d)``, in all directions."""
+        if check_metric(metric).dim not in (None, self.dim):
+            raise ValueError(f"metric must have dimension {self.dim}, got {metric.dim}")
         x = as_points("x", x, self.dim, ndim=(2,))
-        return _errors(self, metric, x)
+        return _errors(self, metric, check_dtype(metric, x))
 
     def _entries(self, x, order: int = 0):
         """The interpolated entries ``(e,)`` with their derivatives ``(e, d)``, ``(e, d, d)``."""
         d, count = self.dim, self.coefficients.shape[0] - 2
         scale = (count - 1) / (self.high - self.low)
-        place = jnp.clip((x - self.low) * scale, 0.0, count - 1.0)
+        inside = (x >= self.low) & (x <= self.high)
+        place = (x - self.low) * scale
+        nearest = jax.lax.stop_gradient(jnp.clip(place, 0.0, count - 1.0))
+        # on the border the slope is that of inside; the clip's own would be half of it
+        place = jnp.where(inside, place + (nearest - jax.lax.stop_gradient(place)), nearest)
         cell = jnp.clip(jnp.floor(jax.lax.stop_gradient(place)), 0, count - 2).astype(int)
         block = jax.lax.dynamic_slice(
             self.coefficients, (*cell, 0), (4,) * d + self.coefficients.shape[-1:]
         )
-        inside = ((x >= self.low) & (x <= self.high)).astype(x.dtype)
+        slopes = scale * inside.astype(x.dtype)
         powers = [
-            [_basis(place[j] - cell[j], k) * (scale[j] * inside[j]) ** k for k in range(order + 1)]
+            [_basis(place[j] - cell[j], k) * slopes[j] ** k for k in range(order + 1)]
             for j in range(d)
         ]
 
