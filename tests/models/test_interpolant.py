@@ -93,7 +93,20 @@ def test_pairs_can_be_coupled():
     fit = lf.train_interpolant(
         lf.Euclidean(2), x, x + 1.0, key=jax.random.key(1), paired=True, epochs=1, guides=0
     )
-    assert np.abs(fit.gap(lf.Euclidean(2), x, x + 1.0).excess).max() < 0.05
+    gap = fit.gap(lf.Euclidean(2), np.concatenate([x, x[:1]]), np.concatenate([x + 1.0, x[:1]]))
+    assert np.abs(gap.excess[:-1]).max() < 0.05
+    assert np.isnan(gap.excess[-1])
+    assert "nan" not in gap.summary()
+    assert "41 of 41 exact geodesics converged" in gap.summary()
+    with pytest.raises(ValueError, match="metric must have dimension 2"):
+        fit.length(lf.Euclidean(3), x, x + 1.0)
+    # pairs that coincide, nearly all here, take no part: those apart are √2 apart at unit energy 2
+    y = x.copy()
+    y[:2] += 1.0
+    few = lf.train_interpolant(
+        lf.Euclidean(2), x, y, key=jax.random.key(1), paired=True, epochs=1, guides=0
+    )
+    np.testing.assert_allclose(few.history[0], np.log(2.0), rtol=1e-12)
 
 
 def test_a_metric_that_is_not_finite_between_the_points_is_an_error():
@@ -117,6 +130,7 @@ def train(**changes):
         (lambda: train(x=POINTS[0]), ValueError, "x must have shape"),
         (lambda: train(x=np.ones((5, 2))), ValueError, "two distinct points"),
         (lambda: train(y=POINTS[:3], paired=True), ValueError, "equal shapes"),
+        (lambda: train(paired=True), ValueError, "y must be given and differ from x"),
         (lambda: train(y=np.ones((4, 3))), ValueError, "y must have 2"),
         (lambda: train(epochs=0), ValueError, "epochs must be an integer"),
         (lambda: train(guides=-1), ValueError, "guides must be an integer"),

@@ -55,6 +55,7 @@ def train_interpolant(
         Key of everything random.
     paired
         Whether row k of x belongs to row k of y, as in a coupling; else ends are independent.
+        Pairs that coincide are left out.
     hidden, activation
         Of the network; a smooth activation.
     guides
@@ -189,7 +190,12 @@ def _check_points(metric, x, y, paired):
     x, y = (np.asarray(check_dtype(metric, a)) for a in (x, y))
     if np.ptp(np.concatenate([x, y]), axis=0).max() == 0.0:
         raise ValueError("x and y must hold at least two distinct points")
-    return x, y
+    if not paired:
+        return x, y
+    apart = np.any(x != y, axis=1)  # a pair that coincides has no energy
+    if not apart.any():
+        raise ValueError("y must be given and differ from x: each of the pairs coincides")
+    return x[apart], y[apart]
 
 
 def _guides(metric, ends):

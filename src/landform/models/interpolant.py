@@ -25,7 +25,8 @@ class InterpolantGap(AbstractResult):
     exact
         Lengths of the geodesics, NaN where they did not converge.
     excess
-        ``length / exact − 1``; below zero where the network found a shorter way.
+        ``length / exact − 1``; below zero where the network found a shorter way, NaN where the ends
+        coincide.
     converged
         Whether the exact geodesic is one.
 
@@ -48,16 +49,17 @@ class InterpolantGap(AbstractResult):
 
     def summary(self) -> str:
         """One line: the excess over the exact lengths, and how much of the gain is kept."""
-        good = np.asarray(self.converged)
+        converged = np.asarray(self.converged)
+        good = converged & (np.asarray(self.exact) > 0.0)  # no share of the length of a point
         if not good.any():
-            return f"0 of {good.size} exact geodesics converged: no gap can be given"
+            return f"{converged.sum()} of {good.size} exact geodesics converged to a length above 0"
         excess = 100.0 * np.asarray(self.excess)[good]
         gain = np.asarray(self.straight)[good] / np.asarray(self.exact)[good] - 1.0
         return (
             f"excess length: median {np.median(excess):.2f} %, 90th percentile "
             f"{np.percentile(excess, 90):.2f} %, largest {excess.max():.2f} % "
             f"(straight lines: median {100.0 * np.median(gain):.2f} %); "
-            f"{good.sum()} of {good.size} exact geodesics converged"
+            f"{converged.sum()} of {good.size} exact geodesics converged"
         )
 
 
@@ -131,8 +133,9 @@ class GeodesicInterpolant(eqx.Module):
     @precise
     def length(self, metric: AbstractMetric, x, y) -> Float[Array, "*batch"]:
         """Lengths of the curves from x to y under a metric."""
+        _check_fit(self, metric)
         x, y, single = _ends(self, x, y)
-        lengths = _lengths(check_metric(metric), self, x, y)
+        lengths = _lengths(metric, self, x, y)
         return lengths[0] if single else lengths
 
     @precise
@@ -148,13 +151,23 @@ class GeodesicInterpolant(eqx.Module):
         **kwargs
             Of `geodesic`; ``throw`` is always False here.
         """
+        _check_fit(self, metric)
         x, y, _ = _ends(self, x, y)
         exact = geodesic(metric, x, y, **{**kwargs, "throw": False})
         length = _lengths(metric, self, x, y)
         converged = jnp.asarray(exact.converged)
         known = jnp.where(converged, jnp.asarray(exact.length), jnp.nan)
         straight = _lengths(metric, _straightened(self), x, y)
-        return InterpolantGap(length, straight, known, length / known - 1.0, converged)
+        excess = length / jnp.where(known > 0.0, known, jnp.nan) - 1.0
+        return InterpolantGap(length, straight, known, excess, converged)
+
+
+def _check_fit(interpolant, metric):
+    dim = interpolant.shift.shape[0]
+    if check_metric(metric).dim not in (None, dim):
+        raise ValueError(
+            f"metric must have dimension {dim} like the points of the interpolant, got {metric.dim}"
+        )
 
 
 def _ends(interpolant, x, y):
