@@ -31,12 +31,14 @@ def test_names_of_labels_do_not_matter():
     assert lf.f_measure(["a", "a", "b"], ["x", "x", "y"]) == 1.0
 
 
-def test_leaving_points_out_lowers_the_score():
+def test_leaving_points_out_costs_recall_and_mends_precision():
     true = np.repeat([0, 1], 10)
     pred = true.copy()
     pred[:4] = -1
     assert lf.f_measure(true, pred) == pytest.approx(0.5 * (2 * 6 / 16) + 0.5)
     assert lf.f_measure(true, np.full(20, -1)) == 0.0
+    wrong = np.r_[true[:19], 0]  # the last point is a blemish of the other cluster
+    assert lf.f_measure(true, np.r_[true[:19], -1]) > lf.f_measure(true, wrong)
     assert lf.f_measure(true, np.where(true == 0, -1, 1), noise=None) == 1.0
 
 

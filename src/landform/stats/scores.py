@@ -18,8 +18,8 @@ def f_measure(labels_true, labels_pred, *, noise=-1) -> float:
         Clusters, shape ``(n,)``.
     noise
         A label in `labels_pred` that says "in no cluster". Such points are no cluster of their own
-        but still count in their class, so that leaving points out never raises the score. None for
-        no such label.
+        but still count in their class, whose recall they lower; the precision of a cluster that a
+        wrong point leaves rises. None for no such label.
 
     Returns
     -------
