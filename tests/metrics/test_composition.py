@@ -283,6 +283,11 @@ def test_metrics_can_be_saved(tmp_path):
         (lambda: lf.ProductMetric([lf.Euclidean(1)], landmarks=CLOUD), ValueError, "1 columns"),
         (lambda: lf.ConformalMetric(1.0, lf.Euclidean(2)), TypeError, "factor must be a callable"),
         (
+            lambda: lf.ConformalMetric(jnp.sum, lf.Euclidean(2), landmarks=np.ones((4, 3))),
+            ValueError,
+            "landmarks must have 2",
+        ),
+        (
             lambda: lf.volume(lf.ConformalMetric(jnp.sin, lf.Euclidean(2)), X),
             ValueError,
             "one number",

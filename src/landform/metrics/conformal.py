@@ -62,7 +62,7 @@ class ConformalMetric(AbstractMetric):
     def __init__(self, factor: Callable, metric: AbstractMetric, *, landmarks=None):
         self.factor = check_generator("factor", factor)
         self.metric = check_metric(metric)
-        self.points = as_landmarks(landmarks)
+        self.points = as_landmarks(landmarks, self.metric.dim)
 
     @classmethod
     def from_energy(
