@@ -158,6 +158,9 @@ def test_geodesics_of_an_ensemble_are_solved_by_chords():
         ),
         (lambda: ENSEMBLE.sample(jax.random.key(0), 5), ValueError, "between 1 and 4"),
         (lambda: ENSEMBLE.energy([[0.0, 0.0]]), ValueError, "at least two corners"),
+        (lambda: ENSEMBLE.energy(np.eye(2), key=3), TypeError, "key must be one JAX key"),
+        (lambda: ENSEMBLE.sample(3), TypeError, "key must be one JAX key"),
+        (lambda: ENSEMBLE.sample(jax.random.key(0), 1.5), TypeError, "size must be an integer"),
     ],
 )
 def test_bad_input_is_named(build, error, words):

@@ -153,6 +153,8 @@ def test_a_sampled_metric_is_smooth_repeatable_and_keeps_its_landmarks():
     assert bool(lf.geodesic(drawn, [0.1, 0.2], [0.5, 0.4]).converged)
     with jax.enable_x64(False):
         assert metric.sample(jax.random.key(0)).f.noise.dtype == np.float64
+    whole = lf.ExpectedPullback(mean, std).sample(jax.random.key(0), [0, 1])  # integers are points
+    np.testing.assert_array_equal(lf.metric_tensor(whole, X), tensor)
     with pytest.raises(ValueError, match="landmarks"):
         lf.ExpectedPullback(mean, std).sample(jax.random.key(0))
 
@@ -170,6 +172,14 @@ def test_a_sampled_metric_is_smooth_repeatable_and_keeps_its_landmarks():
             ValueError,
             "n must be",
         ),
+        (
+            lambda m: lf.sample_lengths(m, [[0.0, 0.0], [1.0, 1.0]], 0, 5),
+            TypeError,
+            "key must be one JAX key",
+        ),
+        (lambda m: lf.random_length(m, np.eye(2), order="5"), TypeError, "order must be an int"),
+        (lambda m: m.sample(0, [0.0, 0.0]), TypeError, "key must be one JAX key"),
+        (lambda m: m.sample(jax.random.key(0), "z"), TypeError, "z must be an array"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, error, name):

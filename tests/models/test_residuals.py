@@ -68,3 +68,5 @@ def test_other_models_and_data_are_refused(known, key):
         lf.calibration(bernoulli, X, key=key)
     with pytest.raises(ValueError, match="X"):
         lf.calibration(vae, X[:, :3], key=key)
+    with pytest.raises(TypeError, match="key must be one JAX key"):
+        lf.calibration(vae, X, key=0)

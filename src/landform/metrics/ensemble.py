@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, check_dtype
-from landform._numerics import as_points, precise
+from landform._numerics import as_count, as_points, check_key, precise
 from landform._typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.pullback import (
     AbstractEmbedded,
@@ -109,9 +109,9 @@ class EnsemblePullback(AbstractEmbedded):
 
     def sample(self, key: PRNGKeyArray, size: int = 1) -> "EnsemblePullback":
         """The ensemble of `size` members drawn without replacement: its metric is M on average."""
-        if not 1 <= size <= self.count:
+        if not 1 <= as_count("size", size) <= self.count:
             raise ValueError(f"size must be between 1 and {self.count}, got {size}")
-        chosen = jax.random.choice(key, self.count, (size,), replace=False)
+        chosen = jax.random.choice(check_key(key), self.count, (size,), replace=False)
         if len(self.members) == self.count:
             return EnsemblePullback([self.members[int(k)] for k in chosen], landmarks=self.points)
         arrays, rest = eqx.partition(self.members[0], eqx.is_inexact_array)
@@ -141,7 +141,9 @@ class EnsemblePullback(AbstractEmbedded):
         points = check_dtype(self, as_points("points", points, ndim=(2,)))
         if points.shape[0] < 2:
             raise ValueError(f"points must hold at least two corners, got {points.shape[0]}")
-        return _energy(self, points, bool(cross_covariance), key)
+        return _energy(
+            self, points, bool(cross_covariance), None if key is None else check_key(key)
+        )
 
 
 @eqx.filter_jit

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, check_dtype
-from landform._numerics import as_points, precise, solve_spd
+from landform._numerics import as_points, check_key, precise, solve_spd
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
 
 _FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
@@ -222,7 +222,9 @@ class ExpectedPullback(AbstractEmbedded):
             if self.points is None:
                 raise ValueError("z must be given for a metric without landmarks")
             z = self.points[0]
-        outputs = jax.eval_shape(lambda point: self.moments(point)[0], jnp.asarray(z))
+        check_key(key)
+        point = check_dtype(self, as_points("z", z, ndim=(1,)))
+        outputs = jax.eval_shape(lambda point: self.moments(point)[0], point)
         noise = jax.random.normal(key, outputs.shape, outputs.dtype)
         return Pullback(_Realisation(self, noise), landmarks=self.points)
 

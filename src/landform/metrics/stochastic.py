@@ -9,7 +9,15 @@ import numpy as np
 
 from landform._curve import PolynomialCurve
 from landform._metric import check_dtype
-from landform._numerics import as_count, as_points, gauss, lagrange_matrix, lobatto, precise
+from landform._numerics import (
+    as_count,
+    as_points,
+    check_key,
+    gauss,
+    lagrange_matrix,
+    lobatto,
+    precise,
+)
 from landform._results import AbstractResult
 from landform._typing import Array, Float, PRNGKeyArray, Scalar
 from landform.metrics.pullback import ExpectedPullback
@@ -209,9 +217,7 @@ def _as_curve(metric, curve, order):
     if not isinstance(curve, PolynomialCurve):
         points = as_points("curve", curve, metric.dim, ndim=(2, 3))
         curve = PolynomialCurve(points, degree=1)
-    order = curve.degree + 3 if order is None else int(order)
-    if order < 1:
-        raise ValueError(f"order must be at least 1, got {order}")
+    order = curve.degree + 3 if order is None else as_count("order", order)
     return check_dtype(metric, curve.nodes), curve.degree, order
 
 
@@ -330,7 +336,7 @@ def sample_lengths(
     """
     nodes, degree, order = _as_curve(_check(metric), curve, order)
     n = as_count("n", n)
-    return _sample_lengths(metric, nodes, degree, order, jax.random.split(key, n))
+    return _sample_lengths(metric, nodes, degree, order, jax.random.split(check_key(key), n))
 
 
 @eqx.filter_jit

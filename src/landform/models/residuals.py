@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from landform._numerics import as_count, precise, to_jax
+from landform._numerics import as_count, check_key, precise, to_jax
 from landform._typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
@@ -92,7 +92,8 @@ def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibratio
         )
     bins = as_count("bins", bins)
     data = np.asarray(flatten_data("X", X, vae.shape)[0], vae.codes.dtype)
-    noise = np.asarray(jax.random.normal(key, (len(data), vae.latent_dim), vae.codes.dtype))
+    shape = len(data), vae.latent_dim
+    noise = np.asarray(jax.random.normal(check_key(key), shape, vae.codes.dtype))
     stds, residuals = [], []
     for i in range(0, len(data), _ROWS):
         rows = slice(i, i + _ROWS)
