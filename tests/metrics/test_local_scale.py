@@ -1,5 +1,6 @@
 """The local-variance metric of many points: weights, compression, all moments in one pass."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,3 +85,25 @@ def test_weights_and_landmarks_survive_a_file(tmp_path, rng):
     back = lf.load(tmp_path / "m.landform")
     jax.tree.map(np.testing.assert_array_equal, back, metric)
     np.testing.assert_array_equal(back.landmarks(), marks)
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_data_in_single_precision_give_the_metric_to_single_precision(d, rng):
+    clusters = np.concatenate([rng.normal(size=(20, d)), rng.normal(size=(20, d)) + 100.0])
+    single = clusters.astype(np.float32)
+    x, v = single[3] + np.float32(0.25), rng.normal(size=d).astype(np.float32)
+
+    @eqx.filter_jit
+    def all_of(metric, x, v):
+        parts = (metric.local_variance(x), metric.energy_gradient(x, v), metric.acceleration(x, v))
+        return (*parts, metric.energy_terms(x, v).hessian)
+
+    exact = all_of(lf.LocalVariance(single.astype(float), 1.0), x.astype(float), v.astype(float))
+    metric = lf.LocalVariance(single, 1.0)
+    for ours, expected in zip(all_of(metric, x, v), exact, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    mixed = all_of(metric, x.astype(float), v.astype(float))  # but for ρ the same numbers
+    for ours, expected in zip(mixed, exact, strict=True):
+        assert ours.dtype == np.float64
+        np.testing.assert_allclose(ours, expected, atol=1e-7 * np.abs(expected).max())

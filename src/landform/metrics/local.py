@@ -62,7 +62,10 @@ class LocalVariance(AbstractMetric):
     Notes
     -----
     All sums are moments of w, so that M and its derivatives at B points are matrix products with
-    the monomials of the data: O(B n d²) time, O(B n) memory. Hauberg, Freifeld and Black 2012;
+    the monomials of the data: O(B n d²) time, O(B n) memory. They cancel to one
+    part in (R / σ)² in M and (R / σ)³ in its derivatives, with R the radius of the data, and are
+    therefore in double precision also for data in single, except within a user's own `jit` with
+    JAX's 64-bit flag off. Hauberg, Freifeld and Black 2012;
     Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 3. The authors' code divides w by
     ``(2πσ²)^{d/2}``, so its σ and ρ are not ours.
 
@@ -167,18 +170,20 @@ class LocalVariance(AbstractMetric):
 
         total, y = self._sum(x, sums)
         d = y.shape[0]
-        return total[1 + d :] - 2.0 * y * total[1 : 1 + d] + y**2 * total[0] + self.rho
+        out = total[1 + d :] - 2.0 * y * total[1 : 1 + d] + y**2 * total[0] + self.rho
+        return self._narrow(x, out)
 
     def acceleration(self, x: Point, v: Point) -> Point:
         """The geodesic equation with the analytic derivative of the metric."""
         moments = self._moments(x)
         variance, slope = moments.variance, moments.slope
-        return v * (v @ slope) / variance - 0.5 * variance * (slope @ (v / variance) ** 2)
+        out = v * (v @ slope) / variance - 0.5 * variance * (slope @ (v / variance) ** 2)
+        return self._narrow(x, out)
 
     def energy_gradient(self, x: Point, v: Point) -> Point:
         """``−Σ_j (v_j / S_j)² ∇S_j``."""
         moments = self._moments(x)
-        return -moments.slope @ (v / moments.variance) ** 2
+        return self._narrow(x, -moments.slope @ (v / moments.variance) ** 2)
 
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """Analytic first and second derivatives, from moments of w up to the fourth."""
@@ -186,21 +191,29 @@ class LocalVariance(AbstractMetric):
         variance, slope = moments.variance, moments.slope
         a = (v / variance) ** 2  # −∂q/∂S_j
         bend = self._bend(x, a, moments) if moments.bend is None else moments.bend @ a
-        return EnergyTerms(
+        terms = EnergyTerms(
             matrix=jnp.eye(x.shape[0], dtype=x.dtype) / variance,
             gradient=-slope @ a,
             cross=-(v / variance**2)[:, None] * slope.T,
             hessian=(2.0 * slope * (a / variance)) @ slope.T - bend,
         )
+        return self._narrow(x, terms)
+
+    def _narrow(self, x, tree):
+        """Arrays in the common precision of a point and the data."""
+        return jax.tree.map(lambda a: a.astype(jnp.result_type(x, self.data)), tree)
 
     def _sum(self, x, sums):
         """Σ_n of what `sums` makes of data, point and weights, and the point, both centred.
 
         Centring keeps the digits of the raw moments; blocks bound the memory when many points are
-        evaluated at once.
+        evaluated at once. The moments of order k cancel to one part in (R / σ)^k with R the data's
+        radius, which is more than single precision has: sums are in double wherever JAX allows it.
         """
-        centre = jnp.mean(self.data, axis=0)
-        data, y = self.data - centre, x - centre
+        wide = jnp.promote_types(jnp.result_type(x, self.data), jnp.result_type(float))
+        data, x = self.data.astype(wide), jnp.asarray(x, wide)
+        centre = jnp.mean(data, axis=0)
+        data, y = data - centre, x - centre
 
         def weigh(part):
             return jnp.exp(_squares(part, y, jnp.ones_like(y)) / (-2.0 * self.sigma**2))
