@@ -31,6 +31,13 @@ def test_far_outliers_change_neither_rule(rng):
     assert lf.auto_rho(far, sigma) == pytest.approx(lf.auto_rho(X, sigma), rel=0.05)
 
 
+def test_constant_coordinates_do_not_count(rng):
+    X = rng.normal(size=(300, 2))
+    more = np.concatenate([X, np.full((300, 3), 7.0)], axis=1)
+    assert lf.auto_sigma(more) == pytest.approx(lf.auto_sigma(X))
+    assert lf.auto_rho(more, 0.6) == pytest.approx(lf.auto_rho(X, 0.6))
+
+
 def test_a_heavy_tail_is_no_outlier():
     """All points of a sample count, however far apart its last ones are beside the first."""
     X = np.random.default_rng(1).normal(size=(500, 1))

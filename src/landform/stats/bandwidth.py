@@ -93,7 +93,8 @@ def auto_rho(X, sigma: float) -> float:
     """The bound ρ for `LocalVariance` that makes steps off the data ten times as long as on them.
 
     ``ρ = S / 100`` with S the median over the data and the coordinates of the local variance
-    ``Σ_n w_n(x) (x_nj − x_j)²``, so that M far away is about a hundred times M on the data.
+    ``Σ_n w_n(x) (x_nj − x_j)²``, so that M far away is about a hundred times M on the data. A
+    coordinate in which all data agree does not count.
 
     Parameters
     ----------
@@ -145,7 +146,8 @@ def auto_rho(X, sigma: float) -> float:
         return width**2 / _CONTRAST
     if np.median(np.asarray(share)) > _ALL:
         warnings.warn(too_wide(width), stacklevel=3)
-    return float(np.median(np.asarray(_local_variances(metric, probes)))) / _CONTRAST
+    varies = np.ptp(data, axis=0) > 0.0  # the others have none, and would stand for all of them
+    return float(np.median(np.asarray(_local_variances(metric, probes))[:, varies])) / _CONTRAST
 
 
 @precise
