@@ -153,6 +153,11 @@ def test_scaling_multiplies_and_sums_add():
         (lambda: lf.LocalVariance(np.array([["a", "b"]])), TypeError, "data must be an array"),
         (lambda: lf.Pullback(3), TypeError, "f must be a callable"),
         (lambda: lf.ExpectedPullback(smooth_decoder, 3), TypeError, "std must be a callable"),
+        (
+            lambda: lf.metric_tensor(lf.Pullback(lambda z: jnp.exp(1j * z)), [0.1, 0.2]),
+            TypeError,
+            "must return real numbers",
+        ),
         (lambda: lf.Euclidean(0), ValueError, "dim must be an integer of at least 1"),
         (lambda: lf.Euclidean(2.0), TypeError, "dim must be an integer"),
         (lambda: lf.SumMetric([lf.Euclidean(2), lf.Euclidean(3)]), ValueError, "same dimension"),

@@ -17,6 +17,10 @@ _FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
 def flatten_output(output) -> Float[Array, " D"]:
     """All arrays of a generator's output as one vector."""
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(output)]
+    if any(jnp.iscomplexobj(leaf) for leaf in leaves):  # JᵀJ would be no metric, nor real
+        raise TypeError(
+            "the generator must return real numbers; for complex ones return (y.real, y.imag)"
+        )
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
 
 
