@@ -120,6 +120,18 @@ def test_with_fixed_codes_only_the_kernel_is_fitted():
     np.testing.assert_allclose(tensor, [[1.0]], atol=0.02)  # a circle, by arc length
 
 
+def test_the_fit_to_fixed_codes_depends_on_neither_their_unit_nor_their_origin():
+    codes = np.linspace(0.0, 3.0, 30)[:, None]
+    noise = np.random.default_rng(0).normal(size=(30, 2))
+    data = np.concatenate([np.sin(codes), np.cos(codes)], axis=1) + 0.05 * noise
+    here = lf.train_gplvm(data, 1, codes=codes, learn_codes=False)
+    for there, unit in ((1e6 * codes, 1e6), (codes + 1e4, 1.0)):
+        found = lf.train_gplvm(data, 1, codes=there, learn_codes=False)
+        np.testing.assert_allclose(found.lengthscale, unit * here.lengthscale, rtol=1e-3)
+        np.testing.assert_allclose(found.variance, here.variance, rtol=1e-2)
+        np.testing.assert_allclose(found.noise, here.noise, rtol=1e-3)
+
+
 def test_a_given_lengthscale_is_kept_and_the_rest_has_the_largest_likelihood():
     gp = lf.train_gplvm(DATA, 2, codes=CODES, learn_codes=False, lengthscale=0.8)
     assert gp.lengthscale.tolist() == [0.8, 0.8]

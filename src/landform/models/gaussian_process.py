@@ -251,9 +251,11 @@ def _gram(codes, lengthscale, variance, noise) -> Float[Array, "n n"]:
     return gram + noise**2 * jnp.eye(len(codes), dtype=codes.dtype)
 
 
-def _negative_bound(codes, lengthscale, variance, noise, products, outputs):
+def _negative_bound(codes, lengthscale, variance, noise, products, outputs, prior=True):
     """``−log p(X | Z) − log p(Z)`` per output up to a constant, and its slopes.
 
+    Fixed codes go without `prior`: for codes of a large unit that constant would take the digits
+    by which convergence is judged.
     Needs the data's inner products only. The slopes are those of the codes and of the logarithms
     of the other three, by ``∂/∂K = ½ (K⁻¹ − K⁻¹ S K⁻¹)``.
     """
@@ -272,7 +274,7 @@ def _negative_bound(codes, lengthscale, variance, noise, products, outputs):
         "variance": np.sum(pull),
         "noise": 2.0 * noise**2 * np.trace(slope),
     }
-    return value + 0.5 * np.sum(codes**2) / outputs, slopes
+    return value + (0.5 * np.sum(codes**2) / outputs if prior else 0.0), slopes
 
 
 @precise
@@ -350,7 +352,8 @@ def train_gplvm(
     products = centred @ centred.T
     # codes and lengthscale may be scaled together: at most one of them is free
     free = "codes" if learn_codes else "lengthscale" if lengthscale is None else None
-    known = {"codes": start, "lengthscale": 1.0 if learn_codes else start.std()}
+    extent = np.sqrt(np.mean(np.var(start, axis=0)))
+    known = {"codes": start, "lengthscale": 1.0 if learn_codes else extent}
     if lengthscale is not None:
         if learn_codes:
             raise ValueError("lengthscale needs learn_codes=False: learned codes scale with it")
@@ -363,11 +366,13 @@ def train_gplvm(
         return found
 
     def objective(values):
-        value, slopes = _negative_bound(**unpack(values), products=products, outputs=flat.shape[1])
+        value, slopes = _negative_bound(
+            **unpack(values), products=products, outputs=flat.shape[1], prior=learn_codes
+        )
         names = ["variance", "noise"] + ([] if free is None else [free])
         return value, np.concatenate([np.ravel(slopes[name]) for name in names])
 
-    rest = {"codes": start.ravel(), "lengthscale": [np.log(start.std())], None: []}[free]
+    rest = {"codes": start.ravel(), "lengthscale": [np.log(extent)], None: []}[free]
     first = np.concatenate([[2.0 * np.log(spread), np.log(0.3 * spread)], rest])
     bounds = [(None, None)] * len(first)
     bounds[1] = (np.log(_LEAST_NOISE * spread), None)
