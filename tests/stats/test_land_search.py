@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import landform as lf
+from landform.stats import _fit
+from landform.stats._normalizer import make_grid
+from landform.stats._profile import Setup, logarithms, profile, reweight
 from landform.stats._search import Search
 
 
@@ -25,3 +28,35 @@ def test_a_stuck_search_warns_of_little_and_fails_for_more(monkeypatch, left):
     else:
         with pytest.raises(lf.ConvergenceError, match="no step"):
             lf.fit_land(lf.Euclidean(2), X, n_samples=64)
+
+
+def test_a_start_that_fails_when_lifted_makes_room_for_the_next(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    real, tries = _fit.lifted, []
+
+    def fails_at_first(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise lf.ConvergenceError("no geodesics")
+        return real(*args)
+
+    monkeypatch.setattr(_fit, "lifted", fails_at_first)
+    with pytest.raises(lf.ConvergenceError, match="no geodesics"):
+        lf.fit_land(lf.Euclidean(2), X, n_samples=256)
+    tries.clear()
+    land = lf.fit_land(lf.Euclidean(2), X, n_samples=256, n_init=2)
+    assert len(tries) == 2
+    np.testing.assert_allclose(land.mean, X.mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["full", "spherical"])
+def test_weights_that_leave_the_range_of_the_rays_get_new_ones(kind):
+    X = np.concatenate([1e-3 * np.random.default_rng(0).standard_normal((20, 2)), [[50.0, 0.0]]])
+    flat, weights = lf.Euclidean(2), np.ones(21)
+    setup = Setup(flat, X, make_grid(2, 64), "exact", kind, 1e-5)
+    mean = np.zeros(2)
+    wide = profile(setup, mean, weights, logarithms(setup, mean))
+    weights[-1] = 1e-12
+    narrow = reweight(setup, wide, weights)
+    expected = profile(setup, mean, weights, logarithms(setup, mean))
+    assert narrow.objective == pytest.approx(expected.objective, abs=1e-6)

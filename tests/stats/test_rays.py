@@ -61,6 +61,16 @@ def test_mass_behind_the_end_of_rays_is_reported_and_an_error(beyond):
     assert float(land.normalizer_stderr) >= float(land.excluded["unresolved_mass"])
 
 
+def test_fits_warn_of_mass_that_no_ray_reaches():
+    X = np.linspace(-0.45, 0.45, 12)[:, None]
+    edge = within(0.5, np.nan)
+    with pytest.warns(UserWarning, match=r"% of the mass lies where no ray from its mean"):
+        land = lf.fit_land(edge, X)
+    assert float(land.excluded["unresolved_mass"]) > 0.05
+    with pytest.warns(UserWarning, match="missing in its normalizer"):
+        lf.fit_land_mixture(edge, X, 1)
+
+
 def test_a_mean_that_no_ray_leaves_has_no_normalizer():
     with pytest.raises(lf.ConvergenceError, match="normalizer is 0, not a positive number"):
         lf.LAND(within(1e-9, np.nan), [0.0], [[1.0]])

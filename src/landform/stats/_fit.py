@@ -32,6 +32,7 @@ Algorithm = Literal["bfgs", "paper"]
 _ITERATIONS = {"bfgs": 50, "paper": 500}
 _CANDIDATES = 500  # data among which a start is looked for
 _THIN = 1e-10  # least variance, as a share of the largest, of data that span the space
+_UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, of which a fit warns
 _SLIGHT = 1e-3  # nats per point that a search without a further step may leave with a warning
 _COARSE_TOL = 1e-3  # gain at which the coarse level has done its part
 
@@ -101,7 +102,8 @@ def fit_land(
     Warns
     -----
     UserWarning
-        If points have no geodesic to the mean; if there is no convergence and nothing is raised.
+        If points have no geodesic to the mean; if rays break before more than 5 % of the mass, so
+        that the likelihood is too high; if there is no convergence and nothing is raised.
 
     Notes
     -----
@@ -169,7 +171,9 @@ def _fit_land(
         warnings.warn(message, UserWarning, stacklevel=4)
     warn_of_lost(point.logs.usable, stacklevel=4)
     arrays = history.arrays() | {"coarse_objective": coarse}
-    return land_at(setup, metric, point, n_samples, seed, arrays)
+    land = land_at(setup, metric, point, n_samples, seed, arrays)
+    warn_of_unresolved([land], stacklevel=4)
+    return land
 
 
 def _advice(X, stuck: bool = False) -> str:
@@ -211,11 +215,15 @@ def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
         point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
         return point, search, history.arrays()["objective"]
 
-    found = _succeeding(run, starts)
-    point, search, objective = min(found, key=lambda run: run[0].objective)
-    if coarse is not None:
-        point = lifted(setup, point, weights)
-    return point, search, objective
+    found = sorted(_succeeding(run, starts), key=lambda run: run[0].objective)
+    if coarse is None:
+        return found[0]
+
+    def lift(run):
+        point, search, objective = run
+        return lifted(setup, point, weights), search, objective
+
+    return _first(lift, found)
 
 
 def _succeeding(run, starts) -> list:
@@ -232,6 +240,18 @@ def _succeeding(run, starts) -> list:
     return found
 
 
+def _first(run, items):
+    """What the first of the items leads to that does not fail; the first error if all do."""
+    error = None
+    for item in items:
+        try:
+            return run(item)
+        except (ConvergenceError, np.linalg.LinAlgError) as failure:
+            error = error or failure
+    assert error is not None
+    raise error
+
+
 def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
     """The distribution of a fitted point, under `metric` itself where the search had a table."""
     covariance = point.covariance
@@ -240,6 +260,24 @@ def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -
         n_samples=n_samples, seed=seed, rtol=setup.rtol, history=history,
         table=point.table if metric is setup.metric and covered(point) else None,
     )  # fmt: skip
+
+
+def warn_of_unresolved(components, stacklevel: int) -> None:
+    """Warn of components whose normaliser lacks mass that no ray reaches; from under `precise`.
+
+    A search is drawn to such places: what the normaliser lacks, the likelihood gains.
+    """
+    lost = np.array([float(c.excluded["unresolved_mass"]) for c in components])
+    if lost.max() > _UNRESOLVED:
+        whose = "" if len(lost) == 1 else f" of component {lost.argmax()}"
+        warnings.warn(
+            f"{100 * lost.max():.0f} % of the mass{whose} lies where no ray from its mean could be "
+            "followed, beyond the end of the chart or a jump of the metric, and is missing in its "
+            f"normalizer: log-densities may be too high by {np.log1p(lost.max()):.2g}; use a "
+            "smoother metric (a larger sigma or rho), or a chart that holds the data",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def check_kind(kind) -> None:

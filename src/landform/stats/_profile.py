@@ -135,8 +135,13 @@ def reweight(setup: Setup, point: Point, weights) -> Point:
     """The same mean for other weights, with the rays at hand as long as they resolve the result."""
     gram = np.asarray(metric_tensor(setup.metric, point.mean))
     check_lost(weights, point.logs.usable)
-    new = _assemble(setup, weights, point.logs, point.table, point.whiten, gram)
-    return new if covered(new) else profile(setup, point.mean, weights, point.logs)
+    try:
+        new = _assemble(setup, weights, point.logs, point.table, point.whiten, gram)
+        if covered(new):
+            return new
+    except ConvergenceError:
+        pass  # these rays are of another size by far
+    return profile(setup, point.mean, weights, point.logs)
 
 
 def lifted(setup: Setup, point: Point, weights) -> Point:

@@ -17,6 +17,7 @@ from landform.stats._fit import (
     check_kind,
     check_rays,
     land_at,
+    warn_of_unresolved,
     weighted_data,
 )
 from landform.stats._logs import accuracy_for
@@ -166,6 +167,12 @@ def fit_land_mixture(
         If more than 5 % of the geodesics between data and means fail, by weight, or with
         ``throw=True`` without convergence.
 
+    Warns
+    -----
+    UserWarning
+        If rays break before more than 5 % of the mass of a component, so that its densities are too
+        high.
+
     Notes
     -----
     Where one of several components is left with fewer than d + 1 points, effectively and however
@@ -240,8 +247,10 @@ def _fit_mixture(
             "pass throw=False to get the result anyway"
         )
     usable = np.all([p.logs.usable for p in best.points], axis=0)
+    components = tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points)
+    warn_of_unresolved(components, stacklevel=4)
     return LANDMixtureModel(
-        components=tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points),
+        components=components,
         weights=to_jax(best.shares),
         history={
             "lower_bound": to_jax(best.bounds),
