@@ -91,7 +91,8 @@ def test_features_have_one_scale_and_no_labels(kind, rng):
 @pytest.mark.slow
 def test_the_motion_experiment_reports_every_method(tmp_path, data_folder):
     settings = GroupSettings(
-        components=(2,), seeds=(0,), train=80, test=60, n_samples=32, widths=(1.0,),
+        components=(2,), seeds=(0,), train=80, test=60, n_samples=32, width=1.0,
+        bounds=(1e6, 100.0, 10.0, 1.0),
     )  # fmt: skip
     kept = []
 

@@ -113,8 +113,8 @@ def noisy_circle(
 def _groups(run, settings, out: Path, quick: bool) -> None:
     if quick:
         settings = dataclasses.replace(
-            settings, components=(2,), seeds=(0,), train=80, test=60, n_samples=32, widths=(1.0,),
-            max_groups=1,
+            settings, components=(2,), seeds=(0,), train=80, test=60, n_samples=32, width=1.0,
+            bounds=(1e6, 100.0, 10.0, 1.0), max_groups=1,
         )  # fmt: skip
     with steps() as say:
         found = run(settings, out, progress=say)

@@ -22,7 +22,7 @@ from landform.report.reproduce.compare import (
 )
 from landform.report.reproduce.synthetic import COLOURS
 from landform.report.reproduce.write import keep, prepared, write
-from landform.stats.bandwidth import auto_sigma
+from landform.stats.bandwidth import auto_rho, auto_sigma
 from landform.stats.selection import Rule
 
 Features = Literal["pca", "nmf"]
@@ -40,7 +40,8 @@ class GroupSettings:
     test: int = 300
     folds: int = 2
     n_samples: int = 64
-    widths: tuple[float, ...] = (1.5,)
+    width: float = 1.5
+    bounds: tuple[float, ...] = (1e6, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
     rule: Rule = "best"
     features: Features = "pca"
     max_groups: int | None = None
@@ -129,9 +130,10 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
     train = features[fit]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # wide metrics are among the candidates
+        sigma = settings.width * auto_sigma(train)
         chosen = choose(
-            train, count, sigmas=np.array(settings.widths) * auto_sigma(train), seed=seed,
-            n_folds=settings.folds, n_samples=settings.n_samples, rule=settings.rule,
+            train, count, sigmas=[sigma], rhos=np.array(settings.bounds) * auto_rho(train, sigma),
+            seed=seed, n_folds=settings.folds, n_samples=settings.n_samples, rule=settings.rule,
         )  # fmt: skip
     fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed, tol=5e-3)
     scores = score_all(fits, features[test], group.y[test])
@@ -242,8 +244,9 @@ _CHOICES = (
     "Classes score the components; nothing was fitted or chosen with them.",
     "In every group {s.train} points train and up to {s.test} others are scored; they are drawn at "
     "random, so neighbours in time are in both. σ and ρ are chosen on the training points alone by "
-    "{s.folds}-fold cross-validation of the likelihood, for LAND and for least squares apart, from "
-    "σ of {widths} times the rule's and ρ down from a flat metric: {rule}.",
+    "{s.folds}-fold cross-validation of the likelihood, for LAND and for least squares apart: σ is "
+    "{s.width:g} times the rule's, and ρ goes down from a flat metric, {bounds} times the rule's, "
+    "to where held-out points say that it is too rough: {rule}.",
     "Features: {components} {features} fitted without labels, scaled by one "
     "number. Principal components are the default since they keep most of the variance.",
     "The Gaussian mixture is the best of five starts of each of three kinds.",
@@ -253,7 +256,7 @@ _CHOICES = (
 
 def _choices(settings: GroupSettings) -> list[str]:
     words = {
-        "widths": " and ".join(f"{w:g}" for w in settings.widths),
+        "bounds": " or ".join(f"{b:g}" for b in settings.bounds),
         "components": " or ".join(map(str, settings.components)),
         "rule": RULE_WORDS[settings.rule],
         "features": {"pca": "principal components", "nmf": "non-negative factors"}[
