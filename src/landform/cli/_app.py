@@ -120,7 +120,7 @@ def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | 
         sigma = auto_sigma(table.X) if sigma is None else sigma
         rho = auto_rho(table.X, sigma) if rho is None else rho
         return LocalVariance(table.X, sigma=sigma, rho=rho)
-    if not name.endswith(".landform"):
+    if not name.lower().endswith(".landform"):
         raise ValueError(
             f"--metric must be local-variance, euclidean or a .landform file, got {name!r}"
         )

@@ -1,0 +1,78 @@
+"""The tables that the command line reads and writes: the right columns, the right format."""
+
+import numpy as np
+import pytest
+
+from landform.cli.inputs import read_table, write_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that writes text to a table."""
+
+    def write(text, name="t.csv"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_columns_that_are_not_chosen_may_be_text(table):
+    path = table("name,x,y\nanna,1,2\nben,3,4\n")
+    np.testing.assert_array_equal(read_table(path, columns="x,y").X, [[1, 2], [3, 4]])
+    with pytest.raises(ValueError, match="'anna' is not a number; choose columns"):
+        read_table(path)
+
+
+def test_numbers_of_columns_count_the_class_too(table):
+    path = table("class,a,b,c\n0,1,2,3\n1,4,5,6\n")
+    chosen = read_table(path, columns="1,2")
+    assert chosen.columns == ("a", "b")
+    np.testing.assert_array_equal(chosen.X, [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(chosen.y, [0, 1])
+    with pytest.raises(ValueError, match="no column '4'"):
+        read_table(path, columns="4")
+
+
+def test_a_chosen_column_is_no_class_unless_the_user_says_so(table):
+    path = table("x,target\n1,2\n3,4\n")
+    assert read_table(path).y is not None
+    chosen = read_table(path, columns="x,target")
+    assert chosen.y is None
+    np.testing.assert_array_equal(chosen.X, [[1, 2], [3, 4]])
+    with pytest.raises(ValueError, match="--columns must leave out 'target'"):
+        read_table(path, columns="x,target", label="target")
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"), [(",x,y", "x,y"), (",0,1", "0,1"), ('"","x","y"', "1,2")]
+)
+def test_row_numbers_without_a_name_are_no_coordinate(table, names, chosen):
+    path = table(f"{names}\n0,0.5,2.5\n1,3.5,4.5\n")
+    with pytest.raises(ValueError, match=r"column 0 \(from 0\) has no name"):
+        read_table(path)
+    np.testing.assert_array_equal(read_table(path, columns=chosen).X, [[0.5, 2.5], [3.5, 4.5]])
+
+
+def test_a_first_row_that_may_number_the_columns_is_mentioned(table, recwarn):
+    with pytest.warns(UserWarning, match=r"first row, 0,1, is read as a point"):
+        read_table(table("0,1\n0.5,2.5\n3.5,4.5\n"))
+    recwarn.clear()
+    read_table(table("0,2\n0.5,2.5\n"))
+    read_table(table("0\n0.5\n"))
+    assert not recwarn.list
+
+
+def test_a_name_that_two_columns_have_is_refused(table):
+    path = table("x,x,y\n1,2,3\n4,5,6\n")
+    with pytest.raises(ValueError, match="2 columns 'x': give numbers"):
+        read_table(path, columns="x,y")
+    np.testing.assert_array_equal(read_table(path, columns="1,2").X, [[2, 3], [5, 6]])
+
+
+@pytest.mark.parametrize("name", ["T.NPZ", "T.NPY", "T.CSV"])
+def test_an_ending_in_capitals_is_the_same_format(tmp_path, rng, name):
+    X = rng.normal(size=(5, 2))
+    write_table(tmp_path / name, X=X)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    np.testing.assert_array_equal(read_table(tmp_path / name).X, X)
