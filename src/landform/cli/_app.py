@@ -53,7 +53,8 @@ Rho = Annotated[
 Plot = Annotated[Path | None, typer.Option(help="A figure to write as well (.png, .pdf, .svg).")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write: .npz, .npy or .csv.")]
 Start = Annotated[str, typer.Option("--from", help="Row number, or coordinates as in 0.5,1.2.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+# JAX takes the last 32 bits of a seed: a larger one would silently be another.
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
 
 
 _FIGURES = (".png", ".pdf", ".svg")
