@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from landform.cli import run
 from landform.cli.inputs import read_table, write_table
 
 
@@ -76,3 +77,33 @@ def test_an_ending_in_capitals_is_the_same_format(tmp_path, rng, name):
     write_table(tmp_path / name, X=X)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     np.testing.assert_array_equal(read_table(tmp_path / name).X, X)
+
+
+def test_a_geodesic_to_its_own_start_has_no_length_to_compare(tmp_path, monkeypatch, capsys, rng):
+    monkeypatch.chdir(tmp_path)
+    np.save("p.npy", rng.normal(size=(6, 2)))
+    assert run("geodesic p.npy --from 2 --to 2 --metric euclidean".split()) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "length 0 straight line 0 residual" in text
+
+
+def test_seeds_that_jax_would_cut_are_refused(tmp_path, capsys):
+    np.save(tmp_path / "p.npy", np.eye(3))
+    arguments = ["cluster", str(tmp_path / "p.npy"), "-k", "2", "--seed", str(2**32)]
+    assert run(arguments) == 2
+    assert "--seed" in capsys.readouterr().err
+
+
+def test_a_demonstration_of_a_file_says_what_it_cannot_do(tmp_path, capsys, rng):
+    images = rng.uniform(size=(40, 4, 4))
+    np.savez(tmp_path / "plain.npz", X=images)
+    demo = ["demo", "--data", str(tmp_path / "plain.npz"), "--out", str(tmp_path / "out")]
+    for more, message in [
+        (["--digits", "0,1,2"], "has none: give --digits all"),
+        (["--full"], "--full is of the data sets of digits"),
+    ]:
+        assert run([*demo, *more]) == 2
+        assert message in capsys.readouterr().err
+    np.savez(tmp_path / "plain.npz", X=images, y=np.arange(40) % 2)
+    assert run([*demo, "--digits", "0,1,2"]) == 2
+    assert "digits must be among 0, 1" in capsys.readouterr().err
