@@ -64,6 +64,8 @@ def run(arguments: list[str]) -> int:
         )  # click's own errors: unknown options and such
         if usage is None:
             raise
+        if not usage():  # no arguments: click has printed the help
+            return 2
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         return fail(f"{usage()}{hint}", 2)
