@@ -189,6 +189,7 @@ def test_other_foreign_things_are_refused(tmp_path):
         ({"a": np.array([b"ab"])}, r"obj\['a'\] is an array of \|S2.*give text as"),
         (np.zeros(2, [("x", float)]), "which cannot be saved: give text"),
         (np.void(b"abc"), "which cannot be saved: give text"),
+        (np.ma.masked_equal([1.0, 2.0], 2.0), "a masked array: save its data and its mask"),
         ({1.5: 2}, "strings and integers"),
         ({1, 2}, "builtins.set"),
     ]:
