@@ -120,11 +120,6 @@ class Branching(nn.Module):
         return z if z.sum() > 0 else -z
 
 
-class Mixing(nn.Module):
-    def forward(self, z):
-        return z - z.mean(0)
-
-
 class Texts(nn.Module):
     def forward(self, z):
         return "no tensor"
@@ -161,9 +156,42 @@ def test_branching_on_values_is_refused():
         lf.from_torch(Branching(), torch.rand(1, 2))
 
 
-def test_mixing_the_points_of_a_batch_is_refused():
+def test_mixing_the_points_of_a_batch_is_refused_or_said_of_one_point():
+    module = nn.Sequential(
+        nn.Linear(2, 8), nn.Unflatten(1, (2, 4)), nn.BatchNorm1d(2, track_running_stats=False)
+    ).eval()
     with pytest.raises(ValueError, match="mixes the points"):
-        lf.from_torch(Mixing(), torch.rand(3, 2))
+        lf.from_torch(module, torch.rand(3, 2))
+    with pytest.warns(UserWarning, match="mixes the points.*one point alone"):
+        lf.from_torch(module, torch.rand(1, 2))
+
+
+def test_a_module_for_one_point_at_a_time_is_taken():
+    class One(nn.Module):
+        def forward(self, z):
+            return torch.stack([z, z.square()]).view(1, 4)
+
+    check(One(), rough((3, 2)))
+
+
+def test_buffers_are_left_as_they_were():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("average", torch.zeros(2))
+
+        def forward(self, z):
+            self.calls += 1
+            self.average = 0.9 * self.average + 0.1 * z.detach().mean(0)
+            return torch.tanh(z)
+
+    module = Counting()
+    average = module.average
+    lf.from_torch(module, torch.ones(2, 2))
+    assert module.calls == 0
+    assert module.average is average
+    assert not average.any()
 
 
 @pytest.mark.parametrize(
