@@ -1,9 +1,13 @@
 """The tables that the command line reads and writes: the right columns, the right format."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+import landform as lf
 from landform.cli import run
+from landform.cli.fitting import _fit_land
 from landform.cli.inputs import read_table, write_table
 
 
@@ -107,3 +111,15 @@ def test_a_demonstration_of_a_file_says_what_it_cannot_do(tmp_path, capsys, rng)
     np.savez(tmp_path / "plain.npz", X=images, y=np.arange(40) % 2)
     assert run([*demo, "--digits", "0,1,2"]) == 2
     assert "digits must be among 0, 1" in capsys.readouterr().err
+
+
+def test_a_mean_over_some_of_the_points_says_so(monkeypatch):
+    found = SimpleNamespace(
+        mean=np.zeros(2), log_normalizer=0.0, normalizer_stderr=0.0,
+        log_prob=lambda X, **_: np.array([-1.0, np.nan, -3.0]),
+    )  # fmt: skip
+    monkeypatch.setattr(lf, "fit_land", lambda *_, **__: found)
+    _, rows = _fit_land(lf.Euclidean(2), np.zeros((3, 2)), 1, "exact", 0)
+    assert (
+        rows["log-density per point"] == "-2.0000 (Lebesgue), without 1 of 3 points that have none"
+    )
