@@ -113,6 +113,22 @@ def test_a_demonstration_of_a_file_says_what_it_cannot_do(tmp_path, capsys, rng)
     assert "digits must be among 0, 1" in capsys.readouterr().err
 
 
+def test_brackets_in_names_and_notes_are_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[bold]").mkdir()
+    lf.save("[bold]/m.landform", lf.Euclidean(2), metadata={"note": "[/red]"})
+    assert run(["info", "[bold]/m.landform"]) == 0
+    text = capsys.readouterr().out
+    assert "[bold]/m.landform: Euclidean" in text
+    assert "[/red]" in text
+
+
+def test_a_label_that_a_file_cannot_have_is_refused(tmp_path, rng):
+    np.save(tmp_path / "p.npy", rng.normal(size=(4, 2)))
+    with pytest.raises(ValueError, match="has no array 'class'"):
+        read_table(tmp_path / "p.npy", label="class")
+
+
 def test_a_mean_over_some_of_the_points_says_so(monkeypatch):
     found = SimpleNamespace(
         mean=np.zeros(2), log_normalizer=0.0, normalizer_stderr=0.0,

@@ -108,8 +108,8 @@ def plot_codes(file: Path, vae: VAE, codes: np.ndarray, labels) -> None:
 
 
 def console() -> Console:
-    """Where results go."""
-    return Console(file=sys.stdout, highlight=False)
+    """Where results go, as they are: brackets in a file's name or notes are no markup."""
+    return Console(file=sys.stdout, highlight=False, markup=False)
 
 
 def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | None = None):
@@ -221,7 +221,7 @@ def steps(names: Collection[str] = ()):
     With `names` the bar advances with each of them.
     """
     columns = [TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn()]
-    screen = Console(stderr=True, highlight=False)
+    screen = Console(stderr=True, highlight=False, markup=False)
     off = not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=off) as progress:
         task = progress.add_task("starting", total=len(names) or None)

@@ -102,6 +102,8 @@ def check_output(path, endings=WRITABLE) -> Path:
 
 
 def _npy(path: Path, label, columns):
+    if label is not None:
+        raise ValueError(f"{path} has no array {label!r}: a .npy file is of one array without name")
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError):
