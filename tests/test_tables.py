@@ -139,3 +139,16 @@ def test_a_mean_over_some_of_the_points_says_so(monkeypatch):
     assert (
         rows["log-density per point"] == "-2.0000 (Lebesgue), without 1 of 3 points that have none"
     )
+
+
+def test_an_interrupted_command_says_so(tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lf, "pairwise_distances", interrupt)
+    np.save(tmp_path / "p.npy", np.eye(3))
+    out = tmp_path / "D.npz"
+    arguments = ["distances", str(tmp_path / "p.npy"), "--metric", "euclidean", "--out", str(out)]
+    assert run(arguments) == 130
+    assert capsys.readouterr().err == "landform: interrupted\n"
+    assert not out.exists()

@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
             code = app(arguments, standalone_mode=False) or 0
         for text in dict.fromkeys(str(note.message) for note in notes):
             fail(f"note: {text}", 0)
-        return code
+        return fail("interrupted", code) if code == 130 else code  # typer makes it a code alone
     except typer.Exit as leave:
         return leave.exit_code
     except typer.Abort:
