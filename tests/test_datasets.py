@@ -82,6 +82,14 @@ def test_a_file_of_the_folder_is_read_with_its_extras(monkeypatch, tmp_path):
     assert found.extras["names"].tolist() == ["a", "b"]
 
 
+def test_images_that_are_floats_already_keep_their_greys(monkeypatch, tmp_path):
+    monkeypatch.setenv("LANDFORM_DATA", str(tmp_path))
+    X = np.linspace(0.0, 1.0, 12, dtype=np.float32).reshape(3, 2, 2)
+    for factor in (1, 255):
+        np.savez(tmp_path / "mnist.npz", X=factor * X, y=np.arange(3))
+        np.testing.assert_allclose(datasets.load("mnist", seed=None).X, X, rtol=1e-6)
+
+
 def test_a_data_set_is_known_by_the_name_of_its_file_too(monkeypatch, tmp_path):
     monkeypatch.setenv("LANDFORM_DATA", str(tmp_path))
     np.savez(tmp_path / "mocap35_frames.npz", X=np.full((3, 2, 2), 51, np.uint8), y=np.arange(3))

@@ -1,8 +1,10 @@
 """Files: what is saved comes back bit for bit, and what is no file of ours says so in one line."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from typing import NamedTuple
 
 import equinox as eqx
@@ -187,6 +189,7 @@ def test_other_foreign_things_are_refused(tmp_path):
         ({"a": np.array([b"ab"])}, r"obj\['a'\] is an array of \|S2.*give text as"),
         (np.zeros(2, [("x", float)]), "which cannot be saved: give text"),
         (np.void(b"abc"), "which cannot be saved: give text"),
+        (np.ma.masked_equal([1.0, 2.0], 2.0), "a masked array: save its data and its mask"),
         ({1.5: 2}, "strings and integers"),
         ({1, 2}, "builtins.set"),
     ]:
@@ -312,6 +315,32 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
         lf.save(path, [lambda: 0])
     assert lf.load(path) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_what_is_saved_over_stays_what_it_was(tmp_path):
+    lf.save(tmp_path / "file", 1)
+    (tmp_path / "file").chmod(0o600)
+    (tmp_path / "link").symlink_to("file")
+    lf.save(tmp_path / "link", 2)
+    assert (tmp_path / "link").is_symlink()
+    assert lf.load(tmp_path / "file") == 2
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+    os.mkfifo(tmp_path / "pipe")
+    content = []
+    reader = threading.Thread(
+        target=lambda: content.append((tmp_path / "pipe").read_bytes()), daemon=True
+    )
+    reader.start()
+    lf.save(tmp_path / "pipe", 2)
+    reader.join(timeout=10)
+    assert content == [(tmp_path / "file").read_bytes()]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_may_have_the_longest_name(tmp_path):
+    path = tmp_path / ("ä" * 120 + ".landform")
+    lf.save(path, 3)
+    assert lf.load(path) == 3
 
 
 def test_no_two_classes_of_landform_share_a_name():

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import landform as lf
-from landform._numerics import chunked, join, on_host, to_jax
+from landform._numerics import as_floats, chunked, join, on_host, to_jax
 
 
 def aligned(shape) -> np.ndarray:
@@ -40,3 +41,14 @@ def test_keys_and_traced_arrays_stay_where_they_are():
     assert on_host(key) is key
     out = jax.jit(lambda a: join([on_host(a)[:1], on_host(a)[1:]]))(jnp.arange(3.0))
     np.testing.assert_array_equal(out, [0.0, 1.0, 2.0])
+
+
+def test_masked_and_complex_numbers_are_not_taken_for_real_ones():
+    masked = np.ma.masked_greater([[0.0, 1.0], [0.0, 999.0]], 100.0)
+    with pytest.raises(ValueError, match="data has masked values"):
+        lf.LocalVariance(masked, sigma=0.5, rho=1e-2)
+    np.testing.assert_array_equal(as_floats("x", np.ma.array([1.0, 2.0])), [1.0, 2.0])
+    for number in (np.array([1.0, 2.0 + 1j]), jnp.array([1.0, 2.0 + 1j])):
+        with pytest.raises(TypeError, match="x must be an array of real numbers"):
+            as_floats("x", number)
+    np.testing.assert_array_equal(as_floats("x", jnp.array([True, False])), [1.0, 0.0])

@@ -241,3 +241,63 @@ def test_the_map_of_curvature_has_its_sign_and_is_white_where_it_vanishes(ax):
     assert (flat == 0.0).all()
     with pytest.raises(ValueError, match="threshold"):
         plotting.curvature_map(ax, lf.Euclidean(2), low, high, size=2, threshold=0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_grey_images_of_integers_have_their_greys(ax, dtype):
+    ramp = np.tile(np.arange(0, 256, 51, dtype=dtype), (2, 3, 1))
+    assert plotting.strip(ax, ramp).get_clim() == (0, 255)
+    assert plotting.strip(ax, ramp // 255).get_clim() == (0, 1)
+    assert plotting.strip(ax, ramp, limits=(0, 300)).get_clim() == (0, 300)
+
+
+def test_shares_of_a_density_may_come_in_any_order(ax):
+    x = np.linspace(-3, 3, 41)
+    values = -0.5 * np.add.outer(x**2, x**2)
+    levels = [
+        plotting.density(ax, (-3, 3, -3, 3), values, shares=s) for s in [(0.2, 0.9), (0.9, 0.2)]
+    ]
+    np.testing.assert_array_equal(*levels)
+    assert levels[0][1] > 2.0 * levels[0][0]
+    with pytest.raises(ValueError, match="shares must lie between 0 and 1"):
+        plotting.density(ax, (-3, 3, -3, 3), values, shares=(95.0, 50.0))
+
+
+def test_steps_inside_may_be_told_by_zeros_and_ones(ax, rng):
+    path, inside = rng.normal(size=(6, 2)), np.array([1, 0, 0, 1, 1, 0])
+    plotting.walk(ax, path, inside=inside)
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), path[inside == 1])
+    np.testing.assert_array_equal(ax.collections[1].get_offsets(), path[inside == 0])
+
+
+def test_points_without_a_class_are_drawn(ax, rng):
+    Z, labels = rng.normal(size=(5, 2)), np.array([1.0, np.nan, 2.0, np.nan, 1.0])
+    lost = plotting.points(ax, Z, labels)[-1]
+    np.testing.assert_array_equal(lost.get_offsets(), Z[[1, 3]])
+    grey = plotting.points(ax, Z, [-1, 0, 0, 0, 0])[0]
+    np.testing.assert_array_equal(lost.get_facecolor(), grey.get_facecolor())
+
+
+def test_lines_with_holes_still_choose_their_scale(ax):
+    values = np.array([1.0, np.nan, 1e6])
+    plotting.profiles(ax, np.arange(3), {"a": values}, xlabel="x", ylabel="y")
+    assert ax.get_yscale() == "log"
+
+
+def test_what_does_not_fit_is_refused_and_not_cut(ax, rng):
+    Z, D = rng.normal(size=(6, 2)), np.ones((6, 6))
+    kinds = np.arange(6) % 3
+    for draw, message in [
+        (lambda: plotting.points(ax, rng.normal(size=(6, 3))), r"Z must have shape \(n, 2\)"),
+        (lambda: plotting.points(ax, Z, kinds[:, None]), "labels must have one entry for each"),
+        (lambda: plotting.points(ax, Z, kinds, names=list("abcd")), "each of the 3 classes"),
+        (lambda: plotting.curves(ax, rng.normal(size=(6, 3))), "paths must have shape"),
+        (lambda: plotting.walk(ax, Z[None]), "path must have shape"),
+        (lambda: plotting.walk(ax, Z, inside=[True]), "each of the 6 steps"),
+        (lambda: plotting.distance_matrix(ax, D, kinds[:4]), "each of the 6 rows"),
+        (lambda: plotting.distance_matrix(ax, D[:, :3]), r"D must have shape \(n, n\)"),
+        (lambda: plotting.paired(ax, "ab", [1, 2], [3, 4], xlabel="x"), "each of the 2 names"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            draw()
+    assert not ax.collections

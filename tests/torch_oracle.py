@@ -26,9 +26,10 @@ class Heads(nn.Module):
 
 
 def convert(module, example, **settings):
-    """`from_torch` without the warning on kinks, for tests about something else."""
+    """`from_torch` without the warnings on kinks and batches, for tests about something else."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KinkWarning)
+        warnings.filterwarnings("ignore", message="module mixes the points")
         return from_torch(module, example, **settings)
 
 

@@ -93,6 +93,8 @@ class Writer:
         return [key, self.encode(value, f"{where}[{key!r}]")]
 
     def _array(self, value, where):
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{where} is a masked array: save its data and its mask")
         if is_traced(value):
             raise TypeError(f"{where} is being traced: save outside of jit, grad and vmap")
         known = self._names.get(id(value))

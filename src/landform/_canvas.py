@@ -132,6 +132,25 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
     return known
 
 
+def planar(name: str, value, shapes: dict[int, str]) -> np.ndarray:
+    """Points of the plane as an array, whose numbers of axes allowed are the keys of `shapes`."""
+    array = np.asarray(value)
+    if array.ndim not in shapes or array.shape[-1] != 2:
+        raise ValueError(
+            f"{name} must have shape {' or '.join(shapes.values())}, got {array.shape}"
+        )
+    return array
+
+
+def one_each(name: str, values, count: int, what: str, *, ndim: int = 1) -> None:
+    """Raise `ValueError` unless there is an entry for each of so many things."""
+    shape = np.shape(values)
+    if len(shape) != ndim or shape[0] != count:
+        raise ValueError(
+            f"{name} must have one entry for each of the {count} {what}, got shape {shape}"
+        )
+
+
 def bounds(Z, margin: float = 0.12) -> tuple[np.ndarray, np.ndarray]:
     """Corners of a square around points of the plane, with a margin relative to its side."""
     Z = np.asarray(Z)

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from landform._canvas import DASHED, EUCLIDEAN, FIELD, INK, PALETTE, RIEMANNIAN, finite, style
+from landform._canvas import (
+    DASHED,
+    EUCLIDEAN,
+    FIELD,
+    INK,
+    PALETTE,
+    RIEMANNIAN,
+    finite,
+    one_each,
+    style,
+)
 from landform.models.residuals import Calibration
 
 _OTHERS = [colour for colour in PALETTE if colour not in (RIEMANNIAN, EUCLIDEAN)]
@@ -30,7 +40,7 @@ def profiles(ax: Axes, x, lines: dict[str, Any], *, xlabel: str, ylabel: str) ->
     Parameters
     ----------
     ax
-        The axis; a logarithmic scale of y is set where values span two decades.
+        The axis; a logarithmic scale of y is set where values differ by a factor of 30.
     x
         Shape ``(k,)``.
     lines
@@ -45,6 +55,7 @@ def profiles(ax: Axes, x, lines: dict[str, Any], *, xlabel: str, ylabel: str) ->
         If there are more lines than can be told apart.
     """
     everything = np.concatenate([np.ravel(v) for v in lines.values()])
+    everything = everything[np.isfinite(everything)]
     with style():
         for name, values, colour, line, _ in _series("lines", lines):
             values = np.asarray(values)
@@ -52,7 +63,8 @@ def profiles(ax: Axes, x, lines: dict[str, Any], *, xlabel: str, ylabel: str) ->
             ax.plot(x, middle, color=colour, linestyle=line, linewidth=1.8, label=name)
             if values.ndim == 2:
                 ax.fill_between(x, values[0], values[2], color=colour, alpha=0.15, linewidth=0)
-        if everything.min() > 0 and everything.max() > 30 * everything.min():
+        least = everything.min(initial=np.inf)
+        if least > 0 and everything.max(initial=0.0) > 30 * least:
             ax.set_yscale("log")
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
@@ -117,8 +129,17 @@ def paired(ax: Axes, names: Sequence[str], before, after, *, xlabel: str, ceilin
         What the values are.
     ceiling
         A bound for each row, shape ``(rows,)``, drawn as a bar.
+
+    Raises
+    ------
+    ValueError
+        If there is no row of values, or no bound, for each name.
     """
     before, after = np.atleast_2d(before), np.atleast_2d(after)
+    one_each("before", before, len(names), "names", ndim=2)
+    one_each("after", after, len(names), "names", ndim=2)
+    if ceiling is not None:
+        one_each("ceiling", ceiling, len(names), "names")
     with style():
         for i, (b, a) in enumerate(zip(before, after, strict=True)):
             ax.plot([b.mean(), a.mean()], [i, i], color="#b0b0b0", linewidth=2, zorder=1)
@@ -166,11 +187,21 @@ def distance_matrix(
     Returns
     -------
     The order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If D is not square, or there are too few or too many labels or names.
     """
     D = np.asarray(D)
+    if D.ndim != 2 or D.shape[0] != D.shape[1]:
+        raise ValueError(f"D must have shape (n, n), got {D.shape}")
     labels = np.zeros(len(D), int) if labels is None else np.asarray(labels)
+    one_each("labels", labels, len(D), "rows")
     order = np.argsort(labels, kind="stable")
     kinds, counts = np.unique(labels, return_counts=True)
+    if names is not None:
+        one_each("names", list(names), len(kinds), "classes")
     edges = np.concatenate([[0], np.cumsum(counts)])
     low, high = (0.0, np.percentile(finite("D", D), 99)) if limits is None else limits
     with style():

@@ -71,7 +71,7 @@ def density(
     log_density
         Values with respect to Lebesgue measure on the grid, shape ``(size, size)``.
     shares
-        Shares of the mass inside each region, largest first.
+        Shares of the mass inside each region, between 0 and 1, in any order.
     colour
         Of the regions; opacity grows inwards.
     cell
@@ -84,8 +84,11 @@ def density(
     Raises
     ------
     ValueError
-        If no value is finite, or one is +∞.
+        If no value is finite, one is +∞, or a share is no share.
     """
+    shares = sorted(shares, reverse=True)
+    if not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"shares must lie between 0 and 1, got {shares}")
     log_density = np.asarray(log_density)
     finite("log_density", log_density)
     if np.isposinf(log_density).any():

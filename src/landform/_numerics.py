@@ -197,7 +197,13 @@ def join(parts):
 def as_floats(name: str, value) -> Array:
     """`value` as a JAX array of floats; integers and lists become the widest float."""
     if isinstance(value, jax.Array):
-        return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
+        if jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        if not (jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
+            raise TypeError(f"{name} must be an array of real numbers, got {value.dtype}")
+        return value.astype(float)
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked values; remove or impute them first")
     try:
         array = np.asarray(value)
     except ValueError as error:

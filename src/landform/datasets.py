@@ -183,7 +183,14 @@ def _from_file(name: str):
         raise ValueError(f"{path} must hold an array X, and has {', '.join(arrays) or 'none'}")
     X = arrays.pop("X")
     y = arrays.pop("y") if "y" in arrays else arrays.pop("t", np.zeros(len(X)))
-    return (X / 255.0 if name in _IMAGES else _plain(X)), y.astype(int), arrays
+    return (_greys(X) if name in _IMAGES else _plain(X)), y.astype(int), arrays
+
+
+def _greys(X: np.ndarray) -> np.ndarray:
+    """Images as floats in [0, 1]; those of floats may have been so in the file."""
+    if X.dtype.kind == "f" and X.max(initial=0.0) <= 1.0:
+        return X.astype(np.float64)
+    return X / 255.0
 
 
 def _plain(X: np.ndarray) -> np.ndarray:

@@ -32,6 +32,8 @@ from landform._canvas import (
     figure as figure,
     grid as grid,
     mosaic as mosaic,
+    one_each,
+    planar,
     png_bytes as png_bytes,
     save_figure as save_figure,
     style as style,
@@ -87,7 +89,8 @@ def points(
     labels
         Classes, shape ``(n,)``; one class when None. An integer has the same colour in every
         figure, its place in the palette, and −1, no class at all, is grey; other labels, and
-        integers that would share a colour, such as 0 and 10, take the colours in sorted order.
+        integers that would share a colour, such as 0 and 10, take the colours in sorted order. NaN
+        is no class either.
     names
         Names of the sorted classes for the legend; the labels themselves when None.
     size, alpha
@@ -98,15 +101,23 @@ def points(
     Returns
     -------
     One collection for each class.
+
+    Raises
+    ------
+    ValueError
+        If the points are not of the plane, or there are too few or too many labels or names.
     """
-    Z = np.asarray(Z)
+    Z = planar("Z", Z, {2: "(n, 2)"})
     labels = np.zeros(len(Z), int) if labels is None else np.asarray(labels)
+    one_each("labels", labels, len(Z), "points")
     kinds = np.unique(labels)
+    if names is not None:
+        one_each("names", list(names), len(kinds), "classes")
     text = ["_points"] if len(kinds) < 2 else list(kinds if names is None else names)
     drawn = []
     with style():
         for i, (kind, (colour, marker)) in enumerate(zip(kinds, _looks(kinds), strict=True)):
-            here = Z[labels == kind]
+            here = Z[(labels == kind) if kind == kind else (labels != labels)]
             drawn.append(
                 ax.scatter(
                     here[:, 0], here[:, 1], s=size, c=colour, alpha=alpha, marker=marker,
@@ -121,7 +132,7 @@ def points(
 def _looks(kinds: np.ndarray) -> list[tuple[str, str]]:
     """Colour and marker of each class."""
     count, whole = len(PALETTE), kinds.dtype.kind in "iub"
-    lost = (kinds == -1) if whole else np.zeros(len(kinds), bool)
+    lost = (kinds == -1) if whole else (kinds != kinds)
     places = np.arange(len(kinds)) - np.cumsum(lost)
     own = kinds[~lost]
     if whole and own.min(initial=0) >= 0 and len(np.unique(own % count)) == min(len(own), count):
@@ -161,9 +172,9 @@ def curves(
     Raises
     ------
     ValueError
-        For any other `kind`.
+        For any other `kind`, or if the curves are not of the plane.
     """
-    paths = np.asarray(paths)
+    paths = planar("paths", paths, {2: "(T, 2)", 3: "(n, T, 2)"})
     paths = paths[None] if paths.ndim == 2 else paths
     check_choice("kind", kind, _GEOMETRIES)
     colour, line = _GEOMETRIES[kind]
@@ -180,7 +191,7 @@ def curves(
             )
 
 
-def strip(ax: Axes, images, *, label: str = "", limits=(0.0, 1.0), gap: int = 1) -> Any:
+def strip(ax: Axes, images, *, label: str = "", limits=None, gap: int = 1) -> Any:
     """Images side by side, the frames of an interpolation.
 
     Parameters
@@ -193,7 +204,8 @@ def strip(ax: Axes, images, *, label: str = "", limits=(0.0, 1.0), gap: int = 1)
     label
         Text at the left.
     limits
-        Values of white and of black, of images without colours.
+        Values of white and of black, of images without colours; by default 0 and 1, or 255 of
+        integers above 1.
     gap
         White pixels between two images.
 
@@ -203,7 +215,8 @@ def strip(ax: Axes, images, *, label: str = "", limits=(0.0, 1.0), gap: int = 1)
     """
     images = np.asarray(images)
     images = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
-    low, high = limits
+    deep = images.dtype.kind in "iu" and images.max(initial=0) > 1
+    low, high = ((0, 255) if deep else (0.0, 1.0)) if limits is None else limits
     pad = [(0, 0), (0, 0), (0, gap)] + [(0, 0)] * (images.ndim - 3)
     white = low if images.ndim == 3 else (255 if images.dtype.kind in "iu" else 1.0)
     row = np.concatenate(list(np.pad(images, pad, constant_values=white)), axis=1)
@@ -234,10 +247,11 @@ def walk(ax: Axes, path, *, kind: str = "riemannian", inside=None) -> None:
     Raises
     ------
     ValueError
-        For any other `kind`.
+        For any other `kind`, if `path` is not one walk of the plane, or `inside` not of its length.
     """
-    path = np.asarray(path)
-    inside = np.ones(len(path), bool) if inside is None else np.asarray(inside)
+    path = planar("path", path, {2: "(T, 2)"})
+    inside = np.ones(len(path), bool) if inside is None else np.asarray(inside, bool)
+    one_each("inside", inside, len(path), "steps")
     check_choice("kind", kind, _GEOMETRIES)
     colour, _ = _GEOMETRIES[kind]
     with style():

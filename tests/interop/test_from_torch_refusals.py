@@ -105,6 +105,25 @@ def test_guards_and_operations_on_weights_are_no_kinks():
         assert lf.from_torch(Guarded(), torch.ones(1, 2)).kinks == ()
 
 
+def test_norms_of_low_order_and_casts_to_integers_are_kinks():
+    centres = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+
+    class Steps(nn.Module):
+        def forward(self, z):
+            return z.norm(p=1, dim=1), torch.cdist(z, centres, p=1.5), z * (3 * z).long()
+
+    class Smooth(nn.Module):
+        def forward(self, z):
+            return z.norm(dim=1), torch.cdist(z, centres), z.norm(p=4, dim=1)
+
+    with pytest.warns(KinkWarning):
+        kinks = lf.from_torch(Steps(), torch.rand(1, 2)).kinks
+    assert kinks == ("cdist", "linalg_vector_norm", "to_int64")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lf.from_torch(Smooth(), torch.rand(1, 2)).kinks == ()
+
+
 class Sampling(nn.Module):
     def forward(self, z):
         return z + torch.randn_like(z) * torch.bernoulli(torch.sigmoid(z))
@@ -118,11 +137,6 @@ class Exotic(nn.Module):
 class Branching(nn.Module):
     def forward(self, z):
         return z if z.sum() > 0 else -z
-
-
-class Mixing(nn.Module):
-    def forward(self, z):
-        return z - z.mean(0)
 
 
 class Texts(nn.Module):
@@ -161,9 +175,42 @@ def test_branching_on_values_is_refused():
         lf.from_torch(Branching(), torch.rand(1, 2))
 
 
-def test_mixing_the_points_of_a_batch_is_refused():
+def test_mixing_the_points_of_a_batch_is_refused_or_said_of_one_point():
+    module = nn.Sequential(
+        nn.Linear(2, 8), nn.Unflatten(1, (2, 4)), nn.BatchNorm1d(2, track_running_stats=False)
+    ).eval()
     with pytest.raises(ValueError, match="mixes the points"):
-        lf.from_torch(Mixing(), torch.rand(3, 2))
+        lf.from_torch(module, torch.rand(3, 2))
+    with pytest.warns(UserWarning, match="mixes the points.*one point alone"):
+        lf.from_torch(module, torch.rand(1, 2))
+
+
+def test_a_module_for_one_point_at_a_time_is_taken():
+    class One(nn.Module):
+        def forward(self, z):
+            return torch.stack([z, z.square()]).view(1, 4)
+
+    check(One(), rough((3, 2)))
+
+
+def test_buffers_are_left_as_they_were():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("average", torch.zeros(2))
+
+        def forward(self, z):
+            self.calls += 1
+            self.average = 0.9 * self.average + 0.1 * z.detach().mean(0)
+            return torch.tanh(z)
+
+    module = Counting()
+    average = module.average
+    lf.from_torch(module, torch.ones(2, 2))
+    assert module.calls == 0
+    assert module.average is average
+    assert not average.any()
 
 
 @pytest.mark.parametrize(

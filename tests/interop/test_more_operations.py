@@ -31,6 +31,15 @@ def _rebuilt(values, vectors):
     return vectors @ T.diag_embed(values.sqrt()) @ vectors.mT
 
 
+def _edges(x):
+    return T.tensor([1.0, -1.0, 0.0]).to(x)
+
+
+def _mask():
+    """Of four places the first may look at none."""
+    return T.tensor([[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]], dtype=T.bool)
+
+
 FACTORS = {
     "qr": lambda x: L.qr(x)[1].abs(),
     "cholesky_solve": lambda x: T.cholesky_solve(x.flip(1), L.cholesky(_spd(x))),
@@ -50,6 +59,12 @@ FACTORS = {
     "matrix_power": lambda x: L.matrix_power(_shifted(x), -2),
 }
 OTHERS = {
+    "var_of_any_correction": lambda x: x.var(-1, correction=0.5),
+    "sorter": lambda x: T.searchsorted(_edges(x), x, sorter=T.tensor([1, 2, 0])).to(x) * x,
+    "masked_attention": lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=_mask()),
+    "weighted_attention": lambda x: F.scaled_dot_product_attention(
+        x, x, x, attn_mask=T.zeros(4, 4).to(x).masked_fill(~_mask(), -math.inf)
+    ),
     "cummax": lambda x: x.cummax(-1).values,
     "cummin": lambda x: x.cummin(1)[0],
     "kthvalue": lambda x: x.kthvalue(2, -1).values,
@@ -144,3 +159,21 @@ def test_the_scaled_error_function_is_exact_to_a_few_units_in_the_last_place(dty
     far = np.array([-1e30, -30.0, lowest + 0.4, -1.0, 0.0, 1.0, 8.0, 1e30], dtype)
     assert np.isfinite(jax.vmap(jax.grad(erfcx))(far)).all()
     np.testing.assert_array_equal(erfcx(dtype([-np.inf, np.inf, np.nan])), [np.inf, 0.0, np.nan])
+
+
+def test_derivatives_of_roots_at_zero_are_zero_as_in_torch():
+    functions = {"std": lambda x: x.std(-1), "norm3": lambda x: x.norm(p=3, dim=-1)}
+    for point in (T.zeros(1, 4), T.ones(1, 4)):
+        check(Heads(functions).eval(), point.double())
+
+
+def test_the_second_derivative_of_hypot_is_right_on_the_diagonal():
+    hessian = jax.hessian(lambda z: OPERATIONS["hypot.default"](z[0], z[1]))
+    for sign in (1.0, -1.0):
+        found = hessian(np.array([2.0, 2.0 * sign]))
+        expected = np.array([[1.0, -sign], [-sign, 1.0]]) / (4.0 * math.sqrt(2.0))
+        np.testing.assert_allclose(found, expected, atol=1e-15)
+
+
+def test_a_norm_of_nan_is_nan():
+    assert np.isnan(OPERATIONS["linalg_vector_norm.default"](np.array([np.nan, 1.0])))

@@ -157,6 +157,16 @@ def test_data_of_a_user_are_shuffled_scaled_and_chosen(rng):
     with pytest.raises(ValueError, match="digits must be among 0, 1, got 5"):
         report.load_sample(dataclasses.replace(TINY, digits=(5,)), (X, y))
     assert report.load_sample(TINY, (X, None)).y is None
+    few = report.load_sample(dataclasses.replace(TINY, digits=(), per_class=5), (X, y))
+    assert few.y is not None
+    np.testing.assert_array_equal(np.bincount(few.y), [5, 5])
+    assert len(report.load_sample(dataclasses.replace(TINY, per_class=5), (X, None)).X) == 5
+
+
+def test_no_digits_are_all_of_them():
+    sample = report.load_sample(dataclasses.replace(TINY, digits=(), per_class=3))
+    assert sample.y is not None
+    np.testing.assert_array_equal(np.bincount(sample.y), np.full(10, 3))
 
 
 def test_text_is_escaped_on_the_page():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -194,3 +195,9 @@ def test_images_need_their_shape(digits):
         LatentVAE(image_shape=(8, 7)).fit(digits)
     with pytest.raises(ValueError, match="at least 20"):
         LatentVAE().fit(digits[:10])
+
+
+@pytest.mark.parametrize("method", ["transform", "inverse_transform", "score", "score_samples"])
+def test_every_method_asks_for_a_fit_first(method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(LatentVAE(), method)(np.zeros((3, 2)))

@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
             code = app(arguments, standalone_mode=False) or 0
         for text in dict.fromkeys(str(note.message) for note in notes):
             fail(f"note: {text}", 0)
-        return code
+        return fail("interrupted", code) if code == 130 else code  # typer makes it a code alone
     except typer.Exit as leave:
         return leave.exit_code
     except typer.Abort:
@@ -64,6 +64,8 @@ def run(arguments: list[str]) -> int:
         )  # click's own errors: unknown options and such
         if usage is None:
             raise
+        if not usage():  # no arguments: click has printed the help
+            return 2
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         return fail(f"{usage()}{hint}", 2)

@@ -53,7 +53,8 @@ Rho = Annotated[
 Plot = Annotated[Path | None, typer.Option(help="A figure to write as well (.png, .pdf, .svg).")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write: .npz, .npy or .csv.")]
 Start = Annotated[str, typer.Option("--from", help="Row number, or coordinates as in 0.5,1.2.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+# JAX takes the last 32 bits of a seed: a larger one would silently be another.
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
 
 
 _FIGURES = (".png", ".pdf", ".svg")
@@ -107,8 +108,8 @@ def plot_codes(file: Path, vae: VAE, codes: np.ndarray, labels) -> None:
 
 
 def console() -> Console:
-    """Where results go."""
-    return Console(file=sys.stdout, highlight=False)
+    """Where results go, as they are: brackets in a file's name or notes are no markup."""
+    return Console(file=sys.stdout, highlight=False, markup=False)
 
 
 def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | None = None):
@@ -120,7 +121,7 @@ def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | 
         sigma = auto_sigma(table.X) if sigma is None else sigma
         rho = auto_rho(table.X, sigma) if rho is None else rho
         return LocalVariance(table.X, sigma=sigma, rho=rho)
-    if not name.endswith(".landform"):
+    if not name.lower().endswith(".landform"):
         raise ValueError(
             f"--metric must be local-variance, euclidean or a .landform file, got {name!r}"
         )
@@ -220,7 +221,7 @@ def steps(names: Collection[str] = ()):
     With `names` the bar advances with each of them.
     """
     columns = [TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn()]
-    screen = Console(stderr=True, highlight=False)
+    screen = Console(stderr=True, highlight=False, markup=False)
     off = not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=off) as progress:
         task = progress.add_task("starting", total=len(names) or None)

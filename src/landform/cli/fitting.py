@@ -139,7 +139,9 @@ def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int
             "points without a geodesic": int(land.n_failed),
         }
     score = np.asarray(land.log_prob(X, base="lebesgue", throw=False))
-    return land, {**rows, "log-density per point": f"{np.nanmean(score):.4f} (Lebesgue)"}
+    lost = int(np.isnan(score).sum())
+    rest = f", without {lost} of {len(X)} points that have none" if lost else ""
+    return land, {**rows, "log-density per point": f"{np.nanmean(score):.4f} (Lebesgue){rest}"}
 
 
 def _plot_density(file: Path, land, table) -> None:

@@ -107,8 +107,9 @@ def geodesic(
     chosen = metric_of(metric, table, sigma, rho)
     x, y = point_of(start, table.X, "--from"), point_of(end, table.X, "--to")
     path = lf.geodesic(chosen, x, y, num_points=num_points)
-    length = max(float(path.length), 1e-300)
+    length = float(path.length)
     straight = float(lf.curve_length(chosen, np.linspace(x, y, num_points)))
+    longer = f" ({100 * (straight / length - 1):.1f} % longer)" if length > 0 else ""
     write_table(out, points=path.points)
     if plot:
         _plot_path(plot, chosen, table, np.asarray(path.points))
@@ -116,7 +117,7 @@ def geodesic(
         "geodesic",
         {
             "length": f"{length:.8g}",
-            "straight line": f"{straight:.8g} ({100 * (straight / length - 1):.1f} % longer)",
+            "straight line": f"{straight:.8g}{longer}",
             "residual": f"{float(path.stats['residual']):.1e}",
             "written": out,
         },

@@ -26,7 +26,7 @@ def info(
     if file is None:
         report(f"landform {lf.__version__}", _installation())
         return
-    if file.suffix == ".landform":
+    if file.suffix.lower() == ".landform":
         facts = lf.describe_file(file)
         rows = {
             "written by": f"landform {facts['landform']}, format {facts['format']}",

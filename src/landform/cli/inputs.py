@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +33,10 @@ def read_table(
     ----------
     path
         A .npy, .npz, .csv or .parquet file. An .npz holds X, and y where there are classes, or one
-        array under any name; tables may have a column y, label or class.
+        array under any name; tables may have a column label, class or target.
     columns
-        Names or numbers (from 0) of the columns to use, separated by commas; all when None.
+        Names or numbers (from 0, in the file) of the columns to use, separated by commas; all when
+        None. The others need not be numbers.
     label
         Name of the array or column with the classes.
     least
@@ -54,8 +56,7 @@ def read_table(
     if suffix not in READABLE:
         raise ValueError(f"{path} must end in one of {', '.join(READABLE)}")
     reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".parquet": _parquet}[suffix]
-    X, y, names = reader(path, label)
-    X, names = _select(X, names, columns, path)
+    X, y, names = reader(path, label, columns)
     return Table(_check(X, path, least, ndim, names), _check_labels(y, len(X), path), names, path)
 
 
@@ -74,17 +75,18 @@ def check_varies(table: Table) -> Table:
 
 def write_table(path, **arrays) -> None:
     """Write the first array to .npy or .csv, or all of them to .npz."""
-    path = Path(path).expanduser()
+    path = check_output(path, WRITABLE)
     main = np.asarray(next(iter(arrays.values())))
-    check_output(path, WRITABLE)
-    if path.suffix == ".npz":
-        np.savez_compressed(path, **arrays)
-    elif path.suffix == ".npy":
-        np.save(path, main)
-    else:
-        flat = main.reshape(len(main), -1)
-        style = "%d" if flat.dtype.kind in "iub" else "%.17g"
-        np.savetxt(path, flat, delimiter=",", fmt=style)
+    ending = path.suffix.lower()
+    with open(path, "wb") as file:  # of a name, NumPy would make another where it is in capitals
+        if ending == ".npz":
+            np.savez_compressed(file, **arrays)
+        elif ending == ".npy":
+            np.save(file, main)
+        else:
+            flat = main.reshape(len(main), -1)
+            style = "%d" if flat.dtype.kind in "iub" else "%.17g"
+            np.savetxt(file, flat, delimiter=",", fmt=style)
 
 
 def check_output(path, endings=WRITABLE) -> Path:
@@ -99,15 +101,17 @@ def check_output(path, endings=WRITABLE) -> Path:
     return path
 
 
-def _npy(path: Path, label):
+def _npy(path: Path, label, columns):
+    if label is not None:
+        raise ValueError(f"{path} has no array {label!r}: a .npy file is of one array without name")
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError):
         raise ValueError(f"{path} could not be read as a .npy file of numbers") from None
-    return array, None, ()
+    return _selected(array, columns, path), None, ()
 
 
-def _npz(path: Path, label):
+def _npz(path: Path, label, columns):
     arrays = read_npz(path)
     if not arrays:
         raise ValueError(f"{path} holds no array")
@@ -117,10 +121,10 @@ def _npz(path: Path, label):
     y = arrays.pop(names[0]) if names else None
     if "X" not in arrays and len(arrays) != 1:
         raise ValueError(f"{path} must hold an array X, and has {', '.join(arrays) or 'none'}")
-    return arrays.get("X", next(iter(arrays.values()))), y, ()
+    return _selected(arrays.get("X", next(iter(arrays.values()))), columns, path), y, ()
 
 
-def _csv(path: Path, label):
+def _csv(path: Path, label, columns):
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
@@ -128,17 +132,33 @@ def _csv(path: Path, label):
         raise ValueError(f"{path} could not be read as text: {error}") from None
     if not rows:
         raise ValueError(f"{path} is empty")
-    header = () if all(_is_number(cell) for cell in rows[0]) else tuple(c.strip() for c in rows[0])
+    header = _header(rows[0], path)
     body = rows[1:] if header else rows
     for number, row in enumerate(body, 2 if header else 1):
         if len(row) != len(rows[0]):
             raise ValueError(
                 f"{path}, row {number}: {len(row)} cells where the first row has {len(rows[0])}"
             )
-    return _split(np.array(body, dtype=object).reshape(len(body), -1), header, label, path)
+    cells = np.array(body, dtype=object).reshape(len(body), -1)
+    return _split(cells, header, label, columns, path)
 
 
-def _parquet(path: Path, label):
+def _header(row: list[str], path: Path) -> tuple[str, ...]:
+    """The names of the columns if a first row has them, else none."""
+    cells = tuple(cell.strip() for cell in row)
+    numbers = tuple(map(str, range(len(cells))))
+    if not all(map(_is_number, cells)) or cells == ("", *numbers[:-1]):
+        return cells
+    if cells == numbers and len(cells) > 1:
+        warnings.warn(
+            f"{path}: its first row, {','.join(cells)}, is read as a point; if it has the numbers "
+            "of the columns, leave it out",
+            stacklevel=2,
+        )
+    return ()
+
+
+def _parquet(path: Path, label, columns):
     if importlib.util.find_spec("pyarrow") is None:
         raise ValueError(
             f"{path}: reading .parquet needs the package pyarrow, which is not installed"
@@ -149,25 +169,38 @@ def _parquet(path: Path, label):
         table = pyarrow.parquet.read_table(path)
     except Exception as error:
         raise ValueError(f"{path} could not be read as a .parquet file: {error}") from None
-    columns = [table.column(i).to_numpy(zero_copy_only=False) for i in range(table.num_columns)]
-    cells = np.array(columns, dtype=object).reshape(table.num_columns, -1).T
-    return _split(cells, tuple(table.column_names), label, path)
+    parts = [table.column(i).to_numpy(zero_copy_only=False) for i in range(table.num_columns)]
+    cells = np.array(parts, dtype=object).reshape(table.num_columns, -1).T
+    names = ("" if name.startswith("__index_level_") else name for name in table.column_names)
+    return _split(cells, tuple(names), label, columns, path)
 
 
-def _split(cells: np.ndarray, header: tuple[str, ...], label, path: Path):
+def _split(cells: np.ndarray, header: tuple[str, ...], label, columns: str | None, path: Path):
     """Numbers and classes of a table of cells."""
     if label is not None and label not in header:
         raise ValueError(f"{path} has no column {label!r}, only {', '.join(header) or 'numbers'}")
     name = label or next((h for h in header if h.lower() in _LABELS[1:]), None)
-    y = None
-    if name is not None:
-        place = header.index(name)
-        y, keep = cells[:, place], [i for i in range(len(header)) if i != place]
-        cells, header = cells[:, keep], tuple(header[i] for i in keep)
-    X = np.empty(cells.shape)
-    for i, j in np.ndindex(cells.shape):
-        X[i, j] = _number(cells[i, j], i + (2 if header else 1), header[j] if header else j, path)
-    return X, y, header
+    place = None if name is None else header.index(name)
+    if columns is None:
+        chosen = [i for i in range(cells.shape[1]) if i != place]
+        unnamed = [i for i in chosen if header and not header[i]]
+        if unnamed:
+            raise ValueError(
+                f"{path}: column {unnamed[0]} (from 0) has no name, as the row numbers that pandas "
+                "and R write have none: choose columns with --columns, or name it"
+            )
+    else:
+        chosen = _chosen(columns, header, cells.shape[1], path)
+        if place in chosen and label is not None:
+            raise ValueError(f"--columns must leave out {label!r}, the column of classes")
+        place = None if place in chosen else place
+    y = None if place is None else cells[:, place]
+    first = 2 if header else 1
+    X = np.empty((len(cells), len(chosen)))
+    for j, k in enumerate(chosen):
+        for i, cell in enumerate(cells[:, k]):
+            X[i, j] = _number(cell, i + first, header[k] if header else k, path)
+    return X, y, tuple(header[k] for k in chosen) if header else ()
 
 
 def _is_number(cell) -> bool:
@@ -190,22 +223,28 @@ def _number(cell, row, column, path) -> float:
         ) from None
 
 
-def _select(X, names, columns: str | None, path: Path):
+def _selected(X: np.ndarray, columns: str | None, path: Path) -> np.ndarray:
     if columns is None:
-        return X, names
+        return X
     if np.ndim(X) != 2:
         raise ValueError(f"{path} has shape {np.shape(X)}: --columns is for tables")
+    return X[:, _chosen(columns, (), X.shape[1], path)]
+
+
+def _chosen(columns: str, names: tuple[str, ...], count: int, path: Path) -> list[int]:
+    """Places in the file of columns given by name or number."""
     chosen = []
-    for part in columns.split(","):
-        part = part.strip()
+    for part in map(str.strip, columns.split(",")):
+        if names.count(part) > 1:
+            raise ValueError(f"{path} has {names.count(part)} columns {part!r}: give numbers")
         if part in names:
             chosen.append(names.index(part))
-        elif part.isdigit() and int(part) < X.shape[1]:
+        elif part.isdecimal() and int(part) < count:
             chosen.append(int(part))
         else:
-            known = ", ".join(names) if names else f"numbers from 0 to {X.shape[1] - 1}"
+            known = ", ".join(names) if names else f"numbers from 0 to {count - 1}"
             raise ValueError(f"{path} has no column {part!r}: there are {known}")
-    return X[:, chosen], tuple(names[i] for i in chosen) if names else ()
+    return chosen
 
 
 def _check(X, path: Path, least: int, ndim, names) -> np.ndarray:

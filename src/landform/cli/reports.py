@@ -18,10 +18,15 @@ def demo(
     ] = "digits",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("demo"),
     digits: Annotated[
-        str, typer.Option(help="Classes to use, separated by commas; all: every class.")
-    ] = "0,1,2",
+        str | None,
+        typer.Option(
+            help="Classes to use, separated by commas; all: every class. By default 0,1,2, and "
+            "all of a file."
+        ),
+    ] = None,
     per_class: Annotated[
-        int | None, typer.Option(help="Most images of each class.", min=10)
+        int | None,
+        typer.Option(help="Most images of each class, or of all where there are none.", min=10),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Add k-means over five digit triples and three seeds.")
@@ -39,13 +44,16 @@ def demo(
     from landform import datasets
     from landform.report import STEPS, load_sample, run_demo
 
-    settings = _settings(data, digits, per_class, quick, seed)
+    own = datasets.find_name(data) is None
+    settings = _settings(data, digits or ("all" if own else "0,1,2"), per_class, quick, seed)
     table = None
-    if datasets.find_name(data) is None:
+    if own:
         read = read_table(data, label=label, least=30, ndim=(2, 3, 4))
         table = (read.X, read.y)
-        if read.y is None or digits == "0,1,2":
-            settings = dataclasses.replace(settings, digits=())
+        if read.y is None and settings.digits:
+            raise ValueError(f"--digits needs classes, and {data} has none: give --digits all")
+        if full:
+            raise ValueError(f"--full is of the data sets of digits, and {data} is a file")
     sample = load_sample(settings, table)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out must be a folder, and {out} is a file")

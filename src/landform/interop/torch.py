@@ -68,6 +68,10 @@ def from_torch(
         solvers of the geodesic equation succeed with a wrong curve; energy and graph methods do not
         need derivatives of the metric.
 
+    UserWarning
+        If the module was in training mode, stops gradients, rounds on the way, or mixes the points
+        of a batch and `example` is one point, so that this may be meant.
+
     Notes
     -----
     Conversion takes a few seconds, most of it in torch and in compiling the check. Means over the

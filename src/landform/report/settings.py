@@ -61,14 +61,15 @@ def load_sample(settings: Settings, table=None) -> Sample:
     Parameters
     ----------
     settings
-        The settings; `digits` chooses classes of the named data sets and of files with classes.
+        The settings; `digits` chooses classes of the named data sets and of files with classes, all
+        of them when empty, and `per_class` so many points of each.
     table
         ``(X, y)`` of a user's file, y None where there are no classes.
     """
     if table is None:
         limit = settings.per_class or (1000 if settings.data == "mnist" else None)
         found = datasets.load(
-            settings.data, classes=settings.digits, per_class=limit, seed=settings.seed
+            settings.data, classes=settings.digits or None, per_class=limit, seed=settings.seed
         )
         return Sample(found.X, found.y, found.name)
     X, y = (None if part is None else np.asarray(part) for part in table)
@@ -83,6 +84,10 @@ def load_sample(settings: Settings, table=None) -> Sample:
             )
         keep = np.isin(y, settings.digits)
     order = np.random.default_rng(settings.seed).permutation(np.flatnonzero(keep))
+    if settings.per_class:
+        kinds = np.zeros(len(X), int) if y is None else y
+        first = [order[kinds[order] == kind][: settings.per_class] for kind in np.unique(kinds)]
+        order = order[np.isin(order, np.concatenate(first))]
     X = X[order]
     low, high = float(X.min()), float(X.max())
     if X.ndim > 2 and (low < 0 or high > 1):

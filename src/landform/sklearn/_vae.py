@@ -186,7 +186,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def transform(self, X):
         """Codes of X, shape ``(n_samples, latent_dim)``: means of the approximate posterior."""
-        return np.asarray(self.vae_.encode(self._checked(X)))
+        rows = self._checked(X)  # before `vae_`, which there is not before `fit`
+        return np.asarray(self.vae_.encode(rows))
 
     def inverse_transform(self, X):
         """What the generator makes of codes X on average: rows, or images where `fit` saw some."""
@@ -201,7 +202,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         `landform.log_marginal_likelihood` on `vae_` gives the log-density itself. A Bernoulli
         likelihood has none outside of [0, 1]: such values raise `ValueError`.
         """
-        return _bounds(self.vae_, self._checked(X), self._key)
+        rows = self._checked(X)
+        return _bounds(self.vae_, rows, self._key)
 
     def score(self, X, y=None):
         """The mean of `score_samples`; `y` is ignored."""

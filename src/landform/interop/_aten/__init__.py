@@ -15,10 +15,11 @@ from landform.interop._aten import (
     sample,
     shape,
 )
-from landform.interop._aten._registry import BENDS, BENDS_IN, OPERATIONS
+from landform.interop._aten._registry import BENDS, BENDS_IF, BENDS_IN, OPERATIONS
 
 __all__ = [
     "BENDS",
+    "BENDS_IF",
     "BENDS_IN",
     "OPERATIONS",
     "attention",

@@ -12,11 +12,14 @@ BENDS: set[str] = set()
 BENDS_IN: dict[str, tuple[int, ...]] = {}
 """For those that are smooth in some arguments: the positions of the others."""
 
+BENDS_IF: dict[str, Callable[..., bool]] = {}
+"""For those that are smooth with some settings: whether they bend with these arguments."""
 
-def register(*names: str, bends: bool | tuple[int, ...] = False):
+
+def register(*names: str, bends: bool | tuple[int, ...] | Callable[..., bool] = False):
     """Enter a function in the table under one or several names.
 
-    `bends` marks it as not smooth, or names the arguments in which it is not.
+    `bends` marks it as not smooth, names the arguments in which it is not, or tells it from them.
     """
 
     def enter(function):
@@ -28,6 +31,8 @@ def register(*names: str, bends: bool | tuple[int, ...] = False):
                 BENDS.add(name)
             if isinstance(bends, tuple):
                 BENDS_IN[name] = bends
+            elif callable(bends):
+                BENDS_IF[name] = bends
         return function
 
     return enter

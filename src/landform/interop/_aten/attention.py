@@ -1,11 +1,11 @@
 """Scaled dot-product attention."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from landform.interop._aten._registry import register
+from landform.interop._aten.elementwise import safe_softmax, softmax
 
 
 @register("scaled_dot_product_attention.default")
@@ -26,5 +26,5 @@ def attention(
             logits = jnp.where(attn_mask, logits, -jnp.inf)
         else:
             logits = logits + attn_mask
-    weights = jax.nn.softmax(logits, axis=-1)
+    weights = softmax(logits, -1) if attn_mask is None else safe_softmax(logits, -1)
     return jnp.matmul(weights, value, precision=lax.Precision.HIGHEST)

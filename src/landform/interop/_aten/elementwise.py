@@ -155,7 +155,6 @@ for _name, _function in {
 for _name, _function in {
     "atan2": jnp.arctan2,
     "arctan2": jnp.arctan2,
-    "hypot": jnp.hypot,
     "logaddexp": jnp.logaddexp,
     "logaddexp2": jnp.logaddexp2,
     "logical_and": jnp.logical_and,
@@ -167,6 +166,21 @@ for _name, _function in {
 }.items():
     register(f"{_name}.default")(_function)
 register("copysign.Tensor", "copysign.Scalar", bends=True)(jnp.copysign)
+
+
+@register("hypot.default")
+@jax.custom_jvp
+def hypot(x, y):
+    return jnp.hypot(x, y)
+
+
+@hypot.defjvp
+def _hypot_jvp(primals, tangents):
+    # JAX tells the larger from the smaller, which makes a second derivative wrong where x = ±y
+    (x, y), (dx, dy) = primals, tangents
+    size = hypot(x, y)
+    safe = jnp.where(size == 0, 1.0, size)
+    return size, x / safe * dx + y / safe * dy
 
 
 @register("round.decimals", bends=True)
@@ -370,9 +384,16 @@ def polygamma(n, x):
     return special.polygamma(n, x)
 
 
-@register("softmax.int", "_softmax.default", "special_softmax.int", "_safe_softmax.default")
+@register("softmax.int", "_softmax.default", "special_softmax.int")
 def softmax(x, dim, *_, **__):
     return jax.nn.softmax(x, axis=dim)
+
+
+@register("_safe_softmax.default")
+def safe_softmax(x, dim, *_, **__):
+    """Zero where nothing may be chosen, not NaN: what is masked altogether attends to nothing."""
+    closed = jnp.all(x == -jnp.inf, axis=dim, keepdims=True)
+    return jnp.where(closed, 0.0, softmax(jnp.where(closed, 0.0, x), dim))
 
 
 @register("log_softmax.int", "_log_softmax.default", "special_log_softmax.int")

@@ -103,6 +103,8 @@ def bucketize(x, boundaries, out_int32=False, right=False):
 @register("searchsorted.Tensor", bends=True)
 def searchsorted(boundaries, x, out_int32=False, right=False, side=None, sorter=None):
     side = side or ("right" if right else "left")
+    if sorter is not None:
+        boundaries = jnp.take_along_axis(boundaries, sorter, axis=-1)
     if boundaries.ndim == 1:
         return jnp.searchsorted(boundaries, x, side=side)
     compare = jnp.less_equal if side == "right" else jnp.less

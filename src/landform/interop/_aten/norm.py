@@ -123,7 +123,7 @@ def weight_norm_interface(v, g, dim=0):
     return v * (g / size), size
 
 
-@register("renorm.default")
+@register("renorm.default", bends=True)
 def renorm(x, p, dim, maxnorm):
     size = vector_norm(x, p, [i for i in range(x.ndim) if i != dim % x.ndim], True)
     return jnp.where(size > maxnorm, x * (maxnorm / (size + 1e-7)), x)

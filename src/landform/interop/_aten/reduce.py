@@ -1,6 +1,7 @@
 """Sums, means, norms, extrema, sorting and cumulative operations."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,14 @@ def aminmax(x, dim=None, keepdim=False):
 
 
 def _ddof(correction, unbiased=True):
-    return int(correction) if correction is not None else int(unbiased)
+    return correction if correction is not None else int(unbiased)
+
+
+def _root(x, power=0.5):
+    """A power below 1 with the derivative zero at zero, not NaN, as torch has it."""
+    zero = x == 0
+    safe = jnp.where(zero, 1.0, x)
+    return jnp.where(zero, 0.0, jnp.sqrt(safe) if power == 0.5 else safe**power)
 
 
 @register("var.correction")
@@ -87,7 +95,7 @@ def var(x, dim=None, correction=None, keepdim=False):
 
 @register("std.correction")
 def std(x, dim=None, correction=None, keepdim=False):
-    return jnp.sqrt(var(x, dim, correction, keepdim))
+    return _root(var(x, dim, correction, keepdim))
 
 
 @register("var.dim")
@@ -97,7 +105,7 @@ def var_dim(x, dim, unbiased=True, keepdim=False):
 
 @register("std.dim")
 def std_dim(x, dim, unbiased=True, keepdim=False):
-    return jnp.sqrt(var(x, dim, int(unbiased), keepdim))
+    return _root(var(x, dim, int(unbiased), keepdim))
 
 
 @register("var.default")
@@ -107,7 +115,7 @@ def var_all(x, unbiased=True):
 
 @register("std.default")
 def std_all(x, unbiased=True):
-    return jnp.sqrt(var(x, None, int(unbiased)))
+    return _root(var(x, None, int(unbiased)))
 
 
 @register("var_mean.correction")
@@ -120,14 +128,21 @@ def std_mean(x, dim=None, correction=None, keepdim=False):
     return std(x, dim, correction, keepdim), jnp.mean(x, axis=_axes(dim), keepdims=keepdim)
 
 
-@register("linalg_vector_norm.default")
+def _order_bends(x, p: Any = 2, *_, ord: Any = None, **__) -> bool:
+    """Whether a norm of this order has a corner, or no second derivative, where an entry is 0."""
+    order = p if ord is None else ord
+    return order is not None and not 2 <= order < math.inf
+
+
+def _distance_bends(x, y, p: Any = 2, *_, **__) -> bool:
+    return _order_bends(x, p)
+
+
+@register("linalg_vector_norm.default", bends=_order_bends)
 def vector_norm(x, ord: float = 2, dim=None, keepdim=False, dtype=None):
     axis = _axes(dim)
     if ord == 2:
-        # zero, not NaN, is what torch returns for the derivative at the origin
-        squares = jnp.sum(jnp.square(x), axis=axis, keepdims=keepdim)
-        positive = squares > 0
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+        return _root(jnp.sum(jnp.square(x), axis=axis, keepdims=keepdim))
     x = jnp.abs(x)
     if ord == math.inf:
         return jnp.max(x, axis=axis, keepdims=keepdim)
@@ -135,15 +150,16 @@ def vector_norm(x, ord: float = 2, dim=None, keepdim=False, dtype=None):
         return jnp.min(x, axis=axis, keepdims=keepdim)
     if ord == 0:
         return jnp.sum(x != 0, axis=axis, keepdims=keepdim)
-    return jnp.sum(x**ord, axis=axis, keepdims=keepdim) ** (1.0 / ord)
+    total = jnp.sum(x**ord, axis=axis, keepdims=keepdim)
+    return _root(total, 1.0 / ord) if ord > 1 else total ** (1.0 / ord)
 
 
-@register("norm.Scalar")
+@register("norm.Scalar", bends=_order_bends)
 def norm_all(x, p=2):
     return vector_norm(x, p)
 
 
-@register("norm.ScalarOpt_dim", "norm.ScalarOpt_dim_dtype")
+@register("norm.ScalarOpt_dim", "norm.ScalarOpt_dim_dtype", bends=_order_bends)
 def norm_dim(x, p, dim, keepdim=False, dtype=None):
     return vector_norm(x, 2 if p is None else p, dim, keepdim)
 
@@ -159,17 +175,17 @@ def cosine_similarity(x, y, dim=1, eps=1e-8):
     return jnp.sum((x / nx) * (y / ny), axis=dim)
 
 
-@register("pairwise_distance.default")
+@register("pairwise_distance.default", bends=_distance_bends)
 def pairwise_distance(x, y, p=2.0, eps=1e-6, keepdim=False):
     return vector_norm(x - y + eps, p, [-1], keepdim)
 
 
-@register("cdist.default", "_cdist_forward.default")
+@register("cdist.default", "_cdist_forward.default", bends=_distance_bends)
 def cdist(x, y, p=2.0, compute_mode=None):
     return vector_norm(x[..., :, None, :] - y[..., None, :, :], p, [-1])
 
 
-@register("dist.default")
+@register("dist.default", bends=_distance_bends)
 def dist(x, y, p=2):
     return vector_norm(x - y, p)
 
@@ -210,7 +226,7 @@ def kthvalue(x, k, dim=-1, keepdim=False):
     return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
 
 
-@register("_pdist_forward.default", "pdist.default")
+@register("_pdist_forward.default", "pdist.default", bends=_order_bends)
 def pdist(x, p=2.0):
     i, j = np.triu_indices(x.shape[0], 1)
     return vector_norm(x[i] - x[j], p, [-1])

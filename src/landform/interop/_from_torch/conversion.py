@@ -148,10 +148,18 @@ def _differs(module) -> bool:
     return isinstance(module, _DIFFERS_IN_TRAINING)
 
 
+def _buffers(module):
+    return [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
+
+
 @contextlib.contextmanager
 def _evaluation(owner):
-    """Put submodules in evaluation mode and set two global switches, and undo it after."""
+    """Put submodules in evaluation mode and set two global switches, and undo it after.
+
+    Buffers, too, are left as they were: a module may count its calls or average what goes through.
+    """
     modes = [(m, m.training) for m in owner.modules()]
+    buffers = [(m, name, b, b.clone()) for m, _ in modes for name, b in _buffers(m)]
     law = torch.distributions.Distribution
     validate, fast = law._validate_args, torch.backends.mha.get_fastpath_enabled()
     try:
@@ -164,6 +172,11 @@ def _evaluation(owner):
     finally:
         for m, mode in modes:
             m.training = mode
+        with torch.no_grad():
+            for m, name, buffer, before in buffers:
+                m._buffers[name] = buffer
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
         law.set_default_validate_args(validate)
         torch.backends.mha.set_fastpath_enabled(fast)
 

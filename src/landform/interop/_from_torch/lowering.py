@@ -11,7 +11,7 @@ import torch
 from torch._decomp import decomposition_table
 
 from landform._numerics import to_jax
-from landform.interop._aten import BENDS, BENDS_IN, OPERATIONS
+from landform.interop._aten import BENDS, BENDS_IF, BENDS_IN, OPERATIONS
 
 # Results of these depend on the shape and dtype of their first argument only.
 _SHAPE_ONLY = {
@@ -250,6 +250,8 @@ class Lowering:
         name = name_of(node.target)
         if self._bends(name, node):
             self.kinks.append(name.split(".")[0].strip("_").removesuffix("_with_indices"))
+        elif node in self.moving and _rounds(node):
+            self.kinks.append(f"to_{_dtype_name(node.meta['val'].dtype)}")
         args, kwargs = (
             self._encode(list(node.args)),
             {k: self._encode(v) for k, v in node.kwargs.items()},
@@ -261,6 +263,8 @@ class Lowering:
 
     def _bends(self, name: str, node) -> bool:
         if node not in self.moving or name not in BENDS or _is_guard(name, node):
+            return False
+        if name in BENDS_IF and not BENDS_IF[name](*node.args, **node.kwargs):
             return False
         places = BENDS_IN.get(name)
         return places is None or any(node.args[k] in self.moving for k in places)
@@ -337,6 +341,14 @@ def _is_guard(name: str, node) -> bool:
     return (
         len(bounds) == 1 and isinstance(bounds[0], float | int) and 0 < bounds[0] <= _SMALLEST_BEND
     )
+
+
+def _rounds(node) -> bool:
+    """Whether floats become integers or booleans, by no other operation than a cast."""
+    if name_of(node.target).split(".")[0] not in ("_to_copy", "to", "type_as"):
+        return False
+    before, after = (n.meta["val"].dtype for n in (node.args[0], node))
+    return before.is_floating_point and not after.is_floating_point and not after.is_complex
 
 
 def _training_flag(node) -> str | None:
