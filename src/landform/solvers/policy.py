@@ -32,6 +32,7 @@ _SHARP = 1e-4  # relative Newton decrement over the accuracy asked for
 _FEW_LANES = 4  # where few curves fill the caches
 _COARSE_STEPS = 24  # after which a start shows whether it may be the shortest; it may go on
 _NEIGHBOURS = 1e-7  # distance over coordinates below which a segment is the better curve
+_ROUGH = 2e4  # the same over the rounding of coordinates, which is more in single precision
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
 
@@ -215,7 +216,8 @@ def _join_neighbours(metric, x, y, certificate: Certificate, status):
     gap = y - x
     size = np.maximum(np.abs(x), np.abs(y)).max(axis=1)
     length = np.abs(gap).max(axis=1)
-    near = np.flatnonzero((length > 0.0) & (length < _NEIGHBOURS * size))
+    close = max(_NEIGHBOURS, _ROUGH * float(np.finfo(x.dtype).eps))
+    near = np.flatnonzero((length > 0.0) & (length < close * size))
     if near.size == 0:
         return certificate, status
     ends = np.stack([speeds(metric, a[near], gap[near]) for a in (x, y)])
