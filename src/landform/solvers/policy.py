@@ -302,7 +302,8 @@ def _judge(xp, status, certificate: Certificate, bound, accuracy):
     )
     longer = certificate.length > (1.0 + _SLACK + accuracy) * bound
     status = xp.where((status == Status.CONVERGED) & longer, int(Status.LONGER_THAN_BOUND), status)
-    return xp.where(certificate.finite | still, status, int(Status.BAD_METRIC))
+    # A singular metric gives distinct points the distance zero, and has no logarithm there.
+    return xp.where(certificate.finite, status, int(Status.BAD_METRIC))
 
 
 def residual_tolerance(accuracy: float) -> float:
