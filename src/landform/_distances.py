@@ -47,8 +47,9 @@ def pairwise_distances(
         X, Y and the metric's landmarks: an upper bound, typically 2 to 6 % too long, for thousands
         of points at once; `graph_distances` measures by how much. ``"grid"``, in at most three
         dimensions, solves the eikonal equation on two regular grids from every row of X: some
-        tenths of a percent off, in seconds a row, but the distance of all paths whatever, against
-        which the other methods can be checked.
+        tenths of a percent off, in seconds a row, but the distance of all paths whatever in a box
+        that leaves a quarter of its points' longest extent on every side, against which the other
+        methods can be checked.
     solver, num_points, accuracy
         As for `geodesic`; used with ``method="geodesic"``.
     neighbours
