@@ -1,6 +1,7 @@
 """Geodesic k-means against scikit-learn's, and its bounds against brute force."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -170,3 +171,16 @@ def test_bad_input_is_refused_by_name(arguments, error, name):
     good = {"metric": lf.Euclidean(2), "X": [[0.0, 0.0], [1.0, 0.0]], "n_clusters": 2}
     with pytest.raises(error, match=f"^{name}"):
         lf.geodesic_kmeans(**(good | arguments), key=KEY)
+
+
+def test_seeds_are_found_in_data_of_parts_that_no_path_joins():
+    class Wall(lf.AbstractMetric):
+        def __call__(self, x):
+            return jnp.eye(2) * jnp.where(jnp.abs(x[0]) < 1.0, jnp.nan, 1.0)
+
+    X = np.array([[-3.0, 0.0], [-3.1, 0.2], [-2.8, 0.1], [3.0, 0.0], [3.1, 0.2], [2.8, 0.1]])
+    for seed in range(3):
+        found = lf.geodesic_kmeans(Wall(), X, 2, key=jax.random.key(seed))
+        labels = np.asarray(found.labels)
+        assert (labels == labels[[0, 0, 0, 3, 3, 3]]).all()
+        assert labels[0] != labels[3]

@@ -47,9 +47,10 @@ def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
     """
     trials = 2 + int(np.log(count))
     chosen = [int(rng.choice(len(weights), p=weights / weights.sum()))]
-    nearest = np.minimum(rows(np.array(chosen))[0] ** 2, np.finfo(float).max)
+    # Without a path: farther than all that are joined, and sums stay finite.
+    nearest = np.minimum(rows(np.array(chosen))[0] ** 2, np.sqrt(np.finfo(float).max))
     for _ in range(count - 1):
-        share = weights * np.where(np.isfinite(nearest), nearest, 0.0)
+        share = weights * nearest
         share[chosen] = 0.0
         if not share.sum() > 0.0:
             share = np.where(np.isin(np.arange(len(weights)), chosen), 0.0, 1.0)
