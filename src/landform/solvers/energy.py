@@ -61,9 +61,9 @@ class EnergyMethod(AbstractMethod):
     the step is ``−((1 + λ) K)⁻¹ g``, the one of the Gauss–Newton (chord energy) or GEORCE (metric)
     method, which always descends; λ grows when a step is refused.
 
-    A curve at rest is a minimum only where K + S is positive definite; with λ > 0 the matrix is so at
-    saddles too, where symmetric problems begin: the line over a hill between two points. There λ
-    is taken away, and if a saddle shows the curve is nudged and descends again. It has converged
+    A curve at rest is a minimum only where K + S is positive definite; with λ > 0 the matrix is so
+    at saddles too, where symmetric problems begin: the line over a hill between two points. There
+    λ is taken away, and if a saddle shows the curve is nudged and descends again. It has converged
     when that led to nothing lower, which a flat family of minima does.
 
     With `search`, for the chord energy of costly generators, no step is taken before its energy is
