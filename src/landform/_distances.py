@@ -88,6 +88,7 @@ def pairwise_distances(
         raise ValueError(f"method must be 'geodesic', 'graph' or 'grid', got {method!r}")
     if grid_size is not None:
         grid_size = as_count("grid_size", grid_size, 5)
+    neighbours = as_count("neighbours", neighbours)
     return _pairwise(
         metric, X, Y, method, solver, num_points, accuracy, neighbours, grid_size, throw, progress
     )
@@ -233,6 +234,7 @@ def graph_distances(
     [[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]]
     """
     check_metric(metric)
+    neighbours, probes = as_count("neighbours", neighbours), as_count("probes", probes, 0)
     X, other = _check_points(metric, X, Y)
     matrix, status = _by_graph(metric, X, other, neighbours, Y is None)
     n, m = matrix.shape
