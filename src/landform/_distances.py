@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import cKDTree
 
 from landform._geodesic import geodesic
-from landform._metric import AbstractMetric, check_metric
+from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import as_count, as_points, is_traced, precise, to_jax
 from landform._results import AbstractResult, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int
@@ -123,7 +124,8 @@ def _check_points(metric, X, Y):
             "pairwise_distances cannot be called inside a transformation such as jit: "
             "use distance on the pairs you need"
         )
-    return X, other
+    dtype = jnp.result_type(check_dtype(metric, X), other)
+    return X.astype(dtype), other.astype(dtype)
 
 
 def _by_geodesics(metric, X, Y, symmetric, solver, num_points, accuracy, progress):
