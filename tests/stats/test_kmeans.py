@@ -184,3 +184,16 @@ def test_seeds_are_found_in_data_of_parts_that_no_path_joins():
         labels = np.asarray(found.labels)
         assert (labels == labels[[0, 0, 0, 3, 3, 3]]).all()
         assert labels[0] != labels[3]
+
+
+def test_a_geodesic_that_failed_is_tried_again_when_its_centre_has_moved():
+    class Hole(lf.AbstractMetric):
+        def __call__(self, x):
+            return jnp.eye(2) * jnp.where(x @ x < 0.25, jnp.nan, 1.0)
+
+    rng = np.random.default_rng(0)
+    near, far = (m + 0.1 * rng.normal(size=(20, 2)) for m in ([1.0, 1.2], [1.5, 6.0]))
+    X = np.concatenate([near, far, [[1.5, 0.0]]])  # the last is behind the hole at first
+    start = [[-1.5, 0.0], [1.5, 6.0]]
+    found = lf.geodesic_kmeans(Hole(), X, 2, key=KEY, init=start)
+    np.testing.assert_array_equal(found.labels, [0] * 20 + [1] * 20 + [0])

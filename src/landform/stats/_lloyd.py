@@ -140,10 +140,11 @@ class Lloyd:
         self._put(again, self._solve(again, before[again]))
         lost = ~self.spokes.ok
         self.reasons[lost] = self.spokes.status[lost]
-        self.lower[everyone[lost], before[lost]] = np.inf
         self.labels[lost] = -1
         tried = np.zeros(self.lower.shape, dtype=bool)
-        tried[everyone, before] = True
+        had = before >= 0
+        self.lower[everyone[lost & had], before[lost & had]] = np.inf
+        tried[everyone[had], before[had]] = True
         while True:
             open_ = np.where(tried, np.inf, self.lower)
             column = np.argmin(open_, axis=1)
@@ -158,8 +159,8 @@ class Lloyd:
             self.reasons[rows[~found.ok]] = found.status[~found.ok]
             better = found.ok & (found.length < own[rows])
             moved = rows[better]
-            had = self.labels[moved] >= 0
-            self.lower[moved[had], self.labels[moved[had]]] = own[moved[had]]
+            leaves = moved[self.labels[moved] >= 0]
+            self.lower[leaves, self.labels[leaves]] = own[leaves]
             self.labels[moved] = columns[better]
             self._put(moved, found.take(better))
         return int(np.sum(self.labels != before))
@@ -209,7 +210,9 @@ class Lloyd:
             rows = np.flatnonzero(idle)
             self._put(rows, self._solve(rows, self.labels[rows]))
         shift = segment_lengths(self.metric, start[moved], self.centers[moved], order=8)
-        self.lower[:, moved] = np.maximum(self.lower[:, moved] - shift, 0.0)
+        left = np.maximum(self.lower[:, moved] - shift, 0.0)
+        # A geodesic that failed says nothing of one from another place.
+        self.lower[:, moved] = np.where(np.isinf(left), 0.0, left)
         if moved.size:
             self._bound()
         return largest
