@@ -217,6 +217,11 @@ def test_pairs_show_every_seed_and_the_mean(ax):
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
 
+def test_pairs_without_a_row_for_each_name_are_refused(ax):
+    with pytest.raises(ValueError, match="before must have one row for each of 2 names"):
+        plotting.paired(ax, ["a", "b"], [0.7, 0.8], [0.8, 0.9], xlabel="F")
+
+
 def test_the_map_of_magnification_is_the_logarithm_of_the_volume(ax):
     low, high = [-1.0, 1.0], [1.0, 3.0]
     values = plotting.magnification_map(ax, lf.PoincareHalfPlane(), low, high, size=7)

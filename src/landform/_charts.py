@@ -117,8 +117,18 @@ def paired(ax: Axes, names: Sequence[str], before, after, *, xlabel: str, ceilin
         What the values are.
     ceiling
         A bound for each row, shape ``(rows,)``, drawn as a bar.
+
+    Raises
+    ------
+    ValueError
+        If values do not have one row for each name.
     """
     before, after = np.atleast_2d(before), np.atleast_2d(after)
+    for name, values in (("before", before), ("after", after)):
+        if values.shape[0] != len(names):
+            raise ValueError(
+                f"{name} must have one row for each of {len(names)} names, got {values.shape}"
+            )
     with style():
         for i, (b, a) in enumerate(zip(before, after, strict=True)):
             ax.plot([b.mean(), a.mean()], [i, i], color="#b0b0b0", linewidth=2, zorder=1)
