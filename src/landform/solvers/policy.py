@@ -46,7 +46,8 @@ class EnergySolver(eqx.Module):
         all metrics, and is the default; ``"gauss-newton"`` is for pull-backs and needs Jacobians
         only, at two thirds of the cost of an iteration and with some four times as many;
         ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
-        implicit form).
+        implicit form). Only ``"newton"`` tells a minimum from a saddle, where symmetric problems
+        begin.
     degree
         Polynomial degree p of the elements; errors in length fall as T^(−2p) on smooth metrics.
         1 gives the classical discrete energy.
