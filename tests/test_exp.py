@@ -49,6 +49,13 @@ def test_speed_is_conserved(shots):
     assert np.all(np.asarray(shot.status) == lf.Status.CONVERGED)
 
 
+def test_a_chart_of_small_coordinates_is_integrated_as_well(shots):
+    x, v = shots
+    end = 1e-9 * np.asarray(PLANE.exact_exp(x, 3.0 * v * x[:, 1:]))
+    found = lf.exp(PLANE, 1e-9 * x, 3e-9 * v * x[:, 1:])
+    np.testing.assert_allclose(found, end, rtol=1e-6, atol=1e-15)
+
+
 def test_a_batch_of_any_size_is_the_single_ones(shots):
     x, v = shots
     v = v * x[:, 1:]

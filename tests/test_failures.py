@@ -99,3 +99,29 @@ def test_a_decoder_of_many_dimensions_is_solved_by_jacobians():
     ends = np.stack([jax.vmap(metric.embed)(a) for a in (jnp.asarray(x), jnp.asarray(y))])
     assert np.all(np.asarray(paths.length) <= np.asarray(straight) * (1 + 1e-9))
     assert np.all(np.asarray(paths.length) >= np.linalg.norm(ends[1] - ends[0], axis=1))
+
+
+@pytest.mark.parametrize("y", [[0.0, 1.0], [0.0, 0.0]])
+def test_a_singular_metric_gives_no_distance_of_zero(y):
+    flattened = lf.Pullback(lambda z: jnp.array([z[0], 0.0 * z[1]]))
+    path = lf.geodesic(flattened, [0.0, 0.0], y, throw=False)
+    assert path.status == lf.Status.BAD_METRIC
+    with pytest.raises(lf.MetricError, match="positive definite"):
+        lf.log(flattened, [0.0, 0.0], y)
+
+
+def test_near_points_in_single_precision_are_at_their_distance():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(50.0, 100.0, size=(12, 2)).astype(np.float32)
+    y = (x + 0.05 * rng.normal(size=(12, 2))).astype(np.float32)
+    plane = lf.PoincareHalfPlane()
+    exact = plane.exact_distance(x.astype(float), y.astype(float))
+    np.testing.assert_allclose(lf.distance(plane, x, y), exact, rtol=1e-6)
+
+
+def test_a_start_in_single_precision_does_not_round_the_ends():
+    plane, x, y = lf.PoincareHalfPlane(), np.array([0.1, 1.0]), np.array([1.1, 1.3])
+    start = np.array([x, [0.6, 1.3], y], np.float32)
+    path = lf.geodesic(plane, x, y, init=start)
+    assert (np.asarray(path.curve(0.0)) == x).all()
+    np.testing.assert_allclose(path.length, plane.exact_distance(x, y), rtol=1e-12)

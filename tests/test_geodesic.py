@@ -321,6 +321,14 @@ def test_gradients_in_the_metric_and_of_the_logarithm_match_finite_differences()
     np.testing.assert_allclose(slope, finite, rtol=1e-4)
 
 
+def test_a_decoder_that_is_a_function_passes_through_jit_and_grad():
+    metric = lf.Pullback(lambda z: jnp.array([z[0], z[1] + z[0] ** 2]))  # flat in disguise
+    x, y = jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])
+    value, slope = jax.jit(jax.value_and_grad(lambda b: lf.distance(metric, x, b)))(y)
+    np.testing.assert_allclose(value, np.sqrt(5.0), rtol=1e-9)
+    np.testing.assert_allclose(slope, np.array([5.0, 2.0]) / np.sqrt(5.0), rtol=1e-7)
+
+
 def test_pairwise_distances_are_symmetric_and_exact(plane_pairs):
     points = plane_pairs[0][:12]
     matrix = np.asarray(lf.pairwise_distances(PLANE, points))

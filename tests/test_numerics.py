@@ -8,6 +8,8 @@ import pytest
 import landform as lf
 from landform._numerics import as_floats, chunked, join, on_host, to_jax
 
+FLAT = lf.Euclidean(2)
+
 
 def aligned(shape) -> np.ndarray:
     """An array where XLA would share the memory of one it is given."""
@@ -52,3 +54,26 @@ def test_masked_and_complex_numbers_are_not_taken_for_real_ones():
         with pytest.raises(TypeError, match="x must be an array of real numbers"):
             as_floats("x", number)
     np.testing.assert_array_equal(as_floats("x", jnp.array([True, False])), [1.0, 0.0])
+
+
+def test_one_side_in_single_precision_does_not_round_the_distances():
+    plane, points = lf.PoincareHalfPlane(), np.array([[0.1, 1.0], [1.1, 1.3]])
+    found = lf.pairwise_distances(plane, points[:1].astype(np.float32), points)
+    exact = plane.exact_distance(points[:1].astype(np.float32).astype(float), points)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[0], exact, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda x: lf.pairwise_distances(FLAT, x, method="graph", neighbours=0), "neighbours"),
+        (lambda x: lf.graph_distances(FLAT, x, neighbours=-3), "neighbours"),
+        (lambda x: lf.graph_distances(FLAT, x, probes=-1), "probes"),
+        (lambda x: lf.curve_length(FLAT, x, order=0), "order"),
+        (lambda x: lf.metric_tensor(FLAT, x[None, :0]), "x must not be empty"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_by_name(call, name):
+    with pytest.raises(ValueError, match=name):
+        call(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]))

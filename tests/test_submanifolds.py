@@ -68,3 +68,11 @@ def test_too_few_steps_are_a_failure_with_its_result():
         lf.geodesic_between(PLANE, [1.0, 1.0], axis, **options)
     assert float(caught.value.result.gap) > 1e-6
     assert lf.geodesic_between(PLANE, [1.0, 1.0], axis, throw=False, **options).status == 1
+
+
+def test_the_far_side_of_a_circle_is_left_for_the_near_one():
+    begin = [[np.pi], [0.5], [0.0]]
+    found = lf.geodesic_between(lf.Euclidean(2), [3.0, 0.0], circle([0.0, 0.0], 1.0), end_at=begin)
+    np.testing.assert_allclose(found.geodesic.length, 2.0, rtol=1e-9)
+    assert found.iterations[2] == 0  # the shortest stays as it is
+    assert found.end_at[2, 0] == 0.0

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_floats, as_points, gauss, lagrange_matrix, lobatto, precise
+from landform._numerics import (
+    as_count,
+    as_floats,
+    as_points,
+    gauss,
+    lagrange_matrix,
+    lobatto,
+    precise,
+)
 from landform._typing import Array, Float
 
 
@@ -153,7 +161,8 @@ def _length_and_energy(metric, curve, order):
     if not isinstance(curve, PolynomialCurve):
         curve = PolynomialCurve(as_points("curve", curve, metric.dim, ndim=(2, 3)), degree=1)
     nodes = check_dtype(metric, curve.nodes)
-    return _measure(metric, nodes, curve.degree, curve.degree + 3 if order is None else int(order))
+    order = curve.degree + 3 if order is None else as_count("order", order)
+    return _measure(metric, nodes, curve.degree, order)
 
 
 def curve_length(

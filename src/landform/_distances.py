@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import cKDTree
 
 from landform._geodesic import geodesic
-from landform._metric import AbstractMetric, check_metric
+from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import as_count, as_points, is_traced, precise, to_jax
 from landform._results import AbstractResult, Status, raise_if_failed
 from landform._typing import Array, Bool, Float, Int
@@ -47,8 +48,9 @@ def pairwise_distances(
         X, Y and the metric's landmarks: an upper bound, typically 2 to 6 % too long, for thousands
         of points at once; `graph_distances` measures by how much. ``"grid"``, in at most three
         dimensions, solves the eikonal equation on two regular grids from every row of X: some
-        tenths of a percent off, in seconds a row, but the distance of all paths whatever, against
-        which the other methods can be checked.
+        tenths of a percent off, in seconds a row, but the distance of all paths whatever in a box
+        that leaves a quarter of its points' longest extent on every side, against which the other
+        methods can be checked.
     solver, num_points, accuracy
         As for `geodesic`; used with ``method="geodesic"``.
     neighbours
@@ -87,6 +89,7 @@ def pairwise_distances(
         raise ValueError(f"method must be 'geodesic', 'graph' or 'grid', got {method!r}")
     if grid_size is not None:
         grid_size = as_count("grid_size", grid_size, 5)
+    neighbours = as_count("neighbours", neighbours)
     return _pairwise(
         metric, X, Y, method, solver, num_points, accuracy, neighbours, grid_size, throw, progress
     )
@@ -121,7 +124,8 @@ def _check_points(metric, X, Y):
             "pairwise_distances cannot be called inside a transformation such as jit: "
             "use distance on the pairs you need"
         )
-    return X, other
+    dtype = jnp.result_type(check_dtype(metric, X), other)
+    return X.astype(dtype), other.astype(dtype)
 
 
 def _by_geodesics(metric, X, Y, symmetric, solver, num_points, accuracy, progress):
@@ -232,6 +236,7 @@ def graph_distances(
     [[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]]
     """
     check_metric(metric)
+    neighbours, probes = as_count("neighbours", neighbours), as_count("probes", probes, 0)
     X, other = _check_points(metric, X, Y)
     matrix, status = _by_graph(metric, X, other, neighbours, Y is None)
     n, m = matrix.shape

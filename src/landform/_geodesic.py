@@ -245,8 +245,8 @@ def _initial(init, rule, x, y):
             f"init must hold one curve or one for each of the {x.shape[0]} pairs in "
             f"{x.shape[-1]} dimensions, got {values.shape[0]} in {values.shape[-1]}"
         )
-    values = jnp.broadcast_to(values, (x.shape[0], *values.shape[1:]))
-    return values.at[:, 0].set(x).at[:, -1].set(y).astype(x.dtype)
+    values = jnp.broadcast_to(values, (x.shape[0], *values.shape[1:])).astype(x.dtype)
+    return values.at[:, 0].set(x).at[:, -1].set(y)
 
 
 def _package(metric, x, y, solved: Solved, solver, num_points) -> Geodesic:

@@ -35,9 +35,10 @@ class Barycenter(AbstractOutcome):
     variance
         The weighted mean of the squared distances to it, Σ w d² / Σ w.
     logs
-        Log_mean(x) for every point, shape ``(n, d)``; NaN where the geodesic failed.
+        Log_mean(x) for every point, shape ``(n, d)``; NaN where the geodesic failed, and at points
+        of weight zero, which are not looked at.
     distances
-        Distances from the mean, shape ``(n,)``; NaN where the geodesic failed.
+        Distances from the mean, shape ``(n,)``; NaN at the same points.
     gradient
         |Σ w Log(x)| / Σ w over the square root of the variance, 0 at a mean.
     history

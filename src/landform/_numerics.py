@@ -241,7 +241,7 @@ def as_points(name: str, value, dim: int | None = None, *, ndim: tuple[int, ...]
     wanted = " or ".join({1: "(d,)", 2: "(n, d)", 3: "(m, n, d)"}[k] for k in ndim)
     if points.ndim not in ndim:
         raise ValueError(f"{name} must have shape {wanted}, got {points.shape}")
-    if points.shape[-1] == 0 or (points.ndim == 2 and points.shape[0] == 0):
+    if points.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {points.shape}")
     if dim is not None and points.shape[-1] != dim:
         raise ValueError(

@@ -16,6 +16,10 @@ from landform._typing import Array, Float, Int
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 20
 _TOUCHING = 1e-10  # length over coordinates below which the ends have met
+_NUDGE = (
+    0.05  # of a curve's length, by which an end is moved to tell a longest curve from a shortest
+)
+_LOWER = 1e-6  # relative decrease of the energy that tells it
 
 
 class FreeGeodesic(AbstractOutcome):
@@ -106,7 +110,8 @@ def geodesic_between(
     -----
     The first variation of the energy with free ends is the classical transversality condition
     (do Carmo 1992, chapter 9). Local: where there are several such curves, the parameters to begin
-    with choose. Cost: some ten batches of geodesics from good starts.
+    with choose. Curves that are orthogonal from the start are tried with each parameter moved to
+    either side, for they may be the longest. Cost: some ten batches of geodesics from good starts.
 
     Examples
     --------
@@ -234,6 +239,14 @@ def _descend(moves: _Moves, p: np.ndarray, tol: float, max_steps: int):
     energy, points = np.array(found.energy), np.array(found.points)
     iterations = np.zeros(len(p), int)
     share, halvings = np.ones(len(p)), np.zeros(len(p), int)
+    for rows, trial in _nudged(p, gap <= tol, np.asarray(found.length), inverse):
+        fresh, slope, angle, metric = moves.measure(rows, trial, points[rows])
+        after = np.asarray(fresh.energy)
+        lower = (after < (1.0 - _LOWER) * energy[rows]) & np.asarray(fresh.converged)
+        good = rows[lower]
+        p[good], gradient[good], gap[good] = trial[lower], slope[lower], angle[lower]
+        inverse[good], energy[good] = metric[lower], after[lower]
+        points[good] = np.asarray(fresh.points)[lower]
     for _ in range(max_steps):
         usable = np.isfinite(gradient).all(axis=1) & np.isfinite(energy)
         rows = np.flatnonzero((gap > tol) & usable & (halvings < _MAX_HALVINGS))
@@ -257,6 +270,22 @@ def _descend(moves: _Moves, p: np.ndarray, tol: float, max_steps: int):
     # Once more all together, for a batch shares its resolution.
     found, _, gap, _ = moves.measure(everyone, p, points)
     return found, p, gap, iterations
+
+
+def _nudged(p: np.ndarray, stationary: np.ndarray, length: np.ndarray, inverse: np.ndarray):
+    """Parameters to either side of those where a curve is orthogonal from the start.
+
+    Such a curve may be the longest as well as the shortest, as from the far side of a circle, and
+    no slope says which.
+    """
+    rows = np.flatnonzero(stationary & np.isfinite(length) & (length > 0.0))
+    start = p[rows].copy()
+    for j in range(p.shape[1]) if rows.size else ():
+        step = _NUDGE * length[rows] * np.sqrt(inverse[rows, j, j].clip(0.0))
+        for sign in (1.0, -1.0):
+            trial = start.copy()
+            trial[:, j] += sign * step
+            yield rows, trial
 
 
 def _updated(inverse, step, change):

@@ -110,3 +110,33 @@ def test_out_of_iterations_is_not_converged(starts):
     found = solved(ridged(), starts, search=True, most=2)
     assert (found.status == Status.MAX_STEPS).any()
     assert (found.iterations <= 2).all()
+
+
+class Hill(lf.AbstractMetric):
+    height: jax.Array
+
+    def __call__(self, x):
+        return (1.0 + self.height * jnp.exp(-x @ x)) * jnp.eye(2)
+
+
+LIFTED = lf.Pullback(lambda z: jnp.array([z[0], z[1], 3.0 * jnp.exp(-z @ z)]))
+
+
+@pytest.mark.parametrize("metric", [Hill(jnp.asarray(30.0)), LIFTED], ids=["metric", "chord"])
+def test_a_line_straight_over_a_hill_is_left_for_the_way_round(metric):
+    x, y = np.array([-2.0, 0.0]), np.array([2.0, 0.0])
+    over = lf.curve_length(metric, np.linspace(x, y, 65))
+    starts = np.array([[x, [0.0, s], y] for s in (0.0, 1.0)])
+    found = lf.geodesic(metric, np.stack([x, x]), np.stack([y, y]), init=starts)
+    assert found.length[1] < 0.8 * over
+    np.testing.assert_allclose(found.length[0], found.length[1], rtol=1e-6)
+
+
+def test_a_flat_family_of_minima_has_converged():
+    sphere, metric = lf.StereographicSphere(2), Hill(jnp.asarray(0.0))
+    for one, x, y, length in (
+        (sphere, [1.0, 0.0], [-1.0, 0.0], np.pi),
+        (metric, [-2.0, 0.0], [2.0, 0.0], 4.0),
+    ):
+        found = lf.geodesic(one, x, y)
+        np.testing.assert_allclose(found.length, length, rtol=1e-8)

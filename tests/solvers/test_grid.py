@@ -37,6 +37,14 @@ def test_distances_converge_with_order_one_and_their_error_is_told():
     assert np.median(errors[1]) < 0.6 * np.median(errors[0])
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize("rise", [0.0, 1e-4, 0.1])
+def test_points_on_a_line_are_not_held_on_it(rise, scale):
+    points = scale * np.array([[-1.0, 1.0], [1.0, 1.0 + rise]])
+    found = lf.pairwise_distances(PLANE, points, method="grid", grid_size=51)[0, 1]
+    np.testing.assert_allclose(found, PLANE.exact_distance(*points), rtol=2e-3)
+
+
 def test_three_dimensions_and_an_anisotropic_metric():
     stretched = lf.Pullback(lambda z: jnp.array([1.5 * z[0] + 0.5 * z[1], z[1], z[2]]))
     rng = np.random.default_rng(1)

@@ -1,6 +1,7 @@
 """Geodesic k-means against scikit-learn's, and its bounds against brute force."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -170,3 +171,29 @@ def test_bad_input_is_refused_by_name(arguments, error, name):
     good = {"metric": lf.Euclidean(2), "X": [[0.0, 0.0], [1.0, 0.0]], "n_clusters": 2}
     with pytest.raises(error, match=f"^{name}"):
         lf.geodesic_kmeans(**(good | arguments), key=KEY)
+
+
+def test_seeds_are_found_in_data_of_parts_that_no_path_joins():
+    class Wall(lf.AbstractMetric):
+        def __call__(self, x):
+            return jnp.eye(2) * jnp.where(jnp.abs(x[0]) < 1.0, jnp.nan, 1.0)
+
+    X = np.array([[-3.0, 0.0], [-3.1, 0.2], [-2.8, 0.1], [3.0, 0.0], [3.1, 0.2], [2.8, 0.1]])
+    for seed in range(3):
+        found = lf.geodesic_kmeans(Wall(), X, 2, key=jax.random.key(seed))
+        labels = np.asarray(found.labels)
+        assert (labels == labels[[0, 0, 0, 3, 3, 3]]).all()
+        assert labels[0] != labels[3]
+
+
+def test_a_geodesic_that_failed_is_tried_again_when_its_centre_has_moved():
+    class Hole(lf.AbstractMetric):
+        def __call__(self, x):
+            return jnp.eye(2) * jnp.where(x @ x < 0.25, jnp.nan, 1.0)
+
+    rng = np.random.default_rng(0)
+    near, far = (m + 0.1 * rng.normal(size=(20, 2)) for m in ([1.0, 1.2], [1.5, 6.0]))
+    X = np.concatenate([near, far, [[1.5, 0.0]]])  # the last is behind the hole at first
+    start = [[-1.5, 0.0], [1.5, 6.0]]
+    found = lf.geodesic_kmeans(Hole(), X, 2, key=KEY, init=start)
+    np.testing.assert_array_equal(found.labels, [0] * 20 + [1] * 20 + [0])

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landform._results import Status
 from landform._typing import Array, Float, Int
@@ -22,6 +23,8 @@ Model = Literal["newton", "gauss-newton", "georce"]
 
 _GIVE_UP = 1e10  # damping beyond which no step can lower the energy
 _ARMIJO = 1e-4  # share of the predicted decrease that a step must bring
+_NUDGE = 1e-3  # of the curve's reach, by which it is moved off a saddle
+_LOWER = 1e-9  # relative decrease of the energy that tells a saddle from a flat minimum
 
 
 class _State(NamedTuple):
@@ -34,6 +37,10 @@ class _State(NamedTuple):
     iterations: Int[Array, ""]
     status: Int[Array, ""]
     running: Array
+    doubted: Float[Array, "T1 d"]  # a curve at rest whose second derivative is not yet known
+    checking: Array  # whether this iteration looks at the second derivative there, undamped
+    nudged: Array  # whether the candidate was moved off a saddle, and may have more energy
+    saddle: Float[Array, ""]  # energy of the last saddle, infinite before the first
 
 
 class EnergyOutcome(NamedTuple):
@@ -53,6 +60,11 @@ class EnergyMethod(AbstractMethod):
     derivative and S the rest. λ = 0 is Newton's method. Where that matrix is not positive definite
     the step is ``−((1 + λ) K)⁻¹ g``, the one of the Gauss–Newton (chord energy) or GEORCE (metric)
     method, which always descends; λ grows when a step is refused.
+
+    A curve at rest is a minimum only where K + S is positive definite; with λ > 0 the matrix is so
+    at saddles too, where symmetric problems begin: the line over a hill between two points. There
+    λ is taken away, and if a saddle shows the curve is nudged and descends again. It has converged
+    when that led to nothing lower, which a flat family of minima does.
 
     With `search`, for the chord energy of costly generators, no step is taken before its energy is
     known, which is a tenth of an evaluation; and λ grows until the matrix is positive definite,
@@ -90,6 +102,10 @@ class EnergyMethod(AbstractMethod):
             jnp.asarray(0),
             jnp.asarray(int(Status.MAX_STEPS)),
             jnp.asarray(True),
+            x,
+            jnp.asarray(False),
+            jnp.asarray(False),
+            jnp.asarray(jnp.inf, dtype),
         )
 
     def renew(self, args, state, problem):
@@ -108,20 +124,25 @@ class EnergyMethod(AbstractMethod):
         finite = jnp.isfinite(fresh.energy) & (fresh.energy >= 0)
         first = state.iterations == 0
         gained = state.accepted.energy - fresh.energy
-        enough = first | (gained >= _ARMIJO * state.predicted)
-        accept = finite & enough
+        enough = first | state.nudged | (gained >= _ARMIJO * state.predicted)
+        accept = finite & enough & ~state.checking
         kept = jax.tree.map(lambda a, b: jnp.where(accept, a, b), fresh, state.accepted)
         curve = jnp.where(accept, state.candidate, state.curve)
         well = accept & (first | ((gained >= 0.5 * state.predicted) & (state.predicted > 0.0)))
         eased = jnp.where(state.damping > 0.02, 0.25 * state.damping, 0.0)
         damping = jnp.where(well, eased, state.damping)
         damping = jnp.where(accept, damping, 4.0 * state.damping + 0.25)
+        damping = jnp.where(state.checking | state.nudged & accept, 0.0, damping)
 
         newton, positive = self._propose(kept, damping)
         tiny = jnp.finfo(curve.dtype).tiny
         relative = newton.decrement / (2.0 * kept.energy + tiny)
         exact = positive & (relative * (1.0 + damping) <= self._tolerance(curve.dtype))
-        converged = exact | (kept.energy == 0.0)
+        doubtful, saddle = self._doubts(state, newton, relative, exact, positive, damping)
+        lower = kept.energy < (1.0 - _LOWER) * state.saddle
+        nudge = saddle & lower
+        sound = (exact & ~doubtful) | (state.checking & positive)
+        converged = sound | (saddle & ~lower) | (kept.energy == 0.0)
         usable, share, move = _limited(newton, curve)
         damping = jnp.where(usable, damping, 4.0 * damping + 0.25)
         bad_start = first & ~finite
@@ -138,10 +159,11 @@ class EnergyMethod(AbstractMethod):
         iterations = state.iterations + 1
         over = converged | bad_start | stuck | (iterations >= self.max_steps)
         moved = curve + move
+        # Near the minimum Newton's last step is free: it needs no evaluation to be trusted.
+        rest = jnp.where(state.checking, state.doubted, moved)
         return _State(
-            candidate=moved,
-            # Near the minimum Newton's last step is free: it needs no evaluation to be trusted.
-            curve=jnp.where(converged, moved, curve),
+            candidate=jnp.where(nudge, curve + self._nudge(curve), moved),
+            curve=jnp.where(converged, rest, curve),
             accepted=kept,
             damping=damping,
             predicted=jnp.where(usable, share * (1.0 - 0.5 * share) * newton.decrement, 0.0),
@@ -149,7 +171,29 @@ class EnergyMethod(AbstractMethod):
             iterations=iterations,
             status=status,
             running=~over,
+            doubted=jnp.where(doubtful, moved, state.doubted),
+            checking=doubtful,
+            nudged=nudge,
+            saddle=jnp.where(nudge, kept.energy, state.saddle),
         )
+
+    def _doubts(self, state, newton, relative, exact, positive, damping):
+        """Whether a curve at rest may be a saddle, and whether it is one."""
+        if not self.second_order:
+            return jnp.asarray(False), jnp.asarray(False)
+        undamped = damping == 0.0
+        # What the energy's rounding hides no descent can leave.
+        still = newton.positive & (relative <= jnp.finfo(relative.dtype).eps)
+        saddle = ~positive & undamped & (still | state.checking)
+        return exact & ~undamped, saddle
+
+    def _nudge(self, curve):
+        """A small bend, different in every coordinate, so that it is not along the curve alone."""
+        t, k = np.pi * self.rule.times[:, None], np.arange(curve.shape[1])
+        shape = np.sin(t) * np.cos(1.0 + 2.0 * k) + 0.5 * np.sin(2.0 * t) * np.cos(2.0 + 3.0 * k)
+        shape[[0, -1]] = 0.0
+        reach = jnp.max(jnp.abs(curve - curve[:1]))
+        return _NUDGE * reach * jnp.asarray(shape, curve.dtype)
 
     def _searched(self, metric, state):
         """Find a better curve by its energy, then its derivatives, which say whether to go on."""

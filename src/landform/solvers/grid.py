@@ -21,7 +21,7 @@ from landform.solvers.graph import segment_lengths
 
 _REACH = {1: 1, 2: 3, 3: 1}  # half the side of the box around a node, in cells
 _NEAR = 2  # boxes around the source whose nodes are reached along straight segments
-_MARGIN = 0.25  # of the extent of the points, left on every side of them
+_MARGIN = 0.25  # of the longest extent of the points, left on every side of them
 
 
 class Box(NamedTuple):
@@ -46,10 +46,12 @@ class GridDistances(NamedTuple):
 
 
 def box_around(points: np.ndarray, size: int) -> Box:
-    """A grid of `size` nodes on the longest side, with a margin on every side of the points."""
+    """A grid of `size` nodes on the longest side, with a margin on every side of the points.
+
+    The margin is the same on all sides: shortest paths between points on a line leave the line.
+    """
     low, high = points.min(axis=0), points.max(axis=0)
-    extent = high - low
-    pad = _MARGIN * np.where(extent > 0.0, extent, max(float(extent.max()), 1.0))
+    pad = _MARGIN * (float((high - low).max()) or 1.0)
     low, high = low - pad, high + pad
     spacing = float((high - low).max()) / (size - 1)
     shape = tuple(int(np.ceil(side / spacing)) + 1 for side in high - low)

@@ -1,5 +1,6 @@
 """Derivatives of a solved curve in its ends and its metric, without passing through a solver."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -17,7 +18,8 @@ def differentiable_nodes(
     alone and differentiates to ``−H⁻¹ ∂∇E``, which is the implicit function theorem.
     """
     fixed = jax.lax.stop_gradient(nodes)
-    frozen = jax.lax.stop_gradient(metric)
+    arrays, rest = eqx.partition(metric, eqx.is_inexact_array)  # a decoder may be a function
+    frozen = eqx.combine(jax.lax.stop_gradient(arrays), rest)
     assemble = assemble_chord if chord else assemble_metric
     at_rest = assemble(frozen, rule, fixed, True)
     hessian = jax.lax.stop_gradient(at_rest.stiffness + at_rest.bend)

@@ -36,7 +36,8 @@ class AdaptiveIVP(eqx.Module):
     Parameters
     ----------
     rtol, atol
-        Tolerances on position and velocity for each step.
+        Tolerances on position and velocity for each step; `atol` in units of the chart, or of ten
+        times the largest coordinate of start and velocity where that is less than 1.
     max_steps
         Steps after which the integration is reported as failed.
 
@@ -122,6 +123,7 @@ class _Flight(NamedTuple):
     steps: Int[Array, ""]
     status: Int[Array, ""]
     running: Array
+    unit: Float[Array, " r1"]  # of the absolute tolerance, for each row
 
 
 class Landing(NamedTuple):
@@ -143,6 +145,8 @@ class FlightMethod(AbstractMethod):
     def init(self, args, problem):
         """At t = 0; nothing is evaluated yet."""
         zero = jnp.zeros((), problem.dtype)
+        # A chart may have small coordinates, beside which an absolute number is no tolerance.
+        size = jax.lax.stop_gradient(jnp.max(jnp.abs(problem), axis=(0, 2)))
         return _Flight(
             problem,
             zero,
@@ -151,6 +155,7 @@ class FlightMethod(AbstractMethod):
             jnp.asarray(0),
             jnp.asarray(int(Status.LEFT_DOMAIN)),
             jnp.asarray(True),
+            jnp.where(size > 0.0, jnp.minimum(10.0 * size, 1.0), 1.0),
         )
 
     def step(self, args, state):
@@ -170,7 +175,8 @@ class FlightMethod(AbstractMethod):
         weights = np.stack([DOP853.B, DOP853.E5[:_STAGES], DOP853.E3[:_STAGES]])
         new, fifth, third = h * jnp.tensordot(jnp.asarray(weights, y.dtype), slopes, axes=1)
         new = y + new
-        scale = self.atol + self.rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
+        least = self.atol * state.unit[:, None]
+        scale = least + self.rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
         a, b = jnp.mean((fifth / scale) ** 2), jnp.mean((third / scale) ** 2)
         # A step without any error is as good as one with a tiny one, and has a derivative.
         error = jax.lax.stop_gradient(a / jnp.sqrt(a + 0.01 * b + jnp.finfo(y.dtype).tiny))
@@ -191,6 +197,7 @@ class FlightMethod(AbstractMethod):
             steps=steps,
             status=jnp.where(arrived, int(Status.CONVERGED), int(Status.LEFT_DOMAIN)),
             running=~(arrived | lost | (steps >= self.max_steps)),
+            unit=state.unit,
         )
 
     def done(self, state):

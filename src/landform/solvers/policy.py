@@ -32,6 +32,7 @@ _SHARP = 1e-4  # relative Newton decrement over the accuracy asked for
 _FEW_LANES = 4  # where few curves fill the caches
 _COARSE_STEPS = 24  # after which a start shows whether it may be the shortest; it may go on
 _NEIGHBOURS = 1e-7  # distance over coordinates below which a segment is the better curve
+_ROUGH = 2e4  # the same over the rounding of coordinates, which is more in single precision
 _SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
 
 
@@ -45,7 +46,8 @@ class EnergySolver(eqx.Module):
         all metrics, and is the default; ``"gauss-newton"`` is for pull-backs and needs Jacobians
         only, at two thirds of the cost of an iteration and with some four times as many;
         ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
-        implicit form).
+        implicit form). Only ``"newton"`` tells a minimum from a saddle, where symmetric problems
+        begin.
     degree
         Polynomial degree p of the elements; errors in length fall as T^(−2p) on smooth metrics.
         1 gives the classical discrete energy.
@@ -215,7 +217,8 @@ def _join_neighbours(metric, x, y, certificate: Certificate, status):
     gap = y - x
     size = np.maximum(np.abs(x), np.abs(y)).max(axis=1)
     length = np.abs(gap).max(axis=1)
-    near = np.flatnonzero((length > 0.0) & (length < _NEIGHBOURS * size))
+    close = max(_NEIGHBOURS, _ROUGH * float(np.finfo(x.dtype).eps))
+    near = np.flatnonzero((length > 0.0) & (length < close * size))
     if near.size == 0:
         return certificate, status
     ends = np.stack([speeds(metric, a[near], gap[near]) for a in (x, y)])
@@ -300,7 +303,8 @@ def _judge(xp, status, certificate: Certificate, bound, accuracy):
     )
     longer = certificate.length > (1.0 + _SLACK + accuracy) * bound
     status = xp.where((status == Status.CONVERGED) & longer, int(Status.LONGER_THAN_BOUND), status)
-    return xp.where(certificate.finite | still, status, int(Status.BAD_METRIC))
+    # A singular metric gives distinct points the distance zero, and has no logarithm there.
+    return xp.where(certificate.finite, status, int(Status.BAD_METRIC))
 
 
 def residual_tolerance(accuracy: float) -> float:

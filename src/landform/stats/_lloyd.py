@@ -47,9 +47,10 @@ def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
     """
     trials = 2 + int(np.log(count))
     chosen = [int(rng.choice(len(weights), p=weights / weights.sum()))]
-    nearest = np.minimum(rows(np.array(chosen))[0] ** 2, np.finfo(float).max)
+    # Without a path: farther than all that are joined, and sums stay finite.
+    nearest = np.minimum(rows(np.array(chosen))[0] ** 2, np.sqrt(np.finfo(float).max))
     for _ in range(count - 1):
-        share = weights * np.where(np.isfinite(nearest), nearest, 0.0)
+        share = weights * nearest
         share[chosen] = 0.0
         if not share.sum() > 0.0:
             share = np.where(np.isin(np.arange(len(weights)), chosen), 0.0, 1.0)
@@ -139,10 +140,11 @@ class Lloyd:
         self._put(again, self._solve(again, before[again]))
         lost = ~self.spokes.ok
         self.reasons[lost] = self.spokes.status[lost]
-        self.lower[everyone[lost], before[lost]] = np.inf
         self.labels[lost] = -1
         tried = np.zeros(self.lower.shape, dtype=bool)
-        tried[everyone, before] = True
+        had = before >= 0
+        self.lower[everyone[lost & had], before[lost & had]] = np.inf
+        tried[everyone[had], before[had]] = True
         while True:
             open_ = np.where(tried, np.inf, self.lower)
             column = np.argmin(open_, axis=1)
@@ -157,8 +159,8 @@ class Lloyd:
             self.reasons[rows[~found.ok]] = found.status[~found.ok]
             better = found.ok & (found.length < own[rows])
             moved = rows[better]
-            had = self.labels[moved] >= 0
-            self.lower[moved[had], self.labels[moved[had]]] = own[moved[had]]
+            leaves = moved[self.labels[moved] >= 0]
+            self.lower[leaves, self.labels[leaves]] = own[leaves]
             self.labels[moved] = columns[better]
             self._put(moved, found.take(better))
         return int(np.sum(self.labels != before))
@@ -208,7 +210,9 @@ class Lloyd:
             rows = np.flatnonzero(idle)
             self._put(rows, self._solve(rows, self.labels[rows]))
         shift = segment_lengths(self.metric, start[moved], self.centers[moved], order=8)
-        self.lower[:, moved] = np.maximum(self.lower[:, moved] - shift, 0.0)
+        left = np.maximum(self.lower[:, moved] - shift, 0.0)
+        # A geodesic that failed says nothing of one from another place.
+        self.lower[:, moved] = np.where(np.isinf(left), 0.0, left)
         if moved.size:
             self._bound()
         return largest
