@@ -64,7 +64,7 @@ def land_sleep(
 
     settings = GroupSettings(
         components=(5,), seeds=tuple(range(seeds)), train=train, test=2000,
-        features="nmf" if nmf else "pca",
+        features="nmf" if nmf else "pca", bounds=(1e6, 1000.0, 300.0, 100.0, 30.0),
     )  # fmt: skip
     _groups(run_sleep, settings, out, quick)
 
