@@ -223,33 +223,22 @@ def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
         point, search, objective = run
         return lifted(setup, point, weights), search, objective
 
-    return _first(lift, found)
+    return next(_succeeding(lift, found))
 
 
-def _succeeding(run, starts) -> list:
-    """What the starts lead to. One that fails does not count, unless all do."""
-    found, error = [], None
-    for mean in starts:
+def _succeeding(run, starts):
+    """What the starts lead to, in turn. One that fails does not count, unless all do."""
+    error, succeeded = None, False
+    for start in starts:
         try:
-            found.append(run(mean))
+            found = run(start)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:
             error = error or failure
-    if not found:
-        assert error is not None
+            continue
+        succeeded = True
+        yield found
+    if error is not None and not succeeded:
         raise error
-    return found
-
-
-def _first(run, items):
-    """What the first of the items leads to that does not fail; the first error if all do."""
-    error = None
-    for item in items:
-        try:
-            return run(item)
-        except (ConvergenceError, np.linalg.LinAlgError) as failure:
-            error = error or failure
-    assert error is not None
-    raise error
 
 
 def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
