@@ -84,10 +84,8 @@ def load_sample(settings: Settings, table=None) -> Sample:
             )
         keep = np.isin(y, settings.digits)
     order = np.random.default_rng(settings.seed).permutation(np.flatnonzero(keep))
-    if settings.per_class:
-        kinds = np.zeros(len(X), int) if y is None else y
-        first = [order[kinds[order] == kind][: settings.per_class] for kind in np.unique(kinds)]
-        order = order[np.isin(order, np.concatenate(first))]
+    kinds = np.zeros(len(X), int) if y is None else y
+    order = order[datasets._keep(kinds[order], None, settings.per_class or None)]
     X = X[order]
     low, high = float(X.min()), float(X.max())
     if X.ndim > 2 and (low < 0 or high > 1):
