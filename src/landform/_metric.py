@@ -136,13 +136,15 @@ class AbstractMetric(eqx.Module):
     __rmul__ = __mul__
 
 
-def check_metric(metric) -> AbstractMetric:
-    """Raise `TypeError` unless `metric` is an `AbstractMetric`."""
+def check_metric(metric, dim: int | None = None) -> AbstractMetric:
+    """Raise `TypeError` unless `metric` is an `AbstractMetric`, `ValueError` if not of `dim`."""
     if not isinstance(metric, AbstractMetric):
         raise TypeError(
             f"metric must be a landform metric (an AbstractMetric), got {type(metric).__name__}; "
             "wrap a decoder in lf.Pullback, or subclass lf.AbstractMetric"
         )
+    if dim is not None and metric.dim not in (None, dim):
+        raise ValueError(f"metric must have dimension {dim}, got {metric.dim}")
     return metric
 
 

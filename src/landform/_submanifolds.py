@@ -16,9 +16,7 @@ from landform._typing import Array, Float, Int
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 20
 _TOUCHING = 1e-10  # length over coordinates below which the ends have met
-_NUDGE = (
-    0.05  # of a curve's length, by which an end is moved to tell a longest curve from a shortest
-)
+_NUDGE = 0.05  # of a curve's length, by which an end is moved to see whether others are shorter
 _LOWER = 1e-6  # relative decrease of the energy that tells it
 
 

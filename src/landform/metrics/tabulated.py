@@ -120,8 +120,7 @@ class Tabulated(AbstractMetric):
     @precise
     def error(self, metric: AbstractMetric, x) -> Float[Array, " n"]:
         """Largest relative error of M against `metric` at points ``(n, d)``, in all directions."""
-        if check_metric(metric).dim not in (None, self.dim):
-            raise ValueError(f"metric must have dimension {self.dim}, got {metric.dim}")
+        check_metric(metric, self.dim)
         x = as_points("x", x, self.dim, ndim=(2,))
         return _errors(self, metric, check_dtype(metric, x))
 

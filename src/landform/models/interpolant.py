@@ -133,7 +133,7 @@ class GeodesicInterpolant(eqx.Module):
     @precise
     def length(self, metric: AbstractMetric, x, y) -> Float[Array, "*batch"]:
         """Lengths of the curves from x to y under a metric."""
-        _check_fit(self, metric)
+        check_metric(metric, self.shift.shape[0])
         x, y, single = _ends(self, x, y)
         lengths = _lengths(metric, self, x, y)
         return lengths[0] if single else lengths
@@ -151,7 +151,7 @@ class GeodesicInterpolant(eqx.Module):
         **kwargs
             Of `geodesic`; ``throw`` is always False here.
         """
-        _check_fit(self, metric)
+        check_metric(metric, self.shift.shape[0])
         x, y, _ = _ends(self, x, y)
         exact = geodesic(metric, x, y, **{**kwargs, "throw": False})
         length = _lengths(metric, self, x, y)
@@ -160,14 +160,6 @@ class GeodesicInterpolant(eqx.Module):
         straight = _lengths(metric, _straightened(self), x, y)
         excess = length / jnp.where(known > 0.0, known, jnp.nan) - 1.0
         return InterpolantGap(length, straight, known, excess, converged)
-
-
-def _check_fit(interpolant, metric):
-    dim = interpolant.shift.shape[0]
-    if check_metric(metric).dim not in (None, dim):
-        raise ValueError(
-            f"metric must have dimension {dim} like the points of the interpolant, got {metric.dim}"
-        )
 
 
 def _ends(interpolant, x, y):
