@@ -11,6 +11,7 @@ from landform._numerics import (
     as_count,
     as_floats,
     as_points,
+    as_positive,
     check_finite,
     is_traced,
     precise,
@@ -194,8 +195,7 @@ def barycenter(
     ([1.0], 3.0)
     """
     check_metric(metric)
-    if not (np.isfinite(tol) and tol > 0):
-        raise ValueError(f"tol must be positive, got {tol}")
+    tol = float(as_positive("tol", tol))
     max_steps = as_count("max_steps", max_steps, 0)
     options = solve_options(num_points, accuracy, solver)
     return _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progress)

@@ -9,7 +9,7 @@ import numpy as np
 
 from landform._geodesic import Geodesic, geodesic
 from landform._metric import AbstractMetric, check_metric, metric_tensor
-from landform._numerics import as_count, as_points, precise
+from landform._numerics import as_count, as_points, as_positive, precise
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._typing import Array, Float, Int
 
@@ -122,8 +122,7 @@ def geodesic_between(
     (0.881374, 0.346574)
     """
     check_metric(metric)
-    if not (np.isfinite(tol) and tol > 0.0):
-        raise ValueError(f"tol must be positive, got {tol}")
+    tol = float(as_positive("tol", tol))
     max_steps = as_count("max_steps", max_steps)
     if "init" in solve:
         raise ValueError("init is not for curves with free ends: start_at and end_at say where")

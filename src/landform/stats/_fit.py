@@ -134,8 +134,7 @@ def fit_land(
     as_count("max_iter", max_iter)
     as_count("n_init", n_init)
     rtol, n_samples = check_rays(rtol, n_samples)
-    if not tol > 0:
-        raise ValueError(f"tol must be positive, got {tol}")
+    tol = float(as_positive("tol", tol))
     return _fit_land(
         metric, X, weights, init, covariance_type, normalizer, algorithm, n_samples, max_iter, tol,
         n_init, seed, rtol, throw,

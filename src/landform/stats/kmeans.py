@@ -6,7 +6,15 @@ import numpy as np
 
 from landform._means import check_weights
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_count, as_points, host_rng, is_traced, precise, to_jax
+from landform._numerics import (
+    as_count,
+    as_points,
+    as_positive,
+    host_rng,
+    is_traced,
+    precise,
+    to_jax,
+)
 from landform._results import AbstractOutcome, Status, raise_if_failed
 from landform._spokes import solve_options, solve_spokes
 from landform._typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
@@ -142,8 +150,7 @@ def geodesic_kmeans(
     check_metric(metric)
     for name, value, least in (("n_init", n_init, 1), ("max_iter", max_iter, 1)):
         as_count(name, value, least)
-    if not (np.isfinite(tol) and tol > 0):
-        raise ValueError(f"tol must be positive, got {tol}")
+    tol = float(as_positive("tol", tol))
     options = solve_options(num_points, accuracy, solver)
     return _kmeans(
         metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
