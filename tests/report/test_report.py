@@ -134,7 +134,10 @@ def test_clusters_take_the_names_of_their_classes():
 
 def test_the_support_joins_evenly_spaced_codes():
     codes = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), -1).reshape(-1, 2)
-    assert measure.support_radius(codes) == pytest.approx(2.0)
+    support = measure.Support(codes)
+    assert support.radius == pytest.approx(2.0)
+    points = [[[2.5, 2.5], [6.1, 4.0]], [[-2.1, 0.0], [np.nan, 0.0]]]
+    np.testing.assert_array_equal(support(points), [[True, False], [False, False]])
 
 
 @pytest.mark.heavy

@@ -69,6 +69,7 @@ def walk(
     import jax
 
     import landform as lf
+    from landform.report.measure import Support
 
     table = read_table(data, columns=columns, label=label)
     check_output(out)
@@ -96,7 +97,7 @@ def walk(
     write_table(
         out, X=paths[0] if walks == 1 else paths, time=np.linspace(0.0, time, steps + 1)
     )  # fmt: skip
-    inside = _near(table.X, paths)
+    inside = Support(table.X)(paths)
     if plot:
         _plot_walks(plot, chosen, table, paths, inside)
     average = ", on average" if walks > 1 else ""
@@ -126,18 +127,6 @@ def _crossing_time(metric, X: np.ndarray) -> float:
     if not time > 0:
         raise ValueError("--time must be given: the rows of the data are all the same")
     return time
-
-
-def _near(X: np.ndarray, paths: np.ndarray) -> np.ndarray:
-    """Which steps lie within the support of the data; those that failed do not."""
-    from scipy.spatial import cKDTree
-
-    from landform.report.measure import support_radius
-
-    sound = np.isfinite(paths).all(axis=2)
-    inside = np.zeros(sound.shape, bool)
-    inside[sound] = cKDTree(X).query(paths[sound])[0] <= support_radius(X)
-    return inside
 
 
 _SHOWN = 400  # most steps of a walk in a figure: more are a band of colour

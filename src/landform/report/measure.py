@@ -188,18 +188,26 @@ def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Set
     return numbers, arrays
 
 
-def support_radius(codes: np.ndarray) -> float:
-    """Twice the distance within which all but one in a hundred codes have another.
+class Support:
+    """The discs around codes whose radius is twice what joins 99 in a hundred to another."""
 
-    The discs of this radius around the codes are the support: half of it joins neighbours.
-    """
-    return 2.0 * float(np.quantile(cKDTree(codes).query(codes, k=2)[0][:, 1], 0.99))
+    def __init__(self, codes: np.ndarray):
+        self.tree = cKDTree(codes)
+        self.radius = 2.0 * float(np.quantile(self.tree.query(codes, k=2)[0][:, 1], 0.99))
+
+    def __call__(self, points) -> np.ndarray:
+        """Which of the points ``(..., d)`` are in a disc; those that are not finite are not."""
+        points = np.asarray(points)
+        sound = np.isfinite(points).all(axis=-1)
+        inside = np.zeros(sound.shape, bool)
+        inside[sound] = self.tree.query(points[sound])[0] <= self.radius
+        return inside
 
 
 def walks(model: Model, settings: Settings) -> Measured:
     """Brownian motions under both metrics, with steps of one size at a typical code."""
     codes = model.codes
-    tree, reach = cKDTree(codes), support_radius(codes)
+    support = Support(codes)
     rng = np.random.default_rng(settings.seed + 2)
     start = codes[rng.choice(len(codes), settings.walks, replace=False)]
     flat_time = model.radius**2 / 2.0  # root mean square displacement of one data radius
@@ -218,12 +226,12 @@ def walks(model: Model, settings: Settings) -> Measured:
             ("euclidean", Euclidean(2), flat_time),
         )
     }
-    numbers: dict[str, float] = {"support_radius": reach}
+    numbers: dict[str, float] = {"support_radius": support.radius}
     arrays: dict[str, Any] = {}
     shares = {}
     for name, path in paths.items():
         path = np.asarray(path)[:, settings.walk_substeps :: settings.walk_substeps]
-        inside = tree.query(path)[0] <= reach
+        inside = support(path)
         shares[name] = inside.mean(axis=1)
         numbers[f"walk_in_support_{name}"] = float(inside.mean())
         numbers[f"walk_in_support_{name}_worst"] = float(shares[name].min())
@@ -266,7 +274,7 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
         "land": np.asarray(land.sample(key, settings.draws)[0]),
         "gauss": gauss.sample(settings.draws)[0],
     }
-    tree, reach = cKDTree(codes), support_radius(codes)
+    support = Support(codes)
     points, extent = plotting.grid(*plotting.bounds(codes), size=settings.map_size)
     known = np.isfinite(held_out)
     numbers = {
@@ -275,7 +283,7 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
         "log_density_points": float(known.sum()),
     }
     for name, samples in drawn.items():
-        numbers[f"samples_in_support_{name}"] = float((tree.query(samples)[0] <= reach).mean())
+        numbers[f"samples_in_support_{name}"] = float(support(samples).mean())
     arrays = {
         "land": smoothed(drawn["land"], points), "gauss": smoothed(drawn["gauss"], points),
         "extent": extent,

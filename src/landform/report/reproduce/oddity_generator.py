@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.spatial import cKDTree
 
 from landform import plotting
 from landform.metrics.pullback import ExpectedPullback
 from landform.metrics.tabulated import Tabulated
 from landform.models.train import train_vae
 from landform.models.vae import VAE
-from landform.report.measure import support_radius
+from landform.report.measure import Support
 from landform.report.reproduce.oddity import Images, Training, train_mean, train_std
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
@@ -37,7 +36,7 @@ class Generator(NamedTuple):
     table: Tabulated
     codes: np.ndarray
     std_at_codes: np.ndarray  # mean over the outputs
-    reach: float  # radius of the discs around the codes that make up the support
+    support: Support
     table_error: float  # 99th percentile at the codes, relative
 
     def deviation(self, z) -> np.ndarray:
@@ -62,10 +61,6 @@ class Generator(NamedTuple):
     def certain(self, z, quantile: float = 0.95) -> np.ndarray:
         """Whether σ is below a quantile of its values at the codes, at points ``(..., 2)``."""
         return self.deviation(z) <= np.quantile(self.std_at_codes, quantile)
-
-    def near(self, z) -> np.ndarray:
-        """Whether there is a code within `reach` of points ``(..., 2)``."""
-        return cKDTree(self.codes).query(np.asarray(z))[0] <= self.reach
 
 
 def train_generator(images: Images, settings: GeneratorSettings, seed: int) -> Generator:
@@ -94,7 +89,7 @@ def tabulate(vae: VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:
     low, high = plotting.bounds(codes, margin=_MARGIN)
     table = Tabulated(metric, low, high, size=settings.table_size)
     error = float(np.quantile(np.asarray(table.error(metric, codes)), 0.99))
-    found = Generator(vae, metric, table, codes, np.zeros(0), support_radius(codes), error)
+    found = Generator(vae, metric, table, codes, np.zeros(0), Support(codes), error)
     return found._replace(std_at_codes=found.deviation(codes))
 
 

@@ -130,7 +130,7 @@ def fit_both(
     for kind in KINDS:
         numbers[f"f_{kind}"] = f_measure(labels[size : 2 * size], groups[kind])
         numbers[f"in_support_{kind}"] = float(generator.certain(drawn[kind]).mean())
-        numbers[f"near_codes_{kind}"] = float(generator.near(drawn[kind]).mean())
+        numbers[f"near_codes_{kind}"] = float(generator.support(drawn[kind]).mean())
         numbers[f"mean_std_{kind}"] = float(generator.deviation(drawn[kind]).mean())
     return numbers, {"drawn": drawn, "groups": groups, "test": test, "rows": slice(size, 2 * size)}
 

@@ -103,7 +103,7 @@ def walk_all(
         "driftless": (generator.table, flat * scale, False),
         "euclidean": (Euclidean(2), flat, False),
     }
-    numbers = {"radius": radius, "reach": generator.reach, "time": flat * scale}
+    numbers = {"radius": radius, "reach": generator.support.radius, "time": flat * scale}
     numbers["codes_certain"] = float(generator.certain(codes).mean())
     arrays: dict[str, Any] = {}
     for kind, (metric, length, drift) in plan.items():
@@ -114,7 +114,7 @@ def walk_all(
         path = np.asarray(path)[:, settings.substeps :: settings.substeps]
         sound = np.asarray(np.isfinite(path).all(axis=2, keepdims=True))
         path = np.where(sound, path, 1e6)  # a walk that broke down is not in the support
-        near = generator.near(path)
+        near = generator.support(path)
         numbers[f"in_support_{kind}"] = float(near.mean())
         numbers[f"in_support_{kind}_worst"] = float(near.mean(axis=1).min())
         numbers[f"certain_{kind}"] = float(generator.certain(path).mean())
@@ -123,7 +123,7 @@ def walk_all(
         numbers[f"travelled_{kind}"] = float(
             np.mean(np.linalg.norm(path - start[:, None], axis=2).max(axis=1)) / radius
         )
-        numbers[f"visited_{kind}"] = visited(codes, path, generator.reach)
+        numbers[f"visited_{kind}"] = visited(codes, path, generator.support.radius)
         arrays[kind], arrays[f"{kind}_near"] = path, near
     return numbers, arrays
 
