@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from landform.stats._starts import Starts
+from landform.stats._starts import Starts, settled
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,18 @@ def test_a_start_is_taken_as_it_is_given(blobs, soft):
     np.testing.assert_allclose([c.mean for c in model.components], peer.means_, atol=1e-4)
     np.testing.assert_allclose(model.weights, peer.weights_, atol=1e-4)
     assert float(model.history["lower_bound"][-1]) == pytest.approx(peer.lower_bound_, abs=1e-6)
+
+
+def test_gaussian_mixtures_of_one_optimum_are_equally_likely():
+    rng = np.random.default_rng(1)
+    clusters = ((1.0, (0.0, 0.0)), (0.5, (1.2, 0.0)), (1.5, (0.0, 1.5)))
+    X = np.concatenate([rng.standard_normal((60, 2)) * s + m for s, m in clusters])
+    found = [
+        GaussianMixture(3, n_init=5, init_params=kind, random_state=0).fit(X)
+        for kind in ("kmeans", "k-means++", "random_from_data")
+    ]
+    assert np.ptp([fit.lower_bound_ for fit in found]) > 5e-3  # by the tolerance, not the optimum
+    assert np.ptp([settled(fit, X).lower_bound_ for fit in found]) < 2e-5
 
 
 def test_a_fit_goes_on_from_the_memberships_of_another(blobs):

@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from landform._results import ConvergenceError
 from landform.metrics.local import LocalVariance
+from landform.stats._starts import settled
 from landform.stats.land import LAND
 from landform.stats.mixture import Estimator, LANDMixtureModel, fit_land_mixture
 from landform.stats.scores import f_measure
@@ -80,12 +81,12 @@ def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -
 
 
 def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
-    """The Gaussian mixture of highest likelihood from starts of three kinds."""
+    """The Gaussian mixture of highest likelihood from starts of three kinds, each to its end."""
     fits = [
         GaussianMixture(count, n_init=_STARTS, init_params=kind, random_state=seed).fit(train)
         for kind in _KINDS
     ]
-    return max(fits, key=lambda fit: fit.lower_bound_)
+    return max((settled(fit, train) for fit in fits), key=lambda fit: fit.lower_bound_)
 
 
 def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
