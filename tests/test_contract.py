@@ -27,7 +27,7 @@ FLOORS = [
     {"_metric", "_curve", "metrics"},
     {"solvers"},
     {"_geodesic", "_exp", "_distances", "_means", "_spokes", "_curvature", "_transport", "_jacobi"}
-    | {"_submanifolds"},
+    | {"_saddles", "_submanifolds"},
     {"stats", "models"},
     {"_archive", "io", "datasets", "interop", "scale"},
     {"sklearn"},

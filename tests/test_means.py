@@ -72,6 +72,15 @@ def test_the_mean_of_symmetric_points_on_the_sphere_is_their_pole(rng):
     np.testing.assert_allclose(lf.frechet_mean(SPHERE, X), pole, atol=1e-7)
 
 
+def test_a_start_where_the_variance_has_a_saddle_is_left():
+    pole = np.array([1.0, 0.0])  # where the metric is the identity
+    X = SPHERE.exact_exp(pole, [[2.0, 0.0], [-2.0, 0.0]])  # both nearer to its antipode
+    result = lf.barycenter(SPHERE, X, init=pole)
+    np.testing.assert_allclose(result.point, -pole, atol=1e-7)
+    assert float(result.variance) == pytest.approx((np.pi - 2.0) ** 2, rel=1e-9)
+    assert (np.diff(result.history) < 1e-12).all()
+
+
 def test_each_step_lowers_the_variance(rng):
     result = lf.barycenter(SOLVED, half_plane_cloud(rng), init=[5.0, 6.0])
     history = np.asarray(result.history)

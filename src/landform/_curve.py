@@ -16,6 +16,7 @@ from landform._numerics import (
     lagrange_matrix,
     lobatto,
     precise,
+    root,
 )
 from landform._typing import Array, Float
 
@@ -141,9 +142,12 @@ def _speeds(metric, nodes, degree, order):
     slope = value @ jnp.asarray(derivative * m, nodes.dtype)
     index = np.arange(m)[:, None] * degree + np.arange(degree + 1)
     pieces = nodes[index]
-    x, v = jnp.einsum("qj,mjd->mqd", value, pieces), jnp.einsum("qj,mjd->mqd", slope, pieces)
+    # From the first node on, so that a piece at rest has velocities of exactly zero.
+    offset = pieces - pieces[:, :1]
+    x = pieces[:, :1] + jnp.einsum("qj,mjd->mqd", value, offset)
+    v = jnp.einsum("qj,mjd->mqd", slope, offset)
     squares = jax.vmap(jax.vmap(lambda a, b: metric.inner(a, b, b)))(x, v)
-    return jnp.sqrt(squares), jnp.asarray(weights, nodes.dtype) / m
+    return root(jnp, squares), jnp.asarray(weights, nodes.dtype) / m
 
 
 @eqx.filter_jit

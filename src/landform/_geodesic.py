@@ -355,7 +355,9 @@ def distance(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch"]:
 
     Notes
     -----
-    Differentiable in x, y and the metric's arrays; the gradient in y is the covector M ċ(1) / L.
+    Differentiable in x, y and the metric's arrays; the gradient in y is the covector M ċ(1) / L. Of
+    points that coincide, where there is none, it is 0, so that the square has its own. Second
+    derivatives of the square are those of twice the energy of `geodesic`, there too.
 
     Examples
     --------

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from landform._metric import AbstractMetric, check_dtype, check_metric, metric_tensor
+from landform._metric import AbstractMetric, check_dtype, check_metric
 from landform._numerics import (
     as_count,
     as_floats,
@@ -18,6 +18,7 @@ from landform._numerics import (
     to_jax,
 )
 from landform._results import AbstractOutcome, Status, raise_if_failed
+from landform._saddles import off_saddle, tensor_at
 from landform._spokes import Spokes, shorter, solve_options, solve_spokes, variance
 from landform._typing import Array, Bool, Float, Int
 from landform.solvers.policy import EnergySolver
@@ -44,7 +45,7 @@ class Barycenter(AbstractOutcome):
         |Σ w Log(x)| / Σ w over the square root of the variance, 0 at a mean.
     history
         The variance after each accepted step, shape ``(steps + 1,)``. Between descents, where
-        shorter curves were found, it drops without a step.
+        shorter curves were found or a saddle was left, it drops without a step.
     converged
         Whether the gradient is below the tolerance and no geodesic failed.
     status
@@ -133,10 +134,11 @@ def frechet_mean(
     Notes
     -----
     The mean is unique for data in a small enough ball and wherever the curvature is not positive;
-    elsewhere this is a local minimum. Curves follow the moving mean, which makes each evaluation
+    elsewhere this is a local minimum: a saddle, where symmetric data lead, is found out by trials
+    in up to three directions, and left. Curves follow the moving mean, which makes each evaluation
     cheap; at the end they are compared with curves found afresh, and the descent goes on where
     those are shorter. Cost: 2 n geodesics, and then 2 to 3 Newton iterations for each point and
-    step; about 5 steps.
+    step; about 5 steps, and the trials.
 
     Examples
     --------
@@ -270,9 +272,15 @@ def _search(metric, data, weights, center, tol, max_steps, options, progress):
         fresh = solve_spokes(metric, descent.center, data, options)
         merged, changed = shorter(descent.spokes, fresh)
         descent = descent._replace(spokes=merged)
-        if not changed or descent.status == Status.MAX_STEPS:
-            break
         center, spokes = descent.center, merged
+        if changed and descent.status != Status.MAX_STEPS:
+            continue
+        lower = None
+        if descent.status == Status.CONVERGED:
+            lower = off_saddle(metric, data, weights, center, spokes, options)
+        if lower is None:
+            break
+        center, spokes = lower
     return descent._replace(history=history)
 
 
@@ -282,7 +290,7 @@ def _start(metric, data, weights, options):
     nearest = data[np.argmin(np.sum((data - flat) ** 2, axis=1))]
     choices = []
     for center in (flat, nearest):
-        if _tensor(metric, center) is not None:
+        if tensor_at(metric, center) is not None:
             spokes = solve_spokes(metric, center, data, options)
             missing = weights[~spokes.ok].sum()
             choices.append((missing, variance(weights, spokes), center, spokes))
@@ -308,24 +316,24 @@ def descend(metric, data, weights, center, spokes, options, *, tol, max_steps) -
     """
     total = weights.sum()
     noise = 4.0 * options["accuracy"]
-    matrix = _tensor(metric, center)
+    matrix = tensor_at(metric, center)
     if matrix is None:
         return Descent(center, spokes, np.inf, Status.BAD_METRIC, [np.nan])
     slope, size = _gradient(weights, spokes, matrix)
-    inverse = np.linalg.inv(matrix) / total
+    inverse, renewed = np.linalg.inv(matrix) / total, True
     history = [variance(weights, spokes) / total]
     for _ in range(max_steps):
         if size <= tol:
             return Descent(center, spokes, size, Status.CONVERGED, history)
         step = -inverse @ slope
         if not step @ slope < 0.0:
-            inverse = np.linalg.inv(matrix) / total
+            inverse, renewed = np.linalg.inv(matrix) / total, True
             step = -inverse @ slope
         blurred = size <= 10.0 * options["accuracy"]
         for halving in range(2 if blurred else _MAX_HALVINGS):
             factor = 0.5**halving
             trial = center + factor * step
-            next_matrix = _tensor(metric, trial)
+            next_matrix = tensor_at(metric, trial)
             if next_matrix is None:
                 continue
             moved = solve_spokes(metric, trial, data, options, spokes)
@@ -337,24 +345,17 @@ def descend(metric, data, weights, center, spokes, options, *, tol, max_steps) -
             if both.any() and (falls or level):
                 break
         else:
+            if not (renewed or blurred):  # what was learned on the way may not hold here
+                inverse, renewed = np.linalg.inv(matrix) / total, True
+                continue
             ended = Status.CONVERGED if blurred else Status.STALLED
             return Descent(center, spokes, size, ended, history)
-        inverse = _update(inverse, factor * step, next_slope - slope)
+        inverse, renewed = _update(inverse, factor * step, next_slope - slope), False
         center, spokes, matrix = trial, moved, next_matrix
         slope, size = next_slope, next_size
         history.append(variance(weights, spokes) / total)
     status = Status.CONVERGED if size <= tol else Status.MAX_STEPS
     return Descent(center, spokes, size, status, history)
-
-
-def _tensor(metric, point) -> np.ndarray | None:
-    """M at one point, or None where it is not finite and positive definite."""
-    if not np.isfinite(point).all():
-        return None
-    matrix = np.asarray(metric_tensor(metric, point))
-    if not np.isfinite(matrix).all() or np.linalg.eigvalsh(matrix)[0] <= 0.0:
-        return None
-    return matrix
 
 
 def _gradient(weights, spokes, matrix):

@@ -331,6 +331,15 @@ def logdet_spd(matrix: Array) -> Array:
     return 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
 
 
+def root(xp, square):
+    """Square roots, whose derivative at 0 is 0 instead of infinite: that of a curve at rest.
+
+    There the length, like |x|, has many slopes and no derivative, but its square has one.
+    """
+    still = square == 0.0
+    return xp.where(still, 0.0, xp.sqrt(xp.where(still, 1.0, square)))
+
+
 @functools.cache
 def lobatto(degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gauss–Lobatto–Legendre rule on [0, 1] with ``degree + 1`` nodes.

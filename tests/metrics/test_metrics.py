@@ -183,6 +183,16 @@ def test_closed_forms_are_consistent(name, rng):
     np.testing.assert_allclose(metric.exact_distance(x, y), length, rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["euclidean", "half-plane", "sphere"])
+def test_closed_forms_have_the_derivatives_of_their_limits_where_points_coincide(name):
+    metric, x, zero = METRICS[name], jnp.array([0.3, 1.2]), jnp.zeros(2)
+    by_velocity = jax.jacobian(metric.exact_exp, 1)(x, zero)
+    by_ends = jax.jacobian(metric.exact_log, (0, 1))(x, x)
+    for found, exact in zip((by_velocity, *by_ends), (1.0, -1.0, 1.0), strict=True):
+        np.testing.assert_array_equal(found, exact * np.eye(2))
+    np.testing.assert_array_equal(jax.grad(metric.exact_distance)(x, x), zero)
+
+
 def test_closed_forms_keep_their_digits_far_up_and_for_close_points():
     plane = lf.PoincareHalfPlane()
     for length in (10.0, 20.0, 300.0):

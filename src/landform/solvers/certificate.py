@@ -20,6 +20,7 @@ from landform._numerics import (
     lobatto,
     lobatto_integral,
     map_blocks,
+    root,
     solve_spd,
 )
 from landform._typing import Array, Float
@@ -115,7 +116,7 @@ def _measure(xp, rule: Rule, v, local: _Local) -> Certificate:
     dtype = v.dtype
     momentum = xp.sum(local.matrix * v[..., None, :], axis=-1)
     square = xp.sum(momentum * v, axis=-1)
-    speed = xp.sqrt(square)
+    speed = root(xp, square)
     w = xp.asarray(lobatto(q)[1] / m, dtype)
     integral = xp.asarray(lobatto_integral(q) / m, dtype)
     inside = xp.einsum("rq,...mqd->...mrd", integral, local.force)
