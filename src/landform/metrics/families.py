@@ -7,7 +7,7 @@ embedding φ of its parameters into Euclidean space (``|dφ|² = dηᵀ I dη``)
 """
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -30,8 +30,7 @@ from landform.metrics._family import (
 )
 from landform.metrics._mises import concentration_slopes
 from landform.metrics._trigamma import left_of_total, trigamma_excess
-
-Scale = Literal["std", "log-std", "variance", "log-variance"]
+from landform.metrics.pullback import Scale, as_std
 
 
 class Normal(AbstractFamily):
@@ -65,9 +64,8 @@ class Normal(AbstractFamily):
     def chart(self, output):
         """Mean and standard deviation."""
         mean, scale = read_pair("(mean, std)", output)
-        if self.scale.startswith("log"):
-            return mean, jnp.exp(0.5 * scale if self.scale == "log-variance" else scale)
-        return mean, positive(jnp.sqrt(scale) if self.scale == "variance" else scale)
+        std = as_std(scale, self.scale)
+        return mean, std if self.scale.startswith("log") else positive(std)
 
     def whiten(self, params, tangent):
         """``(dμ / σ, √2 dσ / σ)``."""
