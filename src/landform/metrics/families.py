@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.scipy.special import polygamma
 
 from landform._numerics import as_count, check_choice
+from landform.metrics._counts import NegativeBinomial as NegativeBinomial, Poisson as Poisson
 from landform.metrics._family import (
     AbstractFamily,
     AbstractFlat,
@@ -172,32 +173,6 @@ class Categorical(AbstractFlat):
         """``2 √p``."""
         values = read_classes(output, self.classes)
         return 2.0 * root_of_classes(values, self.logits)
-
-
-class Poisson(AbstractFlat):
-    """Independent counts, by rate or its logarithm: a flat coordinate each.
-
-    ``I = 1 / λ``, flat in ``φ = 2 √λ``.
-
-    Parameters
-    ----------
-    log_rate
-        Whether the generator returns log λ.
-
-    Examples
-    --------
-    >>> import landform as lf
-    >>> metric = lf.FisherRaoPullback(lambda z: z, lf.families.Poisson())
-    >>> lf.metric_tensor(metric, [4.0]).round(5).tolist()
-    [[0.25]]
-    """
-
-    log_rate: bool = eqx.field(static=True, default=False)
-
-    def chart(self, output):
-        """``2 √λ``."""
-        values = read_array(output)
-        return 2.0 * (jnp.exp(0.5 * values) if self.log_rate else root(values))
 
 
 class Gamma(AbstractFamily):
@@ -407,7 +382,10 @@ def as_family(family) -> AbstractFamily:
         return family
     if isinstance(family, str):
         if family not in _NAMED:
-            raise ValueError(f"family must be one of {', '.join(_NAMED)}, got {family!r}")
+            raise ValueError(
+                f"family must be one of {', '.join(_NAMED)}, or a member of lf.families such as "
+                f"lf.families.NegativeBinomial(total_count), got {family!r}"
+            )
         return _NAMED[family]
     if isinstance(family, tuple | list | Mapping):
         return Product(family)
