@@ -27,7 +27,13 @@ def flatten_output(output) -> Float[Array, " D"]:
 
 
 def check_generator(name: str, f) -> Callable:
-    """Raise `TypeError` unless `f` can be called."""
+    """Raise `TypeError` unless `f` can be called, and by JAX."""
+    owner = getattr(f, "__self__", f)
+    if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):
+        raise TypeError(
+            f"{name} is a PyTorch module, which JAX cannot differentiate; convert it first, "
+            "landform.from_torch(module, codes)"
+        )
     if not callable(f):
         raise TypeError(f"{name} must be a callable of one latent point, got {type(f).__name__}")
     return f
