@@ -71,7 +71,10 @@ THEMED_MODULES = {
     "landform.plotting",
 }
 # What is public in these files is read from another module.
-HOMES = {"landform.plotting": {"landform._canvas", "landform._charts", "landform._maps"}}
+HOMES = {
+    "landform.metrics.families": {"landform.metrics._counts"},
+    "landform.plotting": {"landform._canvas", "landform._charts", "landform._maps"},
+}
 THEME = {unit: theme for theme, (_, units) in THEMES.items() for unit in units}
 
 

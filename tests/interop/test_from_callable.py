@@ -77,7 +77,7 @@ def test_double_precision_points_stay_so():
 @pytest.mark.parametrize(
     ("function", "example", "settings", "error", "message"),
     [
-        (3, np.zeros((1, 2)), {}, TypeError, "must be callable"),
+        (3, np.zeros((1, 2)), {}, TypeError, "must be a callable"),
         (lambda z: z, np.zeros(2), {}, ValueError, "must be a batch"),
         (lambda z: z, np.zeros((0, 2)), {}, ValueError, "must be a batch"),
         (lambda z: z, "points", {}, TypeError, "array of numbers"),

@@ -216,7 +216,8 @@ def test_buffers_are_left_as_they_were():
 @pytest.mark.parametrize(
     ("module", "example", "error", "message"),
     [
-        (lambda z: z, torch.zeros(1, 2), TypeError, "torch.nn.Module"),
+        (lambda z: z, torch.zeros(1, 2), TypeError, "torch.nn.Module.*args and kwargs.*select"),
+        (nn.Bilinear(2, 2, 2), torch.zeros(1, 2), ValueError, "missing 1.*args and kwargs"),
         (Texts(), torch.zeros(1, 2), TypeError, "returns a str"),
         (Integers(), torch.zeros(1, 2), TypeError, "real floats"),
         (nn.Linear(3, 2), torch.zeros(1, 2), ValueError, "does not accept"),
@@ -248,6 +249,28 @@ def test_bad_arguments_are_refused_with_what_to_do(module, example, error, messa
 def test_the_cause_of_a_failing_call_is_named(module, message):
     with pytest.raises(ValueError, match=message):
         lf.from_torch(module, torch.zeros(3, 2))
+
+
+def test_arguments_for_several_points_are_refused_with_what_is_expected():
+    with pytest.raises(ValueError, match="as tensors for a batch of one"):
+        lf.from_torch(nn.Bilinear(2, 2, 2), torch.zeros(3, 2), args=(torch.zeros(3, 2),))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lf.Pullback,
+        lf.ExpectedPullback,
+        lambda net: lf.Pullback(net.forward),
+        lambda net: lf.FisherRaoPullback(net, "poisson"),
+        lambda net: lf.EnsemblePullback([net, net]),
+        lambda net: lf.Extrapolation(net, [[0.0, 0.0]], 1.0),
+        lambda net: lf.from_callable(net, [[0.0, 0.0]]),
+    ],
+)
+def test_a_module_that_is_not_converted_is_refused_with_what_to_do(use):
+    with pytest.raises(TypeError, match=r"PyTorch module.*from_torch"):
+        use(nn.Sequential(nn.Linear(2, 3), nn.Tanh()))
 
 
 def test_script_modules_are_refused():

@@ -12,6 +12,7 @@ from landform.metrics._mises import concentration_slopes
 from oracles import relative
 
 W = np.random.default_rng(5).normal(size=(6, 2))
+SIZES = np.array([0.3, 1.0, 2.5, 8.0, 40.0, 900.0])
 Z, V = jnp.array([0.4, -0.3]), jnp.array([0.6, 0.8])
 
 
@@ -38,6 +39,10 @@ def kl_categorical(p, q):
 
 def kl_poisson(p, q):
     return np.sum(p * np.log(p / q) - p + q)
+
+
+def kl_negative_binomial(p, q, r=SIZES):
+    return np.sum(p * np.log(p / q) - (p + r) * np.log1p((p - q) / (q + r)))
 
 
 def kl_gamma(p, q):
@@ -89,6 +94,11 @@ FAMILIES = {
         lambda p, q: 7 * kl_categorical(p, q),
     ),
     "poisson": ("poisson", positive, kl_poisson),
+    "negative binomial": (
+        lf.families.NegativeBinomial(SIZES),
+        positive,
+        kl_negative_binomial,
+    ),
     "gamma": ("gamma", lambda z: (positive(z, slice(3)), positive(z, slice(3, 6))), kl_gamma),
     "beta": ("beta", lambda z: (positive(z, slice(3)), positive(z, slice(3, 6))), kl_beta),
     "dirichlet": ("dirichlet", positive, kl_dirichlet),
@@ -240,6 +250,18 @@ ALIKE = {
     ),
     "multinomial": ("multinomial", chances, "categorical", chances),
     "poisson": (lf.families.Poisson(log_rate=True), linear, "poisson", positive),
+    "negative binomial": (
+        lf.families.NegativeBinomial(SIZES, log_mean=True),
+        linear,
+        lf.families.NegativeBinomial(SIZES[:, None]),
+        positive,
+    ),
+    "many counts": (
+        lf.families.NegativeBinomial(1e14),
+        positive,
+        "poisson",
+        positive,
+    ),
     "normal, variance": (
         lf.families.Normal("log-variance"),
         linear,
@@ -326,11 +348,12 @@ def test_a_supervised_metric_charges_for_a_change_of_the_prediction():
 
 def test_a_metric_can_be_saved(tmp_path):
     decoder = lf.RBFPrecision([[0.0, 0.0]], 0.5, [[2.0], [3.0]], max_std=1.0)
-    family = {"a": "poisson", "b": lf.families.Normal("log-std")}
+    family = {"a": lf.families.NegativeBinomial(SIZES), "b": lf.families.Normal("log-std")}
     metric = lf.FisherRaoPullback(decoder, "poisson", landmarks=np.zeros((3, 2)))
     lf.save(tmp_path / "metric.landform", [metric, lf.families.Product(family)])
     again, product = lf.load(tmp_path / "metric.landform")
     np.testing.assert_array_equal(again(Z), metric(Z))
+    np.testing.assert_array_equal(product.parts[0].total_count, SIZES)
     assert product.parts[1].scale == "log-std"
 
 
@@ -344,6 +367,13 @@ def tensor_of(family, output):
         (lambda: lf.FisherRaoPullback(3, "normal"), TypeError, "decoder must be a callable"),
         (lambda: lf.FisherRaoPullback(linear, "gaussian"), ValueError, "family must be one of"),
         (lambda: lf.FisherRaoPullback(linear, 3), TypeError, "family must be a name"),
+        (lambda: lf.families.NegativeBinomial([1.0, 0.0]), ValueError, "must be positive"),
+        (
+            lambda: tensor_of(lf.families.NegativeBinomial([1.0, 2.0]), jnp.ones(3)),
+            ValueError,
+            "one for each of the generator's 3 outputs, got 2",
+        ),
+        (lambda: lf.FisherRaoPullback(linear, "negative-binomial"), ValueError, "NegativeBinomial"),
         (lambda: lf.families.Product([]), ValueError, "at least one family"),
         (lambda: lf.families.Normal("sd"), ValueError, "scale must be one of"),
         (lambda: lf.families.Multinomial(0), ValueError, "trials must be an integer"),

@@ -137,6 +137,25 @@ def test_one_generator_may_return_both_moments():
     np.testing.assert_allclose(joint(X), METRICS["expected pullback"](X), rtol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("scale", "encode"),
+    [
+        ("log-std", jnp.log),
+        ("variance", jnp.square),
+        ("log-variance", lambda std: 2.0 * jnp.log(std)),
+    ],
+)
+def test_a_scale_is_read_as_what_it_is_said_to_be(scale, encode):
+    metric = lf.ExpectedPullback(smooth_decoder, lambda z: encode(smooth_std(z)), scale=scale)
+    np.testing.assert_allclose(metric(X), METRICS["expected pullback"](X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["std", "variance"])
+def test_a_logarithm_given_for_a_scale_is_nan(scale):
+    wrong = lf.ExpectedPullback(smooth_decoder, lambda z: jnp.log(0.1 * smooth_std(z)), scale=scale)
+    assert np.isnan(lf.metric_tensor(wrong, X)).any()
+
+
 def test_scaling_multiplies_and_sums_add():
     plane = lf.PoincareHalfPlane()
     np.testing.assert_allclose((2.0 * plane + plane)(X), 3.0 * plane(X), rtol=1e-15)
@@ -153,6 +172,11 @@ def test_scaling_multiplies_and_sums_add():
         (lambda: lf.LocalVariance(np.array([["a", "b"]])), TypeError, "data must be an array"),
         (lambda: lf.Pullback(3), TypeError, "f must be a callable"),
         (lambda: lf.ExpectedPullback(smooth_decoder, 3), TypeError, "std must be a callable"),
+        (
+            lambda: lf.ExpectedPullback(smooth_decoder, scale="logvar"),
+            ValueError,
+            "scale must be one of std, log-std, variance, log-variance",
+        ),
         (
             lambda: lf.metric_tensor(lf.Pullback(lambda z: jnp.exp(1j * z)), [0.1, 0.2]),
             TypeError,

@@ -72,6 +72,61 @@ def _resolve(item: Any, values: list, parameters: dict, buffers: dict) -> Any:
     return float(key)  # "float": the numbers that JSON has no word for
 
 
+def _pick(program: str, heads: tuple) -> tuple[str, set]:
+    """The program of some heads alone, and the (kind, name) of all that it refers to."""
+    raw = json.loads(program)
+    raw["outputs"] = [raw["outputs"][_position(raw["names"], head)] for head in heads]
+    raw["names"] = [raw["names"][_position(raw["names"], head)] for head in heads]
+    used = _references(raw["outputs"])
+    for place in range(len(raw["nodes"]), 0, -1):
+        if ("value", place) in used:
+            used |= _references(raw["nodes"][place - 1][1:3])
+    places = [0, *(k + 1 for k in range(len(raw["nodes"])) if ("value", k + 1) in used)]
+    moved = {old: new for new, old in enumerate(places)}
+    nodes = [raw["nodes"][k - 1] for k in places[1:]]
+    raw["nodes"] = [[n[0], *_moved(n[1:3], moved), n[3]] for n in nodes]
+    raw["outputs"] = _moved(raw["outputs"], moved)
+    left = {short_name(node[0]) for node in nodes}
+    raw["kinks"] = [kink for kink in raw["kinks"] if kink in left or kink.startswith("to_")]
+    return json.dumps(raw, separators=(",", ":")), used
+
+
+def short_name(operation: str) -> str:
+    """An operation's name for people: ``"_relu_.default"`` is ``"relu"``."""
+    return operation.split(".")[0].strip("_").removesuffix("_with_indices")
+
+
+def _position(names: list[str], head: str | int) -> int:
+    if isinstance(head, str) and head in names:
+        return names.index(head)
+    if isinstance(head, int) and not isinstance(head, bool) and 0 <= head < len(names):
+        return head
+    raise ValueError(
+        f"heads must be names or positions of {', '.join(map(repr, names))}, got {head!r}"
+    )
+
+
+def _references(item: Any) -> set:
+    """The (kind, key) of all references to values, parameters and buffers in a part of a text."""
+    if isinstance(item, list):
+        return set().union(*map(_references, item))
+    if not isinstance(item, dict):
+        return set()
+    found = {pair for pair in item.items() if not isinstance(pair[1], list | dict)}
+    return found.union(*map(_references, item.values()))
+
+
+def _moved(item: Any, places: dict[int, int]) -> Any:
+    """A part of a text with its values renumbered."""
+    if isinstance(item, list):
+        return [_moved(x, places) for x in item]
+    if not isinstance(item, dict):
+        return item
+    if item.keys() == {"value"} and isinstance(item["value"], int):
+        return {"value": places[item["value"]]}
+    return {key: _moved(x, places) for key, x in item.items()}
+
+
 def _settle(value: Any, dtypes: list, cast) -> Any:
     if isinstance(value, list | tuple):
         return [_settle(v, [d], cast) for v, d in zip(value, dtypes, strict=False)]
@@ -150,6 +205,39 @@ class TorchDecoder(eqx.Module):
     def kinks(self) -> tuple[str, ...]:
         """The operations that are not twice differentiable everywhere, such as ``"relu"``."""
         return parse(self.program).kinks
+
+    def select(self, *heads: str | int) -> "TorchDecoder":
+        """The decoder of some of the heads alone, with the operations and weights they need.
+
+        Parameters
+        ----------
+        heads
+            Names of `output_names`, or positions among them.
+
+        Returns
+        -------
+        TorchDecoder
+            Of one head it returns one array, of several a tuple in the order asked for. Unlike a
+            lambda it can be saved, and its weights are leaves.
+
+        Raises
+        ------
+        ValueError
+            If a head is not known, or none is given.
+
+        Examples
+        --------
+        >>> decoder = lf.from_torch(vae.decode, codes)  # doctest: +SKIP
+        >>> decoder.output_names  # doctest: +SKIP
+        ('mean', 'logvar')
+        >>> metric = lf.Pullback(decoder.select("mean"))  # doctest: +SKIP
+        """
+        if not heads:
+            raise ValueError(f"heads must name at least one of {', '.join(self.output_names)}")
+        program, used = _pick(self.program, heads)
+        parameters = {k: v for k, v in self.parameters.items() if ("parameter", k) in used}
+        buffers = {k: v for k, v in self.buffers.items() if ("buffer", k) in used}
+        return TorchDecoder(parameters, buffers, program)
 
     def __repr__(self) -> str:
         plan = parse(self.program)

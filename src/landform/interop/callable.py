@@ -10,6 +10,7 @@ import numpy as np
 
 from landform._numerics import is_traced, precise
 from landform._typing import Array, Float
+from landform.metrics.pullback import check_generator
 
 
 class CallableDecoder(eqx.Module):
@@ -180,8 +181,7 @@ def from_callable(
     >>> print(decoder([3.0, 4.0]))
     [ 3.  4. 12.]
     """
-    if not callable(function):
-        raise TypeError(f"function must be callable, got {type(function).__name__}")
+    check_generator("function", function)
     shape = _latent_shape(example)
     if params is None and hasattr(function, "stateless_call"):
         function, params = _without_state(function)

@@ -7,13 +7,14 @@ embedding φ of its parameters into Euclidean space (``|dφ|² = dηᵀ I dη``)
 """
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import polygamma
 
 from landform._numerics import as_count, check_choice
+from landform.metrics._counts import NegativeBinomial as NegativeBinomial, Poisson as Poisson
 from landform.metrics._family import (
     AbstractFamily,
     AbstractFlat,
@@ -30,8 +31,7 @@ from landform.metrics._family import (
 )
 from landform.metrics._mises import concentration_slopes
 from landform.metrics._trigamma import left_of_total, trigamma_excess
-
-Scale = Literal["std", "log-std", "variance", "log-variance"]
+from landform.metrics.pullback import Scale, as_std
 
 
 class Normal(AbstractFamily):
@@ -65,9 +65,8 @@ class Normal(AbstractFamily):
     def chart(self, output):
         """Mean and standard deviation."""
         mean, scale = read_pair("(mean, std)", output)
-        if self.scale.startswith("log"):
-            return mean, jnp.exp(0.5 * scale if self.scale == "log-variance" else scale)
-        return mean, positive(jnp.sqrt(scale) if self.scale == "variance" else scale)
+        std = as_std(scale, self.scale)
+        return mean, std if self.scale.startswith("log") else positive(std)
 
     def whiten(self, params, tangent):
         """``(dμ / σ, √2 dσ / σ)``."""
@@ -174,32 +173,6 @@ class Categorical(AbstractFlat):
         """``2 √p``."""
         values = read_classes(output, self.classes)
         return 2.0 * root_of_classes(values, self.logits)
-
-
-class Poisson(AbstractFlat):
-    """Independent counts, by rate or its logarithm: a flat coordinate each.
-
-    ``I = 1 / λ``, flat in ``φ = 2 √λ``.
-
-    Parameters
-    ----------
-    log_rate
-        Whether the generator returns log λ.
-
-    Examples
-    --------
-    >>> import landform as lf
-    >>> metric = lf.FisherRaoPullback(lambda z: z, lf.families.Poisson())
-    >>> lf.metric_tensor(metric, [4.0]).round(5).tolist()
-    [[0.25]]
-    """
-
-    log_rate: bool = eqx.field(static=True, default=False)
-
-    def chart(self, output):
-        """``2 √λ``."""
-        values = read_array(output)
-        return 2.0 * (jnp.exp(0.5 * values) if self.log_rate else root(values))
 
 
 class Gamma(AbstractFamily):
@@ -409,7 +382,10 @@ def as_family(family) -> AbstractFamily:
         return family
     if isinstance(family, str):
         if family not in _NAMED:
-            raise ValueError(f"family must be one of {', '.join(_NAMED)}, got {family!r}")
+            raise ValueError(
+                f"family must be one of {', '.join(_NAMED)}, or a member of lf.families such as "
+                f"lf.families.NegativeBinomial(total_count), got {family!r}"
+            )
         return _NAMED[family]
     if isinstance(family, tuple | list | Mapping):
         return Product(family)

@@ -2,15 +2,17 @@
 
 import abc
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, check_dtype
-from landform._numerics import as_points, check_key, precise, solve_spd
+from landform._numerics import as_points, check_choice, check_key, precise, solve_spd
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
 
+Scale = Literal["std", "log-std", "variance", "log-variance"]
 _FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
 
 
@@ -25,10 +27,25 @@ def flatten_output(output) -> Float[Array, " D"]:
 
 
 def check_generator(name: str, f) -> Callable:
-    """Raise `TypeError` unless `f` can be called."""
+    """Raise `TypeError` unless `f` can be called, and by JAX."""
+    owner = getattr(f, "__self__", f)
+    if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):
+        raise TypeError(
+            f"{name} is a PyTorch module, which JAX cannot differentiate; convert it first, "
+            "landform.from_torch(module, codes)"
+        )
     if not callable(f):
         raise TypeError(f"{name} must be a callable of one latent point, got {type(f).__name__}")
     return f
+
+
+def as_std(output: Array, scale: Scale) -> Array:
+    """Standard deviations of an output that holds `scale`; NaN where there is none."""
+    if scale.startswith("log"):
+        return jnp.exp(0.5 * output if scale == "log-variance" else output)
+    # a factor, so that the derivatives are NaN as well
+    proper = output * jnp.where(output < 0, jnp.nan, 1.0).astype(output.dtype)
+    return jnp.sqrt(proper) if scale == "variance" else proper
 
 
 def as_landmarks(points, dim: int | None = None) -> Float[Array, "k d"] | None:
@@ -151,14 +168,20 @@ class ExpectedPullback(AbstractEmbedded):
         from the data, or geodesics will take short cuts through empty space: see `RBFPrecision`.
     landmarks
         Optional points of the latent space where the data live, shape ``(k, d)``.
+    scale
+        What the second output is: ``"std"`` σ, ``"log-std"``, ``"variance"`` or, as of many
+        autoencoders, ``"log-variance"``.
 
     Raises
     ------
     TypeError
         If `mean` or `std` is not callable.
+    ValueError
+        If `scale` is not known.
 
     Notes
     -----
+    A negative standard deviation or variance, such as a logarithm given by mistake, is NaN.
     Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
 
     Examples
@@ -172,9 +195,19 @@ class ExpectedPullback(AbstractEmbedded):
     mean: Callable
     std: Callable | None
     points: Float[Array, "k d"] | None
+    scale: Scale = eqx.field(static=True, default="std")
 
     @precise
-    def __init__(self, mean: Callable, std: Callable | None = None, *, landmarks=None):
+    def __init__(
+        self,
+        mean: Callable,
+        std: Callable | None = None,
+        *,
+        landmarks=None,
+        scale: Scale = "std",
+    ):
+        check_choice("scale", scale, get_args(Scale))
+        self.scale = scale
         self.mean = check_generator("mean", mean)
         self.std = None if std is None else check_generator("std", std)
         self.points = as_landmarks(landmarks)
@@ -192,7 +225,7 @@ class ExpectedPullback(AbstractEmbedded):
             raise ValueError(
                 f"mean and std must have the same number of outputs, got {mean.size} and {std.size}"
             )
-        return mean, std
+        return mean, as_std(std, self.scale)
 
     def embed(self, x: Point) -> Float[Array, " 2*D"]:
         """(μ(z), σ(z)) as one vector."""

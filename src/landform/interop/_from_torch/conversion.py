@@ -77,7 +77,10 @@ def _owner_of(module) -> tuple[torch.nn.Module, str]:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(
             f"module must be a torch.nn.Module or a method of one, got {type(module).__name__}; "
-            "for a JAX function use landform.from_callable"
+            "fixed arguments such as a label go into args and kwargs, one of several outputs is "
+            "chosen by .select(...) of the result, weights alone are loaded into their module "
+            "first, and other torch code has to be the forward of a module. For a JAX function use "
+            "landform.from_callable"
         )
     while True:
         wrapper = "module" if isinstance(module, torch.nn.DataParallel) else "_orig_mod"
@@ -216,9 +219,9 @@ def _try_out(flat, rows) -> None:
     except TypeError as error:
         if str(error).startswith("module returns"):
             raise
-        raise ValueError(_call_failed(rows, error)) from error
+        raise ValueError(_call_failed(flat, rows, error)) from error
     except Exception as error:
-        raise ValueError(_call_failed(rows, error)) from error
+        raise ValueError(_call_failed(flat, rows, error)) from error
     if not heads:
         raise TypeError("module returns no tensor")
     for name, head in zip(flat.names, heads, strict=True):
@@ -238,14 +241,17 @@ _CAUSES = {
 }
 
 
-def _call_failed(rows, error) -> str:
+def _call_failed(flat, rows, error) -> str:
     for sign, cause in _CAUSES.items():
         if sign in str(error):
             return f"module {cause} ({type(error).__name__}: {error})"
+    lacks = isinstance(error, TypeError) and "missing" in str(error)
+    hint = "; give further arguments by args and kwargs, as tensors for a batch of one"
     return (
         "module does not accept a batch of one latent point, a "
         f"{str(rows.dtype).removeprefix('torch.')} tensor "
         f"of shape {tuple(rows[:1].shape)}: {type(error).__name__}: {error}"
+        f"{hint if lacks or any(flat.extra) else ''}"
     )
 
 

@@ -12,6 +12,7 @@ from torch._decomp import decomposition_table
 
 from landform._numerics import to_jax
 from landform.interop._aten import BENDS, BENDS_IF, BENDS_IN, OPERATIONS
+from landform.interop._program import short_name
 
 # Results of these depend on the shape and dtype of their first argument only.
 _SHAPE_ONLY = {
@@ -249,7 +250,7 @@ class Lowering:
     def _emit(self, node) -> None:
         name = name_of(node.target)
         if self._bends(name, node):
-            self.kinks.append(name.split(".")[0].strip("_").removesuffix("_with_indices"))
+            self.kinks.append(short_name(name))
         elif node in self.moving and _rounds(node):
             self.kinks.append(f"to_{_dtype_name(node.meta['val'].dtype)}")
         args, kwargs = (

@@ -1,0 +1,93 @@
+"""Likelihoods of counts."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from landform._numerics import as_floats, check_finite, is_traced, precise
+from landform._typing import Array, Float
+from landform.metrics._family import AbstractFlat, read_array, root
+
+
+class Poisson(AbstractFlat):
+    """Independent counts, by rate or its logarithm: a flat coordinate each.
+
+    ``I = 1 / λ``, flat in ``φ = 2 √λ``.
+
+    Parameters
+    ----------
+    log_rate
+        Whether the generator returns log λ.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> metric = lf.FisherRaoPullback(lambda z: z, lf.families.Poisson())
+    >>> lf.metric_tensor(metric, [4.0]).round(5).tolist()
+    [[0.25]]
+    """
+
+    log_rate: bool = eqx.field(static=True, default=False)
+
+    def chart(self, output):
+        """``2 √λ``."""
+        values = read_array(output)
+        return 2.0 * (jnp.exp(0.5 * values) if self.log_rate else root(values))
+
+
+class NegativeBinomial(AbstractFlat):
+    """Independent counts with more spread than Poisson's, by mean μ: a flat coordinate each.
+
+    The variance is ``μ + μ²/r`` with a given r, such as a dispersion for each gene in a model of
+    single cells. ``I = r / (μ (μ + r))``, flat in ``φ = 2 √r arsinh √(μ / r)``.
+
+    Parameters
+    ----------
+    total_count
+        r > 0, a number, or one for each variable; not to depend on the latent point. It is called
+        θ, inverse dispersion or size as well; a dispersion of ``1 / r`` has to be inverted.
+    log_mean
+        Whether the generator returns log μ.
+
+    Raises
+    ------
+    ValueError
+        If `total_count` is not positive or, where the metric is evaluated, there are not as many as
+        the generator has outputs.
+
+    Notes
+    -----
+    A generator with further outputs, such as r itself, is told which is the mean first, for example
+    by `TorchDecoder.select`. Large r tends to `Poisson`.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> metric = lf.FisherRaoPullback(lambda z: z, lf.families.NegativeBinomial(4.0))
+    >>> lf.metric_tensor(metric, [4.0]).round(5).tolist()
+    [[0.125]]
+    """
+
+    total_count: Float[Array, "*D"]
+    log_mean: bool = eqx.field(static=True, default=False)
+
+    @precise
+    def __init__(self, total_count, log_mean: bool = False):
+        values = as_floats("total_count", total_count)
+        check_finite("total_count", values)
+        if not is_traced(values) and not np.all(np.asarray(values) > 0):
+            raise ValueError("total_count must be positive")
+        self.total_count = values.reshape(-1) if values.ndim else values
+        self.log_mean = log_mean
+
+    def chart(self, output):
+        """``2 √r arsinh √(μ / r)``."""
+        values, size = read_array(output), self.total_count
+        if size.ndim and size.shape != values.shape:
+            raise ValueError(
+                f"total_count must be a number or one for each of the generator's {values.size} "
+                f"outputs, got {size.size}"
+            )
+        log = self.log_mean
+        ratio = jnp.exp(0.5 * (values - jnp.log(size))) if log else root(values / size)
+        return 2.0 * jnp.sqrt(size) * jnp.arcsinh(ratio)
