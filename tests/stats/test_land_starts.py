@@ -106,6 +106,15 @@ def test_a_far_point_does_not_draw_the_middle_to_its_side():
         assert np.abs(middle - X.mean(axis=0)).max() < 0.5
 
 
+def test_a_point_without_a_geodesic_counts_for_no_component_from_the_start():
+    X = np.random.default_rng(0).standard_normal((20, 2)) * 0.2 + [0.0, 3.0]
+    X[10:] += [9.0, 0.0]
+    X[-1] = [9.0, -1.0]  # not in the half-plane: a tenth of a component, a twentieth of the data
+    model = lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 2, n_samples=64)
+    assert int(model.n_failed) == 1
+    assert sorted(np.round(np.asarray(model.weights), 6)) == [round(9 / 19, 6), round(10 / 19, 6)]
+
+
 def test_the_start_by_a_gaussian_mixture_knows_elongated_clusters():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2)) * [10.0, 0.1]
