@@ -1,5 +1,6 @@
 """The command line: files in, files out, and one clear line with exit code 2 for bad input."""
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,13 @@ def test_bad_input_is_one_line_and_exit_code_two(line, folder, capsys):
     assert output.err.startswith("landform: ")
     assert output.err.count("\n") == 1
     assert BAD[line] in output.err
+
+
+def test_the_package_runs_as_a_program(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["landform", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("landform", run_name="__main__")
+    assert "fit-land" in capsys.readouterr().out
 
 
 def test_a_parquet_file_needs_pyarrow(folder, capsys):

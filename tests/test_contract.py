@@ -34,6 +34,7 @@ FLOORS = [
     {"_canvas", "_maps", "_charts", "plotting"},
     {"report", "explorer"},
     {"", "cli"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}
 HEAVY = ("sklearn", "torch", "dask", "panel", "bokeh", "matplotlib", "pandas")

@@ -1,5 +1,6 @@
 """The tables that the command line reads and writes: the right columns, the right format."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import landform as lf
 from landform.cli import run
 from landform.cli.fitting import _fit_land
-from landform.cli.inputs import read_table, write_table
+from landform.cli.inputs import _parted, read_table, write_table
 
 
 @pytest.fixture
@@ -66,6 +67,47 @@ def test_a_first_row_that_may_number_the_columns_is_mentioned(table, recwarn):
     read_table(table("0,2\n0.5,2.5\n"))
     read_table(table("0\n0.5\n"))
     assert not recwarn.list
+
+
+def test_a_first_row_with_numbers_that_is_read_as_names_is_mentioned(table):
+    with pytest.warns(UserWarning, match=r"first row, 5.1,3.5,setosa, is read as the names"):
+        found = read_table(table("5.1,3.5,setosa\n4.9,3.0,setosa\n4.7,3.2,setosa\n"), columns="0,1")
+    np.testing.assert_array_equal(found.X, [[4.9, 3.0], [4.7, 3.2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("a;b\n1.5;2\n3;4\n", "semicolons"),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", "semicolons"),
+        ("1,5;2,5\n3,5;4,5\n", "semicolons"),
+        ("a\tb\n1\t2\n3\t4\n", "tabs"),
+    ],
+)
+def test_a_table_of_other_separators_is_refused_as_such(table, text, name):
+    with pytest.raises(ValueError, match=f"seem to be separated by {name}"):
+        read_table(table(text))
+    path = table("x,note\n1,a;b\n2,c\n3,d;e\n")
+    np.testing.assert_array_equal(read_table(path, columns="x").X[:, 0], [1, 2, 3])
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,NA\n3,4\n", "1,N/A\n3,4\n", "a,b\n1,null\n3,4\n"])
+def test_a_missing_value_is_reported_as_such(table, text):
+    with pytest.raises(ValueError, match=r"1 NaN or infinite values, the first in row 0"):
+        read_table(table(text))
+
+
+def test_rows_without_a_class_are_mentioned(table):
+    with pytest.warns(UserWarning, match="2 of 4 rows have no class"):
+        read_table(table("x,class\n1,a\n2,\n3,NA\n4,b\n"))
+
+
+def test_times_of_a_parquet_file_are_no_numbers():
+    times = np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[ns]")
+    parts = [times, np.array([1.0, 2.0])]
+    with pytest.raises(ValueError, match=r"column t: '2020-01-01T.* is not a number"):
+        _parted(parts, ["t", "x"], None, None, Path("t.parquet"))
+    assert _parted(parts, ["t", "x"], None, "x", Path("t.parquet"))[0].tolist() == [[1.0], [2.0]]
 
 
 def test_a_name_that_two_columns_have_is_refused(table):

@@ -76,6 +76,8 @@ def test_medoids_of_given_distances_are_those_of_the_metric():
     np.testing.assert_array_equal(given.transform(matrix), matrix[:, given.medoid_indices_])
     assert given.cluster_centers_ is None
     assert given.__sklearn_tags__().input_tags.pairwise
+    with pytest.raises(ValueError, match="symmetric"):
+        GeodesicKMedoids(3, metric="precomputed").fit(np.triu(matrix))
 
 
 def test_too_few_iterations_warn():

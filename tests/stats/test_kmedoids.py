@@ -104,7 +104,9 @@ def test_graph_distances_separate_two_moons():
     [
         ({"distances": np.zeros((3, 2))}, "distances"),
         ({"distances": np.full((3, 3), np.nan)}, "distances"),
-        ({"distances": -np.ones((3, 3))}, "distances"),
+        ({"distances": -np.ones((3, 3))}, "distances must not be negative"),
+        ({"distances": np.triu(np.ones((3, 3)), 1)}, "distances must be symmetric"),
+        ({"distances": 0.5 + 0.5 * np.eye(3)}, "distances must be 0 from a point to itself"),
         ({"n_clusters": 4}, "n_clusters"),
         ({"n_clusters": 0}, "n_clusters"),
         ({"method": "other"}, "method"),
@@ -118,4 +120,4 @@ def test_graph_distances_separate_two_moons():
 )
 def test_bad_input_is_refused_by_name(arguments, name):
     with pytest.raises(ValueError, match=f"^{name}"):
-        lf.kmedoids(**({"distances": np.ones((3, 3)), "n_clusters": 2} | arguments))
+        lf.kmedoids(**({"distances": 1.0 - np.eye(3), "n_clusters": 2} | arguments))

@@ -5,6 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
+from landform.stats._fit import central_point
 from landform.stats._starts import Starts, settled
 
 
@@ -106,6 +107,24 @@ def test_a_far_point_founds_no_component_and_clusters_cover_the_data():
         np.testing.assert_allclose(shares.sum(axis=1), 1.0)
         assert shares.shape == (41, 2)
         assert shares.sum(axis=0).min() > 15.0
+
+
+def test_a_far_point_does_not_draw_the_middle_to_its_side():
+    X = np.random.default_rng(0).standard_normal((19, 2)) * [1.0, 0.3]
+    far = np.concatenate([X, [[100.0, 100.0]]])
+    start = Starts(lf.Euclidean(2), far, np.random.default_rng(1)).medoids(1)[0][0]
+    rules = lf.LocalVariance(far, sigma=0.5, rho=1e-2)
+    for middle in (start, central_point(rules, far, np.ones(20))):
+        assert np.abs(middle - X.mean(axis=0)).max() < 0.5
+
+
+def test_a_point_without_a_geodesic_counts_for_no_component_from_the_start():
+    X = np.random.default_rng(0).standard_normal((20, 2)) * 0.2 + [0.0, 3.0]
+    X[10:] += [9.0, 0.0]
+    X[-1] = [9.0, -1.0]  # not in the half-plane: a tenth of a component, a twentieth of the data
+    model = lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 2, n_samples=64)
+    assert int(model.n_failed) == 1
+    assert sorted(np.round(np.asarray(model.weights), 6)) == [round(9 / 19, 6), round(10 / 19, 6)]
 
 
 def test_the_start_by_a_gaussian_mixture_knows_elongated_clusters():

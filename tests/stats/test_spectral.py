@@ -126,6 +126,7 @@ def test_one_cluster_and_a_cluster_for_each_point_need_no_eigenvectors(count):
         ({"distances": np.zeros((2, 3))}, "distances must have shape"),
         ({"distances": -np.ones((3, 3))}, "distances must not be negative"),
         ({"distances": np.triu(np.ones((3, 3)))}, "distances must be symmetric"),
+        ({"distances": 0.5 + 0.5 * np.eye(3)}, "distances must be 0 from a point to itself"),
         ({"n_clusters": 9}, "n_clusters must be at most"),
         ({"n_clusters": 0}, "n_clusters"),
         ({"neighbours": 0}, "neighbours"),

@@ -13,6 +13,8 @@ from landform.datasets import read_npz
 READABLE = (".npy", ".npz", ".csv", ".parquet")
 WRITABLE = (".npy", ".npz", ".csv")
 _LABELS = ("y", "label", "labels", "class", "target")
+_MISSING = ("", "NA", "N/A", "null", "None")  # cells without a value, as R, Excel and Python write
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
 class Table(NamedTuple):
@@ -132,6 +134,7 @@ def _csv(path: Path, label, columns):
         raise ValueError(f"{path} could not be read as text: {error}") from None
     if not rows:
         raise ValueError(f"{path} is empty")
+    _check_separator(rows, path)
     header = _header(rows[0], path)
     body = rows[1:] if header else rows
     for number, row in enumerate(body, 2 if header else 1):
@@ -143,11 +146,30 @@ def _csv(path: Path, label, columns):
     return _split(cells, header, label, columns, path)
 
 
+def _check_separator(rows: list[list[str]], path: Path) -> None:
+    """Refuse a table of other separators: its numbers would be text, and decimal commas columns."""
+    for mark, name in _SEPARATORS.items():
+        counts = {",".join(row).count(mark) for row in rows}
+        if len(counts) == 1 and counts != {0}:
+            raise ValueError(
+                f"{path}: its cells seem to be separated by {name}: write it with commas between "
+                "cells and points in decimals"
+            )
+
+
 def _header(row: list[str], path: Path) -> tuple[str, ...]:
     """The names of the columns if a first row has them, else none."""
     cells = tuple(cell.strip() for cell in row)
     numbers = tuple(map(str, range(len(cells))))
-    if not all(map(_is_number, cells)) or cells == ("", *numbers[:-1]):
+    if cells == ("", *numbers[:-1]):
+        return cells
+    if not all(map(_is_number, cells)):
+        if any(cell and _is_number(cell) for cell in cells):
+            warnings.warn(
+                f"{path}: its first row, {','.join(cells)}, is read as the names of the columns "
+                "and not as a point, since it has text; if it is a point, put a row of names above",
+                stacklevel=2,
+            )
         return cells
     if cells == numbers and len(cells) > 1:
         warnings.warn(
@@ -170,9 +192,15 @@ def _parquet(path: Path, label, columns):
     except Exception as error:
         raise ValueError(f"{path} could not be read as a .parquet file: {error}") from None
     parts = [table.column(i).to_numpy(zero_copy_only=False) for i in range(table.num_columns)]
-    cells = np.array(parts, dtype=object).reshape(table.num_columns, -1).T
-    names = ("" if name.startswith("__index_level_") else name for name in table.column_names)
-    return _split(cells, tuple(names), label, columns, path)
+    return _parted(parts, table.column_names, label, columns, path)
+
+
+def _parted(parts: list, names: list[str], label, columns, path: Path):
+    """A table of columns: times stay times, which among other objects would be nanoseconds."""
+    parts = [part.astype(str) if part.dtype.kind in "mM" else part for part in parts]
+    cells = np.array(parts, dtype=object).reshape(len(parts), -1).T
+    header = tuple("" if name.startswith("__index_level_") else name for name in names)
+    return _split(cells, header, label, columns, path)
 
 
 def _split(cells: np.ndarray, header: tuple[str, ...], label, columns: str | None, path: Path):
@@ -207,12 +235,12 @@ def _is_number(cell) -> bool:
     try:
         float(cell)
     except (TypeError, ValueError):
-        return not str(cell).strip()
+        return str(cell).strip() in _MISSING
     return True
 
 
 def _number(cell, row, column, path) -> float:
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
+    if cell is None or (isinstance(cell, str) and cell.strip() in _MISSING):
         return np.nan
     try:
         return float(cell)
@@ -280,6 +308,13 @@ def _check_labels(y, count: int, path: Path):
     y = np.asarray(y)
     if y.shape != (count,):
         raise ValueError(f"{path}: the classes must have shape ({count},), and have {y.shape}")
+    if y.dtype.kind not in "iub":
+        none = int(np.isin(y.astype(str), [*_MISSING, "nan"]).sum())
+        if none:
+            warnings.warn(
+                f"{path}: {none} of {count} rows have no class, and count as a class of their own",
+                stacklevel=3,
+            )
     return (
         np.unique(y.astype(str) if y.dtype == object else y, return_inverse=True)[1]
         if (y.dtype.kind not in "iu")

@@ -35,7 +35,7 @@ class Run:
 
     def __init__(self, setup: Setup, centres, shares, weights, *, least_squares: bool = False):
         logs = [logarithms(setup, centre) for centre in centres]
-        soft = shares * weights[:, None]
+        soft = _reachable(shares, logs) * weights[:, None]
         self.weights = weights / weights.sum()
         spread, around = 0.0, np.inf
         for k, centre in enumerate(centres):
@@ -182,6 +182,21 @@ def best_run(
         assert error is not None
         raise error
     return max(ended, key=lambda run: (run.bounds[-1], run.converged))
+
+
+def _reachable(shares, logs) -> np.ndarray:
+    """Shares of the points in components that have a geodesic to them, as the E-step gives them.
+
+    A point without any counts for none; how many of these there may be is judged by all data.
+    """
+    left = shares * np.stack([log.usable for log in logs], axis=1)
+    total = left.sum(axis=1, keepdims=True)
+    if not (left.sum(axis=0) > 0.0).all():
+        raise ConvergenceError(
+            "no point of a component has a geodesic to its mean; the metric may be too rough: use "
+            "a larger sigma or rho"
+        )
+    return np.divide(left, total, out=left, where=total > 0.0)
 
 
 def _kept(setup: Setup, point: Point, mean, logs, weights) -> Point:

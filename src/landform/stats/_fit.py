@@ -22,7 +22,7 @@ from landform.stats._profile import (
     warn_of_lost,
 )
 from landform.stats._search import Search
-from landform.stats._starts import drawn, even
+from landform.stats._starts import capped, drawn, even
 from landform.stats._surrogate import light
 from landform.stats.land import LAND, Normalizer, check_normalizer
 
@@ -61,7 +61,8 @@ def fit_land(
         zero are left out.
     init
         Start of the mean, shape ``(d,)``; None takes the point of the data with the least sum of
-        squared graph distances, or the average where the metric has no landmarks.
+        squared graph distances, none of which counts as more than ten times the median, or the
+        average where the metric has no landmarks.
     covariance_type
         ``"full"``; ``"diag"``, diagonal in the chart; ``"spherical"``, a multiple of M(μ)⁻¹.
     normalizer, n_samples, seed, rtol
@@ -324,5 +325,5 @@ def central_point(metric, X, weights) -> np.ndarray:
         rows, share = drawn(weights, _CANDIDATES, np.random.default_rng(0))
     some = X[rows]
     distance = np.asarray(pairwise_distances(metric, some, method="graph", throw=False))
-    cost = np.nan_to_num(distance, nan=np.inf) ** 2 @ share
+    cost = capped(np.nan_to_num(distance, nan=np.inf) ** 2) @ share
     return some[int(np.argmin(cost))]

@@ -14,8 +14,12 @@ _COPIES = 4  # times as many draws for it as there are data with different weigh
 _REGULAR = 1e-6  # its least variance, as a share of the data's
 _TRIES = 5  # its starts of each of the kinds below
 _KINDS = ("kmeans", "k-means++", "random_from_data")
+<<<<<<< HEAD
 _SETTLED = 1e-6  # gain of an iteration, in nats per point, at which they end
 _LONG = 2000  # iterations of them
+=======
+_FAR = 10.0  # distance, in median distances, beyond which a point does not draw a middle to itself
+>>>>>>> work-c
 
 
 def drawn(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +47,15 @@ def even(weights) -> bool:
     return bool((weights == weights[0]).all())
 
 
+def capped(square) -> np.ndarray:
+    """Squared distances of which those far over the median count as no more than that.
+
+    Otherwise the middle of data with a far outlier would be the point that is nearest to it.
+    """
+    apart = square[np.isfinite(square) & (square > 0.0)]
+    return np.minimum(square, _FAR**2 * np.median(apart)) if apart.size else square
+
+
 class Starts:
     """Starts for weighted data under a metric; the graph distances are found once.
 
@@ -61,6 +74,7 @@ class Starts:
         square = np.asarray(pairwise_distances(metric, points, method="graph", throw=False)) ** 2
         finite = square[np.isfinite(square)]
         self.square = np.where(np.isfinite(square), square, 10.0 * finite.max() + 1.0)
+        self.capped = capped(self.square)
 
     def several(self, count: int, medoids: int):
         """Different starts: `medoids` times k-medoids, and for a mixture a Gaussian one, second.
@@ -103,6 +117,7 @@ class Starts:
     def _clusters(self, count: int, inside) -> tuple[np.ndarray, np.ndarray]:
         """Medoids among some of the candidates, spread out at first, and the labels of these."""
         square, rng, size = self.square[np.ix_(inside, inside)], self.rng, len(inside)
+        near = self.capped[np.ix_(inside, inside)]
         weights = self.weights[inside]
         first = rng.integers(size) if even(weights) else rng.choice(size, p=weights / weights.sum())
         chosen = [int(first)]
@@ -117,7 +132,7 @@ class Starts:
             label = square[:, chosen].argmin(axis=1)
             label[chosen] = np.arange(count)
             members = [np.flatnonzero(label == k) for k in range(count)]
-            new = [int(m[(weights[m] @ square[np.ix_(m, m)]).argmin()]) for m in members]
+            new = [int(m[(weights[m] @ near[np.ix_(m, m)]).argmin()]) for m in members]
             if new == chosen:
                 break
             chosen = new
@@ -150,7 +165,7 @@ class Starts:
 
         Of a component to which no candidate belongs, the point that belongs to it most.
         """
-        amid = self.some[np.argmin(self.square * self.weights @ shares[self.some], axis=0)]
+        amid = self.some[np.argmin(self.capped * self.weights @ shares[self.some], axis=0)]
         return self.X[np.where(shares[self.some].any(axis=0), amid, shares.argmax(axis=0))]
 
 

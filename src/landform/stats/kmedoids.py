@@ -25,6 +25,7 @@ from landform._typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import plus_plus
 
+_SELF = 1e-3  # rounding, as of roots of differences, of a point's distance to itself
 _IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
 
 
@@ -87,7 +88,8 @@ def kmedoids(
     Parameters
     ----------
     distances
-        Dissimilarities ≥ 0, shape ``(n, n)``. Pass squares for an objective like that of k-means.
+        Dissimilarities ≥ 0, symmetric and 0 on the diagonal, shape ``(n, n)``. Pass squares for an
+        objective like that of k-means.
     n_clusters
         Number of clusters k ≤ n.
     key
@@ -113,7 +115,8 @@ def kmedoids(
     Raises
     ------
     TypeError, ValueError
-        If the matrix is not square, finite and ≥ 0, or a number is out of range.
+        If the matrix is not square, symmetric, finite, ≥ 0 and 0 on the diagonal, or a number is
+        out of range.
     ConvergenceError
         With ``throw=True``, if `max_iter` was reached.
 
@@ -234,7 +237,7 @@ def bridged_distances(metric, X, distances: str, **solve) -> tuple[np.ndarray, i
 
 
 def as_distances(distances, least: int = 1) -> np.ndarray:
-    """A matrix of finite distances ≥ 0 between at least so many points."""
+    """A symmetric matrix of finite distances ≥ 0, 0 to itself, between at least so many points."""
     matrix = np.asarray(as_floats("distances", distances), dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < least:
         wanted = "(n, n)" + (f" with n ≥ {least}" if least > 1 else "")
@@ -242,6 +245,11 @@ def as_distances(distances, least: int = 1) -> np.ndarray:
     check_finite("distances", matrix)
     if (matrix < 0.0).any():
         raise ValueError("distances must not be negative")
+    largest = matrix.max()
+    if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * largest):
+        raise ValueError("distances must be symmetric; the mean of a matrix and its transpose is")
+    if (np.diag(matrix) > _SELF * largest).any():
+        raise ValueError("distances must be 0 from a point to itself, and similarities are not")
     return matrix
 
 

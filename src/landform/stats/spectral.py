@@ -77,7 +77,7 @@ def spectral_clusters(
     Parameters
     ----------
     distances
-        Distances ≥ 0, symmetric, shape ``(n, n)``.
+        Distances ≥ 0, symmetric and 0 on the diagonal, shape ``(n, n)``.
     n_clusters
         Number of clusters k ≤ n.
     key
@@ -96,9 +96,9 @@ def spectral_clusters(
     Raises
     ------
     TypeError, ValueError
-        If the matrix is not square, symmetric, finite and ≥ 0, or an argument is out of range. A
-        matrix with NaN, such as `pairwise_distances` gives for failed pairs with ``throw=False``,
-        is refused: `geodesic_spectral` bridges these.
+        If the matrix is not square, symmetric, finite, ≥ 0 and 0 on the diagonal, or an argument is
+        out of range. A matrix with NaN, such as `pairwise_distances` gives for failed pairs with
+        ``throw=False``, is refused: `geodesic_spectral` bridges these.
 
     Notes
     -----
@@ -114,8 +114,6 @@ def spectral_clusters(
     [True, True, True, False, False]
     """
     matrix = as_distances(distances, least=2)
-    if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * matrix.max()):
-        raise ValueError("distances must be symmetric")
     arguments = _check(len(matrix), n_clusters, key, neighbours, assign_labels)
     return _package(matrix, *arguments, failures=0)
 
