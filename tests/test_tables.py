@@ -75,6 +75,11 @@ def test_a_first_row_with_numbers_that_is_read_as_names_is_mentioned(table):
     np.testing.assert_array_equal(found.X, [[4.9, 3.0], [4.7, 3.2]])
 
 
+def test_names_that_number_the_columns_are_no_point(table):
+    found = read_table(table("0,1,size\n4.9,3.0,1\n4.7,3.2,0\n"))
+    np.testing.assert_array_equal(found.X, [[4.9, 3.0, 1.0], [4.7, 3.2, 0.0]])
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

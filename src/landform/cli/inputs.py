@@ -150,7 +150,9 @@ def _check_separator(rows: list[list[str]], path: Path) -> None:
     """Refuse a table of other separators: its numbers would be text, and decimal commas columns."""
     for mark, name in _SEPARATORS.items():
         counts = {",".join(row).count(mark) for row in rows}
-        if len(counts) == 1 and counts != {0}:
+        parts = [part for cell in rows[-1] if mark in cell for part in cell.split(mark)]
+        numbers = any(part.strip() and _is_number(part) for part in parts)
+        if len(counts) == 1 and numbers:
             raise ValueError(
                 f"{path}: its cells seem to be separated by {name}: write it with commas between "
                 "cells and points in decimals"
@@ -164,7 +166,8 @@ def _header(row: list[str], path: Path) -> tuple[str, ...]:
     if cells == ("", *numbers[:-1]):
         return cells
     if not all(map(_is_number, cells)):
-        if any(cell and _is_number(cell) for cell in cells):
+        counted = all(c == n for c, n in zip(cells, numbers, strict=True) if _is_number(c))
+        if not counted and any(cell and _is_number(cell) for cell in cells):
             warnings.warn(
                 f"{path}: its first row, {','.join(cells)}, is read as the names of the columns "
                 "and not as a point, since it has text; if it is a point, put a row of names above",

@@ -40,12 +40,10 @@ def check_generator(name: str, f) -> Callable:
 
 
 def as_std(output: Array, scale: Scale) -> Array:
-    """Standard deviations of an output that holds `scale`; NaN where there is none."""
+    """Standard deviations of an output that holds `scale`; NaN for negative variances."""
     if scale.startswith("log"):
         return jnp.exp(0.5 * output if scale == "log-variance" else output)
-    # a factor, so that the derivatives are NaN as well
-    proper = output * jnp.where(output < 0, jnp.nan, 1.0).astype(output.dtype)
-    return jnp.sqrt(proper) if scale == "variance" else proper
+    return jnp.sqrt(output) if scale == "variance" else output
 
 
 def as_landmarks(points, dim: int | None = None) -> Float[Array, "k d"] | None:
@@ -181,8 +179,9 @@ class ExpectedPullback(AbstractEmbedded):
 
     Notes
     -----
-    A negative standard deviation or variance, such as a logarithm given by mistake, is NaN.
-    Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
+    The sign of σ does not matter, so that a logarithm given without its `scale` is a metric, but of
+    another generator. A negative variance is NaN. Arvanitidis, Hansen and Hauberg 2018
+    (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
 
     Examples
     --------
@@ -199,12 +198,7 @@ class ExpectedPullback(AbstractEmbedded):
 
     @precise
     def __init__(
-        self,
-        mean: Callable,
-        std: Callable | None = None,
-        *,
-        landmarks=None,
-        scale: Scale = "std",
+        self, mean: Callable, std: Callable | None = None, *, landmarks=None, scale: Scale = "std"
     ):
         check_choice("scale", scale, get_args(Scale))
         self.scale = scale

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -26,12 +27,15 @@ from landform.sklearn._base import (
     key_from,
     resolve_metric,
 )
+from landform.stats._starts import even
 from landform.stats._surrogate import light
 from landform.stats.bandwidth import reaches_over_data, too_wide
 from landform.stats.mixture import fit_land_mixture
 from landform.stats.selection import cv_bandwidth
 
 _FAILED = 0.05  # share of points without a density from which their mean is refused
+_ENOUGH = 20  # points for each component with which a Gaussian mixture is compared
+_BEHIND = 0.3  # nats per point behind it that are mentioned
 
 
 class LANDMixture(DensityMixin, BaseEstimator):
@@ -105,8 +109,9 @@ class LANDMixture(DensityMixin, BaseEstimator):
     ConvergenceWarning
         If the iterations ran out, or some points have no geodesic to a mean.
     UserWarning
-        If the local-variance metric hardly varies over the data, so that the fit is Gaussian, or
-        σ reaches over all the data.
+        If the local-variance metric hardly varies over the data, so that the fit is Gaussian, σ
+        reaches over all the data, or a Gaussian mixture of as many components describes them better
+        by 0.3 nats per point (not compared for few points, weights or the paper's normaliser).
 
     See Also
     --------
@@ -226,6 +231,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 "count for it, as points far from all others may be",
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip
+        if self.normalizer == "exact" and even(weights):
+            _warn_if_worse(self, X)
         return self
 
     def predict_proba(self, X):
@@ -320,6 +327,29 @@ def _report(failed, means, stacklevel=3):
         warnings.warn(
             f"{failed.sum()} of {failed.size} points have no geodesic to a mean; {means}",
             ConvergenceWarning, stacklevel=stacklevel,
+        )  # fmt: skip
+
+
+def _warn_if_worse(land, X):
+    """Warn where a Gaussian mixture of as many components describes the data much better.
+
+    So it is with heavy tails: steps off the data are long, and the components have to be wide.
+    """
+    count, kind = land.n_components, land.covariance_type
+    if len(X) < _ENOUGH * count:
+        return
+    floor = 1e-6 * float(X.var(axis=0).mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it need not have converged
+        peer = GaussianMixture(count, covariance_type=kind, reg_covar=floor, random_state=0).fit(X)
+    volume = float(np.mean(np.asarray(log_volume(land.metric_, X))))
+    behind = peer.score(X) - (land.lower_bound_ + volume)
+    if behind > _BEHIND:
+        warnings.warn(
+            f"a Gaussian mixture of {count} component(s) describes the data better, by "
+            f"{behind:.2g} nats per point: the metric does not suit them, as with heavy tails; "
+            "try sigma='cv', whose choices include a flat metric, or a larger rho",
+            UserWarning, stacklevel=3,
         )  # fmt: skip
 
 

@@ -14,12 +14,9 @@ _COPIES = 4  # times as many draws for it as there are data with different weigh
 _REGULAR = 1e-6  # its least variance, as a share of the data's
 _TRIES = 5  # its starts of each of the kinds below
 _KINDS = ("kmeans", "k-means++", "random_from_data")
-<<<<<<< HEAD
 _SETTLED = 1e-6  # gain of an iteration, in nats per point, at which they end
 _LONG = 2000  # iterations of them
-=======
 _FAR = 10.0  # distance, in median distances, beyond which a point does not draw a middle to itself
->>>>>>> work-c
 
 
 def drawn(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from landform.solvers.policy import EnergySolver
 from landform.stats._lloyd import plus_plus
 
 _SELF = 1e-3  # rounding, as of roots of differences, of a point's distance to itself
+_SAME = 1e-5  # of the two distances of a pair, in single precision
 _IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
 
 
@@ -246,7 +247,7 @@ def as_distances(distances, least: int = 1) -> np.ndarray:
     if (matrix < 0.0).any():
         raise ValueError("distances must not be negative")
     largest = matrix.max()
-    if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * largest):
+    if not np.allclose(matrix, matrix.T, rtol=_SAME, atol=_SAME * largest):
         raise ValueError("distances must be symmetric; the mean of a matrix and its transpose is")
     if (np.diag(matrix) > _SELF * largest).any():
         raise ValueError("distances must be 0 from a point to itself, and similarities are not")
