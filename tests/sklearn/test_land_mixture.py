@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,3 +202,18 @@ def test_a_metric_is_not_learned_from_a_constant_feature(rng):
     X = rng.normal(size=(30, 2)) * [1.0, 0.0]
     with pytest.raises(ValueError, match=r"X has constant feature\(s\) 1"):
         LANDMixture().fit(X)
+
+
+@pytest.mark.parametrize(("behind", "count"), [(1.0, 40), (0.1, 40), (1.0, 10)])
+def test_a_metric_that_is_worse_than_none_is_reported(behind, count, recwarn):
+    X = np.random.default_rng(0).standard_normal((count, 2))
+    best = GaussianMixture(1).fit(X).score(X)
+    land = SimpleNamespace(
+        n_components=1, covariance_type="full", metric_=lf.Euclidean(2), lower_bound_=best - behind
+    )
+    if behind > 0.3 and count > 20:
+        with pytest.warns(UserWarning, match="describes the data better, by 1 nats per point"):
+            _land._warn_if_worse(land, X)
+    else:
+        _land._warn_if_worse(land, X)
+        assert not recwarn.list
