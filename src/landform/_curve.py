@@ -8,16 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import (
-    as_count,
-    as_floats,
-    as_points,
-    gauss,
-    lagrange_matrix,
-    lobatto,
-    precise,
-    root,
-)
+from landform._numerics import as_count, as_floats, as_points, precise, root
+from landform._quadrature import gauss, lagrange_matrix, lobatto
 from landform._typing import Array, Float
 
 

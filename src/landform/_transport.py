@@ -7,7 +7,8 @@ import numpy as np
 
 from landform._geodesic import Geodesic
 from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_points, lagrange_matrix, lobatto, precise, solve_spd
+from landform._numerics import as_points, precise, solve_spd
+from landform._quadrature import lagrange_matrix, lobatto
 from landform._typing import Array, Float
 from landform.solvers.elements import Rule, split
 

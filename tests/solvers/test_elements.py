@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._numerics import (
-    MOST_TOGETHER,
-    block_size,
-    gauss,
-    lagrange_matrix,
-    lobatto,
-    lobatto_integral,
-    map_blocks,
-)
+from landform._numerics import MOST_TOGETHER, block_size, map_blocks
+from landform._quadrature import gauss, lagrange_matrix, lobatto, lobatto_integral
 from landform.solvers.certificate import certify_one, subdivide
 from landform.solvers.driver import AbstractMethod, run
 from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join

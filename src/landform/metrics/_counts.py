@@ -2,9 +2,8 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 
-from landform._numerics import as_floats, check_finite, is_traced, precise
+from landform._numerics import as_positives, precise
 from landform._typing import Array, Float
 from landform.metrics._family import AbstractFlat, read_array, root
 
@@ -73,10 +72,7 @@ class NegativeBinomial(AbstractFlat):
 
     @precise
     def __init__(self, total_count, log_mean: bool = False):
-        values = as_floats("total_count", total_count)
-        check_finite("total_count", values)
-        if not is_traced(values) and not np.all(np.asarray(values) > 0):
-            raise ValueError("total_count must be positive")
+        values = as_positives("total_count", total_count)
         self.total_count = values.reshape(-1) if values.ndim else values
         self.log_mean = log_mean
 

@@ -1,10 +1,16 @@
 """The radial-basis metric of metric flow matching: cheap in many dimensions."""
 
 import jax.numpy as jnp
-import numpy as np
 
 from landform._metric import AbstractMetric, EnergyTerms
-from landform._numerics import as_floats, as_points, as_positive, check_finite, is_traced, precise
+from landform._numerics import (
+    as_floats,
+    as_points,
+    as_positive,
+    check_finite,
+    check_positive,
+    precise,
+)
 from landform._typing import Array, Float, Matrix, Point, Scalar
 
 
@@ -129,9 +135,5 @@ def _as_signed(name: str, values, shapes, full, zero: bool) -> Array:
         wanted = " or ".join(map(str, shapes))
         raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
     check_finite(name, array)
-    if (
-        not is_traced(array)
-        and not (np.asarray(array) >= 0 if zero else np.asarray(array) > 0).all()
-    ):
-        raise ValueError(f"{name} must {'not be negative' if zero else 'be positive'}")
+    check_positive(name, array, zero=zero)
     return jnp.broadcast_to(array, full)

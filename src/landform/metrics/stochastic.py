@@ -9,15 +9,8 @@ import numpy as np
 
 from landform._curve import PolynomialCurve
 from landform._metric import check_dtype
-from landform._numerics import (
-    as_count,
-    as_points,
-    check_key,
-    gauss,
-    lagrange_matrix,
-    lobatto,
-    precise,
-)
+from landform._numerics import as_count, as_points, check_key, precise
+from landform._quadrature import gauss, lagrange_matrix, lobatto
 from landform._results import AbstractResult
 from landform._typing import Array, Float, PRNGKeyArray, Scalar
 from landform.metrics.pullback import ExpectedPullback

@@ -1,9 +1,8 @@
 """Arguments that models of a latent space share, checked."""
 
 import jax.numpy as jnp
-import numpy as np
 
-from landform._numerics import as_floats, check_finite, is_traced
+from landform._numerics import as_floats, as_positives, check_finite
 from landform._typing import Array, Float
 
 
@@ -28,10 +27,4 @@ def as_rows(name: str, X, count: int) -> Float[Array, "n D"]:
 
 def as_lengthscale(value, dim: int) -> Float[Array, " d"]:
     """A positive number, or one for each latent dimension."""
-    values = as_floats("lengthscale", value)
-    if values.shape not in ((), (dim,)):
-        raise ValueError(f"lengthscale must be a number or have shape ({dim},), got {values.shape}")
-    check_finite("lengthscale", values)
-    if not is_traced(values) and not (np.asarray(values) > 0).all():
-        raise ValueError("lengthscale must be positive")
-    return jnp.broadcast_to(values, (dim,))
+    return jnp.broadcast_to(as_positives("lengthscale", value, dim), (dim,))

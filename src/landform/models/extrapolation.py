@@ -6,14 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from landform._numerics import (
     as_floats,
     as_points,
     as_positive,
+    as_positives,
     check_finite,
-    is_traced,
     precise,
 )
 from landform._typing import Array, Float, Point, PRNGKeyArray, Scalar
@@ -71,14 +70,7 @@ class Extrapolation(eqx.Module):
     def __init__(self, decoder: Callable, centers, bandwidths, *, far=0.0, threshold=1e-2):
         self.decoder = check_generator("decoder", decoder)
         self.centers = as_points("centers", centers, ndim=(2,))
-        values = as_floats("bandwidths", bandwidths)
-        if values.shape not in ((), (self.centers.shape[0],)):
-            raise ValueError(
-                f"bandwidths must have shape ({self.centers.shape[0]},), got {values.shape}"
-            )
-        check_finite("bandwidths", values)
-        if not is_traced(values) and not np.all(np.asarray(values) > 0):
-            raise ValueError("bandwidths must be positive")
+        values = as_positives("bandwidths", bandwidths, len(self.centers))
         self.bandwidths = jnp.broadcast_to(values, self.centers.shape[:1])
         self.far = jax.tree.map(lambda a: as_floats("far", a), far)
         for leaf in jax.tree.leaves(self.far):

@@ -7,7 +7,8 @@ import numpy as np
 
 from landform._geodesic import geodesic
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_floats, as_points, gauss, precise
+from landform._numerics import as_floats, as_points, precise
+from landform._quadrature import gauss
 from landform._results import AbstractResult
 from landform._typing import Array, Bool, Float, Point
 from landform.models.networks import MLP

@@ -13,8 +13,10 @@ from landform._numerics import (
     as_floats,
     as_points,
     as_positive,
+    as_positives,
     check_choice,
     check_finite,
+    check_positive,
     host_rng,
     is_traced,
     precise,
@@ -101,7 +103,7 @@ class RBFPrecision(AbstractPrecision):
         count = self.centers.shape[0]
         self.bandwidths = _as_bandwidths(bandwidths, count)
         self.weights = _as_nonnegative("weights", weights, count)
-        self.max_std = _as_deviation("max_std", max_std, self.weights.shape[0])
+        self.max_std = as_positives("max_std", max_std, self.weights.shape[0])
 
     @classmethod
     def from_codes(
@@ -259,10 +261,9 @@ def _as_bandwidths(bandwidths, count: int):
     if values.ndim > 1 or values.size not in (1, count):
         raise ValueError(f"bandwidths must have shape ({count},), got {values.shape}")
     check_finite("bandwidths", values)
+    check_positive("bandwidths", values)
     if is_traced(values):
         return jnp.broadcast_to(values.reshape(-1), (count,))
-    if not (np.asarray(values) > 0).all():
-        raise ValueError("bandwidths must be positive")
     return jnp.asarray(np.broadcast_to(np.asarray(values).reshape(-1), (count,)))
 
 
@@ -280,21 +281,11 @@ def _as_nonnegative(name: str, weights, count: int):
     return _check_nonnegative(name, values)
 
 
-def _as_deviation(name: str, std, size: int):
-    values = as_floats(name, std)
-    if values.shape not in ((), (size,)):
-        raise ValueError(f"{name} must be a number or have shape ({size},), got {values.shape}")
-    check_finite(name, values)
-    if not is_traced(values) and not (np.asarray(values) > 0).all():
-        raise ValueError(f"{name} must be positive")
-    return values
-
-
 @precise
 def _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std):
     codes = as_points("codes", codes, ndim=(2,))
     num_outputs = as_count("num_outputs", num_outputs)
-    std = np.asarray(_as_deviation("std", std, num_outputs))
+    std = np.asarray(as_positives("std", std, num_outputs))
     max_std = 10.0 * std.max() if max_std is None else max_std
     centers, labels = kmeans_centers(codes, num_centers, key)
     bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule=rule)

@@ -13,16 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import (
-    block_size,
-    compiled,
-    lagrange_matrix,
-    lobatto,
-    lobatto_integral,
-    map_blocks,
-    root,
-    solve_spd,
-)
+from landform._numerics import block_size, compiled, map_blocks, root, solve_spd
+from landform._quadrature import lagrange_matrix, lobatto, lobatto_integral
 from landform._typing import Array, Float
 from landform.solvers.driver import side_by_side
 from landform.solvers.elements import Rule, is_wide, split

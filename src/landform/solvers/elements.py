@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import block_size, by_structure, gauss, lagrange_matrix, lobatto, map_blocks
+from landform._numerics import block_size, by_structure, map_blocks
+from landform._quadrature import gauss, lagrange_matrix, lobatto
 from landform._typing import Array, Float
 
 _FEW_OUTPUTS = 16

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from landform._numerics import block_size, compiled, gauss, map_blocks
+from landform._numerics import block_size, compiled, map_blocks
+from landform._quadrature import gauss
 
 _CHUNKS = (256, 2048)  # points measured per compiled call
 _COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbours of each
