@@ -65,7 +65,11 @@ def test_each_output_may_have_its_own_limit():
     [
         (lambda: lf.Extrapolation(3, CODES, 1.0), TypeError, "decoder must be a callable"),
         (lambda: lf.Extrapolation(logits, CODES, 0.0), ValueError, "bandwidths must be positive"),
-        (lambda: lf.Extrapolation(logits, CODES, [1.0]), ValueError, "bandwidths must be a number or have shape"),
+        (
+            lambda: lf.Extrapolation(logits, CODES, [1.0]),
+            ValueError,
+            "bandwidths must be a number or have shape",
+        ),
         (
             lambda: lf.Extrapolation(logits, CODES, 1.0, threshold=0.0),
             ValueError,
