@@ -263,6 +263,7 @@ def _search(metric, data, weights, center, tol, max_steps, options, progress):
         spokes = solve_spokes(metric, center, data, options)
     descent = Descent(center, spokes, np.inf, Status.MAX_STEPS, [])
     history: list[float] = []
+    lower = None
     for _ in range(_ROUNDS):
         left = max_steps - max(len(history) - 1, 0)
         descent = descend(metric, data, weights, center, spokes, options, tol=tol, max_steps=left)
@@ -272,15 +273,16 @@ def _search(metric, data, weights, center, tol, max_steps, options, progress):
         fresh = solve_spokes(metric, descent.center, data, options)
         merged, changed = shorter(descent.spokes, fresh)
         descent = descent._replace(spokes=merged)
-        center, spokes = descent.center, merged
+        center, spokes, lower = descent.center, merged, None
         if changed and descent.status != Status.MAX_STEPS:
             continue
-        lower = None
         if descent.status == Status.CONVERGED:
             lower = off_saddle(metric, data, weights, center, spokes, options)
         if lower is None:
             break
         center, spokes = lower
+    if lower is not None:  # there is less variance beside the last one, too
+        descent = descent._replace(status=Status.STALLED)
     return descent._replace(history=history)
 
 
