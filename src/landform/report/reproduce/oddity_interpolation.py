@@ -95,8 +95,9 @@ def interpolate(
     seen = {kind: _watch(generator, path, settings) for kind, path in paths.items()}
     curved, straight = seen["riemannian"], seen["euclidean"]
     ratio = curved["jump"] / straight["jump"]
+    converged = np.asarray(found.converged)
     numbers = {
-        "converged": float(np.mean(np.asarray(found.converged))),
+        "converged": float(np.mean(converged)),
         "lower_std_by_length": float(np.mean(curved["by_length"] < straight["by_length"])),
         "at_most_2_percent_less_sure": float(
             np.mean(curved["by_length"] < _LEVEL * straight["by_length"])
@@ -114,9 +115,9 @@ def interpolate(
         numbers[f"jump_{kind}"] = float(seen[kind]["jump"].mean())
         numbers[f"outside_{kind}"] = float(seen[kind]["outside"].mean())
     apart = np.linalg.norm(y - x, axis=1)
-    worth = np.asarray(found.converged) & (apart >= np.median(apart))
+    worth = converged & (apart >= np.median(apart))
     order = np.argsort(np.where(worth, ratio, np.inf))
-    return numbers, {"paths": paths, "seen": seen, "order": order}
+    return numbers, {"paths": paths, "seen": seen, "order": order, "converged": converged}
 
 
 def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.ndarray]:
