@@ -34,7 +34,7 @@ from landform.stats.mixture import fit_land_mixture
 from landform.stats.selection import cv_bandwidth
 
 _FAILED = 0.05  # share of points without a density from which their mean is refused
-_ENOUGH = 20  # points for each component with which a Gaussian mixture is compared
+_ENOUGH = 20  # points for each component and dimension with which it is compared to a Gaussian
 _BEHIND = 0.3  # nats per point behind it that are mentioned
 
 
@@ -336,8 +336,8 @@ def _warn_if_worse(land, X):
     So it is with heavy tails: steps off the data are long, and the components have to be wide.
     """
     count, kind = land.n_components, land.covariance_type
-    if len(X) < _ENOUGH * count:
-        return
+    if len(np.unique(X, axis=0)) < _ENOUGH * count * X.shape[1]:
+        return  # a Gaussian would follow these few too closely
     floor = 1e-6 * float(X.var(axis=0).mean())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it need not have converged
