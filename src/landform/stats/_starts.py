@@ -173,8 +173,6 @@ def _best_mixture(data: bytes, shape: tuple[int, int], count: int, seed: int):
     None for data too few or all equal. Kept, since the same data are fitted under many metrics
     where these are compared.
     """
-    from sklearn.mixture import GaussianMixture
-
     X = np.frombuffer(data).reshape(shape)
     d = shape[1]
     if len(X) < count * (d + 1):
@@ -187,16 +185,21 @@ def _best_mixture(data: bytes, shape: tuple[int, int], count: int, seed: int):
     for basis in (np.eye(d), round_):  # k-means sees the units, the mixture does not
         turned, shift = X @ basis, np.linalg.slogdet(basis)[1]
         floor = _REGULAR * float(turned.var(axis=0).mean())
-        for kind in _KINDS:
-            fit = GaussianMixture(
-                count, n_init=_TRIES, init_params=kind, reg_covar=floor, random_state=seed
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a start need not have converged
-                fit = settled(fit.fit(turned), turned)
-            fits.append((fit.lower_bound_ + shift, len(fits), fit, basis))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a start need not have converged
+            for fit in gaussian_mixtures(turned, count, seed, floor):
+                fits.append((fit.lower_bound_ + shift, len(fits), fit, basis))
     _, _, best, basis = max(fits)
     return best, basis
+
+
+def gaussian_mixtures(X, count: int, seed: int, floor: float = 1e-6) -> list:
+    """The best Gaussian mixture of some starts of each kind, with a least variance, to its end."""
+    from sklearn.mixture import GaussianMixture
+
+    options = {"n_init": _TRIES, "reg_covar": floor, "random_state": seed}
+    fits = [GaussianMixture(count, init_params=kind, **options).fit(X) for kind in _KINDS]
+    return [settled(fit, X) for fit in fits]
 
 
 def settled(fit, X):

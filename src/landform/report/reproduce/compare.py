@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from landform._results import ConvergenceError
 from landform.metrics.local import LocalVariance
-from landform.stats._starts import settled
+from landform.stats._starts import gaussian_mixtures
 from landform.stats.land import LAND
 from landform.stats.mixture import Estimator, LANDMixtureModel, fit_land_mixture
 from landform.stats.scores import f_measure
@@ -24,9 +24,7 @@ RULE_WORDS: dict[Rule, str] = {
 NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND"}
 
 _ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
-_STARTS = 5
 _FOLLOWED = 2  # of LAND's three starts, those that may run to the end
-_KINDS = ("kmeans", "k-means++", "random_from_data")
 _SCORED = 4  # times the directions of a fit, others, for the normaliser that scores
 
 
@@ -82,11 +80,7 @@ def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -
 
 def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
     """The Gaussian mixture of highest likelihood from starts of three kinds, each to its end."""
-    fits = [
-        GaussianMixture(count, n_init=_STARTS, init_params=kind, random_state=seed).fit(train)
-        for kind in _KINDS
-    ]
-    return max((settled(fit, train) for fit in fits), key=lambda fit: fit.lower_bound_)
+    return max(gaussian_mixtures(train, count, seed), key=lambda fit: fit.lower_bound_)
 
 
 def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
