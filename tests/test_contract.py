@@ -248,6 +248,22 @@ def test_nothing_is_suppressed_in_silence(path):
             )
 
 
+_LAPACK = re.compile(r"(jnp|jsp|jax\.numpy|jax\.scipy|lax|jax\.lax)\.(linalg\.(?!norm)|fft)\w*")
+_MAY_CALL_LAPACK = {
+    "interop/_aten",  # what a user's module calls; such programs never run side by side
+    "models/gaussian_process.py",  # one matrix of the size of the data, outside of any batch
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_small_systems_are_not_given_to_lapack(path):
+    """Batched LAPACK waits inside XLA's pool of workers, for ever where no worker is left."""
+    if any(relative(path).startswith(name) for name in _MAY_CALL_LAPACK):
+        return
+    calls = [m for m in _LAPACK.finditer(path.read_text()) if "block_diag" not in m.group()]
+    assert not calls, f"use solve_spd, cholesky or logdet_spd in place of {calls[0].group()}"
+
+
 def test_new_data_of_one_shape_does_not_trace_the_metric_again():
     traces = []
 

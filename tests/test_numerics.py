@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._numerics import as_floats, chunked, join, on_host, to_jax
+from landform._numerics import (
+    as_floats,
+    cholesky,
+    chunked,
+    compiled,
+    join,
+    logdet_spd,
+    on_host,
+    solve_spd,
+    to_jax,
+)
 
 FLAT = lf.Euclidean(2)
 
@@ -86,3 +96,39 @@ def test_pieces_of_a_curve_that_are_at_rest_add_nothing_to_the_gradient_of_its_l
     np.testing.assert_allclose(slope(corners)[jnp.array([0, 3])], middle[::2], rtol=1e-14)
     np.testing.assert_allclose(slope(corners)[1:3].sum(axis=0), middle[1], rtol=1e-13)
     np.testing.assert_array_equal(slope(jnp.full((3, 2), 1.1)), 0.0)
+
+
+@pytest.mark.parametrize("order", [1, 2, 7, 16, 17, 40])
+def test_systems_solved_without_lapack_agree_with_numpy(order, rng):
+    root = rng.normal(size=(5, order, order))
+    matrix = root @ np.swapaxes(root, -1, -2) + 0.1 * np.eye(order)
+    right = rng.normal(size=(5, order, 3))
+    np.testing.assert_allclose(solve_spd(matrix, right), np.linalg.solve(matrix, right), rtol=1e-9)
+    np.testing.assert_allclose(cholesky(matrix), np.linalg.cholesky(matrix), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(logdet_spd(matrix), np.linalg.slogdet(matrix)[1], rtol=1e-10)
+
+
+def test_a_matrix_that_is_not_positive_definite_has_no_solution_and_spoils_no_other():
+    matrix = np.stack([np.eye(2), np.diag([1.0, -1.0]), np.zeros((2, 2))])
+    known = [True, False, False]
+    assert np.isfinite(solve_spd(matrix, np.ones((3, 2, 1)))).all(axis=(1, 2)).tolist() == known
+    assert np.isfinite(cholesky(matrix)).all(axis=(1, 2)).tolist() == known
+    assert np.isfinite(logdet_spd(matrix)).tolist() == known
+
+
+def test_derivatives_of_solves_and_determinants_are_those_of_the_closed_form(rng):
+    root = rng.normal(size=(4, 4))
+    matrix, right = root @ root.T + np.eye(4), rng.normal(size=4)
+    inverse = np.linalg.inv(matrix)
+    np.testing.assert_allclose(jax.grad(logdet_spd)(matrix), inverse, rtol=1e-10)
+    slope = jax.grad(lambda m: right @ solve_spd(m, right))(matrix)
+    np.testing.assert_allclose(slope, -np.outer(inverse @ right, inverse @ right), rtol=1e-9)
+    second = jax.hessian(lambda t: logdet_spd(matrix * t))(1.0)
+    np.testing.assert_allclose(second, -4.0, rtol=1e-9)
+
+
+def test_programs_that_wait_for_xlas_workers_are_known_and_ours_is_none():
+    ours, theirs = compiled(solve_spd), compiled(jnp.linalg.inv)
+    matrix = jnp.eye(3)[None]
+    assert ours.pool_calls(matrix, matrix) == 0
+    assert theirs.pool_calls(matrix) > 0

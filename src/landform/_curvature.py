@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, check_dtype, check_metric, christoffel_at
-from landform._numerics import as_points, precise
+from landform._numerics import as_points, precise, solve_spd
 from landform._typing import Array, Float
 
 
@@ -24,7 +24,7 @@ def _ricci_at(metric, x):
 
 
 def _scalar_at(metric, x):
-    return jnp.trace(jnp.linalg.solve(metric(x), _ricci_at(metric, x)))
+    return jnp.trace(solve_spd(metric(x), _ricci_at(metric, x)))
 
 
 @eqx.filter_jit

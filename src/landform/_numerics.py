@@ -11,11 +11,13 @@ import numpy as np
 from jax.core import Tracer
 
 from landform._results import AbstractResult
-from landform._typing import Array, PRNGKeyArray
+from landform._typing import Array, Bool, Float, PRNGKeyArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 MOST_TOGETHER = 2048
+_ELIMINATED = 16  # largest order that is eliminated row by row; larger ones are halved
+_POOL_CALLS = ("@lapack_", "stablehlo.fft", "@xla_python", "@xla_ffi_python")
 _CACHED = 5_000_000  # intermediate numbers, most of which are never stored
 
 
@@ -62,18 +64,36 @@ def _options() -> dict[str, bool] | None:
     return options
 
 
-def compiled(function: F) -> F:
+class _Compiled:
     """`equinox.filter_jit` for the large programs of the solvers, compiled in less time."""
-    plain = eqx.filter_jit(function)
-    filter_jit: Any = eqx.filter_jit
-    quick = functools.cache(lambda: filter_jit(function, compiler_options=_options()))
 
-    @functools.wraps(function)
-    def wrapped(*args, **kwargs):
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self._plain = eqx.filter_jit(function)
+
+    @functools.cached_property
+    def _quick(self):
+        filter_jit: Any = eqx.filter_jit
+        return filter_jit(self.__wrapped__, compiler_options=_options())
+
+    def __call__(self, *args, **kwargs):
         # Inside another program only that one has options.
-        return (plain if is_traced(args, kwargs) else quick())(*args, **kwargs)
+        return (self._plain if is_traced(args, kwargs) else self._quick)(*args, **kwargs)
 
-    return wrapped  # type: ignore[return-value]
+    def pool_calls(self, *args) -> int:
+        """How often the program calls what waits for XLA's pool of workers inside one of them.
+
+        LAPACK, the Fourier transform and Python do. Two such calls at once may wait for each other
+        for ever. Lowering is kept: the call that follows, or came before, pays for it.
+        """
+        module = self._quick.lower(*args).lowered.compiler_ir()
+        text = module.operation.get_asm(large_elements_limit=16)
+        return sum(text.count(call) for call in _POOL_CALLS)
+
+
+def compiled(function: Callable[..., Any]) -> _Compiled:
+    """`function` as a compiled program, with the options that suit many small arrays."""
+    return _Compiled(function)
 
 
 def signature(*trees) -> int:
@@ -332,22 +352,92 @@ def symmetrize(matrix: Array) -> Array:
     return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
 
 
+def solve_positive(
+    matrix: Float[Array, "*b n n"], rhs: Float[Array, "*b n k"]
+) -> tuple[Float[Array, "*b n k"], Bool[Array, "*b"]]:
+    """Solve ``matrix @ out = rhs`` by elimination, and say whether all pivots are positive.
+
+    Written as array operations, the same step in all systems of a batch at once. LAPACK's batched
+    kernels split a batch over XLA's pool of workers and wait inside one of them, so that two
+    programs that run side by side on two cores wait for each other for ever.
+    """
+    n = matrix.shape[-1]
+    if n > _ELIMINATED:
+        return _solve_halves(matrix, rhs)
+    table = jnp.concatenate([matrix, rhs], axis=-1)
+    positive = jnp.ones(table.shape[:-2], dtype=bool)
+    rows = jnp.arange(n)
+
+    def eliminate(i, carry):
+        table, positive = carry
+        row = jax.lax.dynamic_index_in_dim(table, i, table.ndim - 2, keepdims=True)
+        pivot = jax.lax.dynamic_index_in_dim(row, i, row.ndim - 1, keepdims=True)
+        column = jax.lax.dynamic_index_in_dim(table, i, table.ndim - 1, keepdims=True)
+        row = row / pivot
+        table = jnp.where((rows == i)[:, None], row, table - column * row)
+        return table, positive & (pivot[..., 0, 0] > 0.0)
+
+    table, positive = jax.lax.fori_loop(0, n, eliminate, (table, positive))
+    return table[..., n:], positive
+
+
+def _solve_halves(matrix, rhs):
+    """`solve_positive` by the Schur complement of the first half: products do most of the work."""
+    n = matrix.shape[-1]
+    k = n // 2
+    right = jnp.concatenate([matrix[..., :k, k:], rhs[..., :k, :]], axis=-1)
+    solved, positive = solve_positive(matrix[..., :k, :k], right)
+    coupling, first = solved[..., : n - k], solved[..., n - k :]
+    low = matrix[..., k:, :k]
+    second, also = solve_positive(
+        matrix[..., k:, k:] - low @ coupling, rhs[..., k:, :] - low @ first
+    )
+    return jnp.concatenate([first - coupling @ second, second], axis=-2), positive & also
+
+
+def cholesky(matrix: Float[Array, "*b n n"]) -> Float[Array, "*b n n"]:
+    """The lower Cholesky factor by array operations; NaN where the matrix has none."""
+    n = matrix.shape[-1]
+    below = jnp.arange(n)
+
+    def column(i, carry):
+        left, factor, positive = carry
+        pivot = left[..., i, i][..., None]
+        new = jnp.where(below >= i, left[..., :, i], 0.0) / jnp.sqrt(pivot)
+        factor = factor.at[..., :, i].set(new)
+        left = left - new[..., :, None] * new[..., None, :]
+        return left, factor, positive & (pivot[..., 0] > 0.0)
+
+    carry = (matrix, jnp.zeros_like(matrix), jnp.ones(matrix.shape[:-2], dtype=bool))
+    _, factor, positive = jax.lax.fori_loop(0, n, column, carry)
+    return jnp.where(positive[..., None, None], factor, jnp.nan)
+
+
 def solve_spd(matrix: Array, rhs: Array) -> Array:
     """Solve ``matrix @ out = rhs`` for a symmetric positive-definite matrix; NaN when it is not."""
-    factor = jnp.linalg.cholesky(matrix)
+
+    def solve(_, columns):
+        out, positive = solve_positive(matrix, columns)
+        return jnp.where(positive[..., None, None], out, jnp.nan)
+
     vector = rhs.ndim == matrix.ndim - 1
     columns = rhs[..., None] if vector else rhs
-    half = jax.lax.linalg.triangular_solve(factor, columns, left_side=True, lower=True)
-    out = jax.lax.linalg.triangular_solve(
-        factor, half, left_side=True, lower=True, transpose_a=True
-    )
+    out = jax.lax.custom_linear_solve(lambda x: matrix @ x, columns, solve, symmetric=True)
     return out[..., 0] if vector else out
 
 
+@jax.custom_jvp
 def logdet_spd(matrix: Array) -> Array:
-    """Log-determinant of a symmetric positive-definite matrix by Cholesky; NaN when it is not."""
-    factor = jnp.linalg.cholesky(matrix)
-    return 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
+    """Log-determinant of a symmetric positive-definite matrix; NaN when it is not."""
+    diagonal = jnp.diagonal(cholesky(matrix), axis1=-2, axis2=-1)
+    return 2.0 * jnp.sum(jnp.log(diagonal), axis=-1)
+
+
+@logdet_spd.defjvp
+def _logdet_derivative(primals, tangents):
+    (matrix,), (change,) = primals, tangents
+    slope = jnp.trace(solve_spd(matrix, change), axis1=-2, axis2=-1)
+    return logdet_spd(matrix), slope
 
 
 def root(xp, square):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from landform._numerics import compiled
 from landform.solvers import driver
 from landform.solvers.driver import AbstractMethod, run, side_by_side
 
@@ -55,19 +56,30 @@ def test_threads_share_one_program(monkeypatch, rng):
 def test_threads_have_the_precision_of_their_caller(monkeypatch, wide):
     monkeypatch.setattr(driver, "cores", lambda: 2)
     with jax.enable_x64(wide):
-        program = ("precision", np.zeros(1))
-        call = lambda i: jnp.asarray(1.0 + i).dtype  # noqa: E731
-        found = [*side_by_side(call, range(3), program), *side_by_side(call, range(4), program)]
-    assert set(found) == {np.dtype(np.float64 if wide else np.float32)}
+        program = compiled(lambda x: x + 1.0)
+        each = lambda i: (jnp.asarray(float(i)),)  # noqa: E731
+        found = [*side_by_side(program, each, range(3)), *side_by_side(program, each, range(4))]
+    assert {part.dtype for part in found} == {np.dtype(np.float64 if wide else np.float32)}
 
 
 def test_an_exception_of_a_thread_reaches_the_caller(monkeypatch):
     monkeypatch.setattr(driver, "cores", lambda: 2)
 
-    def fail(i):
+    def arguments(i):
         if i == 3:
             raise ValueError("third")
-        return np.zeros(1)
+        return (np.zeros(1),)
 
     with pytest.raises(ValueError, match="third"):
-        list(side_by_side(fail, range(5), ("failing",)))
+        list(side_by_side(compiled(jnp.negative), arguments, range(5)))
+
+
+def test_a_program_that_waits_for_xlas_workers_runs_alone_and_says_so(monkeypatch):
+    monkeypatch.setattr(driver, "cores", lambda: 2)
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr(driver, "ThreadPoolExecutor", None)
+    program = compiled(lambda a: jnp.linalg.eigvalsh(a) + jnp.diagonal(jnp.linalg.inv(a)))
+    with pytest.warns(RuntimeWarning, match="PJRT_NPROC=1"):
+        found = list(side_by_side(program, lambda i: (i * np.eye(2),), [1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(found, [[2.0, 2.0], [2.5, 2.5], [10.0 / 3.0] * 2])

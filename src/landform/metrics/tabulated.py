@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._metric import AbstractMetric, EnergyTerms, check_dtype, check_metric
-from landform._numerics import as_count, as_points, block_size, precise, solve_spd, to_jax
+from landform._numerics import (
+    as_count,
+    as_points,
+    block_size,
+    cholesky,
+    precise,
+    solve_spd,
+    to_jax,
+)
 from landform._typing import Array, Float, Matrix, Point
 
 _MAX_NODES = 4_000_000
@@ -122,7 +130,11 @@ class Tabulated(AbstractMetric):
         """Largest relative error of M against `metric` at points ``(n, d)``, in all directions."""
         check_metric(metric, self.dim)
         x = as_points("x", x, self.dim, ndim=(2,))
-        return _errors(self, metric, check_dtype(metric, x))
+        excess = np.asarray(_excess(self, metric, check_dtype(metric, x)))
+        known = np.isfinite(excess).all(axis=(1, 2))
+        errors = np.full(len(excess), np.nan, dtype=excess.dtype)
+        errors[known] = np.linalg.norm(excess[known], ord=2, axis=(1, 2))
+        return to_jax(errors)
 
     def _entries(self, x, order: int = 0):
         """The interpolated entries ``(e,)`` with their derivatives ``(e, d)``, ``(e, d, d)``."""
@@ -189,19 +201,20 @@ def _factors(metric, points):
     d = points.shape[-1]
 
     def one(x):
-        factor = jnp.linalg.cholesky(metric(x))
+        factor = cholesky(metric(x))
         return jnp.concatenate([jnp.log(jnp.diagonal(factor)), factor[np.tril_indices(d, -1)]])
 
     return jax.lax.map(one, points, batch_size=block_size(metric, points[0]))
 
 
 @eqx.filter_jit
-def _errors(table, metric, x):
+def _excess(table, metric, x):
+    """``L⁻¹ (T − M) L⁻ᵀ`` of the table's tensor T against M = L Lᵀ at every point."""
+
     def one(point):
-        factor = jnp.linalg.cholesky(metric(point))
-        half = jax.scipy.linalg.solve_triangular(factor, table(point), lower=True)
-        ratio = jax.scipy.linalg.solve_triangular(factor, half.T, lower=True)
-        return jnp.max(jnp.abs(jnp.linalg.eigvalsh(ratio) - 1.0))
+        matrix = metric(point)
+        whitening = solve_spd(matrix, cholesky(matrix))  # (L⁻¹)ᵀ = M⁻¹ L
+        return whitening.T @ (table(point) - matrix) @ whitening
 
     return jax.lax.map(one, x, batch_size=block_size(metric, x[0]))
 

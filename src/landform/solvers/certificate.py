@@ -58,14 +58,12 @@ def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
     few, many = _BLOCKS
     size = few if count <= few or is_wide(metric, x.shape[-1]) else many
 
-    def measure(start):
+    def arguments(start):
         block = [a[start : start + size] for a in flat]
         pad = ((0, size - block[0].shape[0]), (0, 0))
-        block = [np.pad(a, pad, mode="edge") for a in block]
-        return jax.tree.map(np.asarray, _probe(metric, *block))
+        return metric, *(np.pad(a, pad, mode="edge") for a in block)
 
-    program = ("certify", size, metric, [a[:1] for a in flat])
-    parts = list(side_by_side(measure, range(0, count, size), program))
+    parts = list(side_by_side(_probe, arguments, range(0, count, size)))
     whole = [np.concatenate(leaves)[:count] for leaves in zip(*parts, strict=True)]
     local = _Local(*(a.reshape(x.shape[:-1] + a.shape[1:]) for a in whole))
     with np.errstate(all="ignore"):  # a curve off the chart has no numbers, and says so

@@ -7,6 +7,7 @@ functions of *one* problem; `init` and `finish` run in every iteration and must 
 
 import abc
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -124,16 +125,15 @@ def run(
         rounds = -(-n // (chunk * cores()))
         share = min(chunk, max(lanes, -(-n // (rounds * cores()))))
 
-    def part(start):
+    def arguments(start):
         count = min(share, n - start)
         queue = jax.tree.map(lambda a: to_length(a[start : start + count], chunk), problems)
-        result = _run(method, args, queue, jnp.asarray(count), lanes)
-        return jax.tree.map(lambda a: a[:count], on_host(result))
+        return method, args, queue, jnp.asarray(count), lanes
 
     problems, parts = on_host(problems), []
-    program = ("run", method, lanes, chunk, args, jax.tree.map(lambda a: a[:1], problems))
-    for result in side_by_side(part, range(0, n, share), program):
-        parts.append(result)
+    for result in side_by_side(_run, arguments, range(0, n, share)):
+        count = min(share, n - len(parts) * share)
+        parts.append(jax.tree.map(lambda a, c=count: a[:c], result))
         if progress is not None:
             progress(min(n, len(parts) * share))
     return join(parts)
@@ -147,35 +147,61 @@ def cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-_compiled: set[int] = set()  # programs that are compiled, by hash
+_calls: dict[tuple, int] = {}  # compiled programs: how often they call what waits for workers
 
 
-def side_by_side(function: Callable, items: Iterable, program) -> Iterable:
-    """``map(function, items)`` on all processors; for calls of one compiled program.
+def side_by_side(program, arguments: Callable[[Any], tuple], items: Iterable) -> Iterable:
+    """Results on the host of ``program(*arguments(item))``, in order, on all processors.
 
-    XLA runs a loop over small arrays on a single processor. `program` is a pytree that identifies
-    the program by its structure and shapes: until it is compiled, which two threads would do twice,
-    items wait for the first one.
+    XLA runs a loop over small arrays on a single processor. `program` is made by `compiled`, and
+    all arguments are of one structure and shape. Until it is compiled, which two threads would do
+    twice, items wait for the first one. A program that itself waits for workers of XLA's pool, such
+    as a user's metric with an eigendecomposition, runs alone: two of them may wait for ever.
     """
     items = list(items)
     workers = min(cores(), len(items))
-    known = signature(program) if workers > 1 else 0
-    first = 0
-    if workers > 1 and known not in _compiled:
-        yield function(items[0])
-        _compiled.add(known)
-        first = 1
-    if workers < 2 or len(items) - first < 2:
-        yield from map(function, items[first:])
+    if not items:
         return
+    first = arguments(items[0])
+    if is_traced(first):
+        yield from (program(*arguments(item)) for item in items)
+        return
+    known = (program, signature(first))
+    if known not in _calls:
+        _calls[known] = program.pool_calls(*first) if _pool_workers() > 1 else 0
+        if _calls[known] > 1:
+            _warn_of_waiting(_calls[known])
+        yield on_host(jax.block_until_ready(program(*first)))
+        items = items[1:]
+    workers = 1 if _calls[known] else min(workers, len(items))
     wide = jax.config.read("jax_enable_x64")
 
     def call(item):
         with jax.enable_x64(wide):  # a thread has flags of its own
-            return jax.block_until_ready(function(item))
+            return on_host(jax.block_until_ready(program(*arguments(item))))
 
+    if workers < 2:
+        yield from map(call, items)
+        return
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(call, items[first:])
+        yield from pool.map(call, items)
+
+
+def _pool_workers() -> int:
+    """Workers in XLA's pool; one where it computes on something else."""
+    asked = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or ""
+    return int(asked) if asked.isdecimal() and jax.default_backend() == "cpu" else cores()
+
+
+def _warn_of_waiting(calls: int) -> None:
+    warnings.warn(
+        f"the metric calls LAPACK, a Fourier transform or Python ({calls} calls in one program): "
+        f"on few cores (here {cores()}) XLA may wait for itself for ever. Start Python with the "
+        "environment variable PJRT_NPROC=1, which excludes that, or write small solves as array "
+        "operations",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _widen(state):

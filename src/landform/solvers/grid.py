@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import compiled
+from landform._numerics import compiled, solve_spd
 from landform.solvers.graph import segment_lengths
 
 _REACH = {1: 1, 2: 3, 3: 1}  # half the side of the box around a node, in cells
@@ -114,7 +114,8 @@ def _inverses(matrix, here, halfway, there, steps, faces):
         sides = 4.0 * matrix[halfway[face]] + matrix[there[face]]
         middle = (matrix[here] + jnp.mean(sides, axis=0)) / 6.0
         step = steps[face]
-        return jnp.linalg.inv(jnp.einsum("ia,nab,jb->nij", step, middle, step))
+        form = jnp.einsum("ia,nab,jb->nij", step, middle, step)
+        return solve_spd(form, jnp.broadcast_to(jnp.eye(len(step), dtype=form.dtype), form.shape))
 
     return jax.lax.map(one, faces)  # (f, N, k, k)
 

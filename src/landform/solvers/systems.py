@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._numerics import solve_positive
 from landform._typing import Array, Float
-
-_SMALL = 16  # order up to which elimination is done by hand, the same step in all systems at once
 
 
 class Newton(NamedTuple):
@@ -23,32 +22,6 @@ class Newton(NamedTuple):
     step: Float[Array, "T1 d"]
     decrement: Float[Array, ""]  # gᵀ H⁻¹ g, twice the predicted decrease; NaN unless positive
     positive: Array  # whether H is positive definite
-
-
-def solve_positive(matrix: Float[Array, "*b n n"], rhs: Float[Array, "*b n k"]):
-    """Solutions of many small systems, and whether all of their pivots are positive."""
-    n = matrix.shape[-1]
-    if n > _SMALL:
-        factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-        half = jax.lax.linalg.triangular_solve(factor, rhs, left_side=True, lower=True)
-        out = jax.lax.linalg.triangular_solve(
-            factor, half, left_side=True, lower=True, transpose_a=True
-        )
-        return out, jnp.all(jnp.isfinite(jnp.diagonal(factor, axis1=-2, axis2=-1)))
-    rows = jnp.arange(n)
-
-    def eliminate(i, carry):
-        table, positive = carry
-        row = jax.lax.dynamic_index_in_dim(table, i, table.ndim - 2, keepdims=True)
-        pivot = jax.lax.dynamic_index_in_dim(row, i, row.ndim - 1, keepdims=True)
-        column = jax.lax.dynamic_index_in_dim(table, i, table.ndim - 1, keepdims=True)
-        row = row / pivot
-        table = jnp.where((rows == i)[:, None], row, table - column * row)
-        return table, positive & jnp.all(pivot > 0.0)
-
-    table = jnp.concatenate([matrix, rhs], axis=-1)
-    table, positive = jax.lax.fori_loop(0, n, eliminate, (table, jnp.asarray(True)))
-    return table[..., n:], positive
 
 
 def solve_newton(
@@ -63,7 +36,8 @@ def solve_newton(
     if p > 1:
         rows, low, high = table[:, d:-d], table[:, :d], table[:, -d:]
         right = jnp.concatenate([rows[:, :, :d], rows[:, :, -d - 1 :]], axis=2)
-        kept, positive = solve_positive(rows[:, :, d : p * d], right)
+        kept, pivots = solve_positive(rows[:, :, d : p * d], right)
+        positive = jnp.all(pivots)
         outer = jnp.concatenate([low, high], axis=1)
         reduced = jnp.concatenate([outer[:, :, :d], outer[:, :, -d - 1 :]], axis=2)
         block = reduced - outer[:, :, d : p * d] @ kept
@@ -106,7 +80,8 @@ def _solve_shared(block, force, d):
         middle = middle - left[:, :, d : 2 * d] - right[:, :, :d]
         load = load - left[:, :, -1] - right[:, :, -1]
         u = solved[:, :, -1]
-        return middle, -left[:, :, :d], -right[:, :, d : 2 * d], load, u, positive & pivots
+        positive = positive & jnp.all(pivots)
+        return middle, -left[:, :, :d], -right[:, :, d : 2 * d], load, u, positive
 
     levels = int(np.ceil(np.log2(count))) + 1
     carry = (middle, before, after, load, load, jnp.asarray(True))

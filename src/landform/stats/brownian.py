@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_count, as_points, as_positive, is_traced, precise
+from landform._numerics import (
+    as_count,
+    as_points,
+    as_positive,
+    cholesky,
+    is_traced,
+    precise,
+    solve_spd,
+)
 from landform._results import Status, raise_if_failed
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
 
@@ -181,9 +189,7 @@ def field_at(metric: AbstractMetric, x: Point, drift: bool) -> _Field:
         slope, matrix = jax.jacfwd(twice, has_aux=True)(x)  # slope[i, j, l] = ∂_l M_ij
     else:
         matrix = metric(x)
-    eye = jnp.eye(x.shape[0], dtype=x.dtype)
-    factor = jnp.linalg.cholesky(matrix)
-    root = jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True).T
+    root = solve_spd(matrix, cholesky(matrix))  # (L⁻¹)ᵀ = M⁻¹ L
     inverse = root @ root.T
     push = jnp.zeros_like(x)
     if drift:

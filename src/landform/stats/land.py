@@ -9,7 +9,15 @@ import numpy as np
 
 from landform._geodesic import geodesic, where_converged
 from landform._metric import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform._numerics import as_count, as_points, as_positive, is_traced, precise, to_jax
+from landform._numerics import (
+    as_count,
+    as_points,
+    as_positive,
+    is_traced,
+    precise,
+    solve_spd,
+    to_jax,
+)
 from landform._results import raise_if_failed
 from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.stats._logs import accuracy_for, solve_chunks
@@ -137,7 +145,7 @@ class LAND(eqx.Module):
     @property
     def precision(self) -> Matrix:
         """Σ⁻¹."""
-        return jnp.linalg.inv(self.covariance)
+        return solve_spd(self.covariance, jnp.eye(self.mean.size, dtype=self.covariance.dtype))
 
     def log_prob(
         self, x, base: Literal["riemannian", "lebesgue"] = "riemannian", *, throw: bool = True
