@@ -101,11 +101,13 @@ SAMPLED = {
     for corners in (True, False)
 } | {
     f"volume_{padding}": lambda x, p=padding: F.grid_sample(
-        x[:, None], 1.2 * T.tanh(x[:, None]).permute(0, 3, 4, 1, 2)[..., :3], padding_mode=p,
+        x[:, None],
+        1.2 * T.tanh(x[:, None]).permute(0, 3, 4, 1, 2)[..., :3],
+        padding_mode=p,
         align_corners=False,
     )
     for padding in ("zeros", "border", "reflection")
-}  # fmt: skip
+}
 
 
 def _places():
