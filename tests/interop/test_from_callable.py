@@ -80,7 +80,7 @@ def test_double_precision_points_stay_so():
         (3, np.zeros((1, 2)), {}, TypeError, "must be a callable"),
         (lambda z: z, np.zeros(2), {}, ValueError, "must be a batch"),
         (lambda z: z, np.zeros((0, 2)), {}, ValueError, "must be a batch"),
-        (lambda z: z, "points", {}, TypeError, "array of numbers"),
+        (lambda z: z, "points", {}, TypeError, "array of real numbers"),
         (lambda z: z @ W, np.zeros((1, 3)), {}, ValueError, "does not accept"),
         (lambda z: z[:, 0], np.zeros((1, 3)), {}, ValueError, "batched=True"),
         (lambda z: z[0] @ W, np.zeros((1, 2)), {"batched": True}, ValueError, "no batch axis"),

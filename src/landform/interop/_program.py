@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import is_traced, precise
 from landform._typing import Array, Float
 from landform.interop._aten import OPERATIONS
+from landform.interop._decoder import AbstractDecoder
 
 
 class Node(NamedTuple):
@@ -133,8 +133,8 @@ def _settle(value: Any, dtypes: list, cast) -> Any:
     return cast(jnp.asarray(value), dtypes[0]) if dtypes[0] is not None else value
 
 
-def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | tuple[Array, ...]:
-    """Run a program at one point.
+def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> tuple[Array, ...]:
+    """The heads of a program at one point, each flattened.
 
     Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants
     come out bit for bit, except that floating dtypes are raised to the wider of the module's own
@@ -159,15 +159,10 @@ def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | 
         args = _resolve(node.args, values, parameters, buffers)
         kwargs = {k: _resolve(v, values, parameters, buffers) for k, v in node.kwargs.items()}
         values.append(_settle(OPERATIONS[node.operation](*args, **kwargs), node.dtypes, cast))
-    heads = tuple(
-        _resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs
-    )
-    if len(heads) == 1:
-        return heads[0]
-    return heads
+    return tuple(_resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs)
 
 
-class TorchDecoder(eqx.Module):
+class TorchDecoder(AbstractDecoder):
     """A PyTorch module as a pure JAX function of one latent point, made by `landform.from_torch`.
 
     The weights are leaves of the pytree, so they can be trained, vmapped over (ensembles) or
@@ -248,50 +243,5 @@ class TorchDecoder(eqx.Module):
             f"parameters={count}, operations={len(plan.nodes)})"
         )
 
-    # `jax.jit(decoder)` needs a hash; as a function a decoder is only equal to itself
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    @precise
-    def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
-        """Decode one latent point.
-
-        Parameters
-        ----------
-        z : array, shape (d,)
-            The point. Use `jax.vmap` for a batch.
-
-        Returns
-        -------
-        array of shape (D,), or a tuple of such for several heads.
-
-        Raises
-        ------
-        ValueError
-            If `z` is not one point of the right dimension.
-        """
-        z = jnp.asarray(z)
-        if z.shape != (self.latent_dim,):
-            hint = (
-                "; use jax.vmap for a batch"
-                if z.ndim == 2 and z.shape[1] == self.latent_dim
-                else ""
-            )
-            raise ValueError(
-                f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}"
-            )
-        if is_traced(self, z):
-            return _run(self, z)
-        return _run_compiled(self, z)
-
-
-def _run(decoder: TorchDecoder, z: Array) -> Array | tuple[Array, ...]:
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        z = z.astype(jnp.result_type(float))
-    return interpret(parse(decoder.program), decoder.parameters, decoder.buffers, z)
-
-
-_run_compiled = jax.jit(_run)
+    def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
+        return interpret(parse(self.program), self.parameters, self.buffers, z)

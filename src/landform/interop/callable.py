@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import is_traced, precise
+from landform._numerics import as_floats, precise
 from landform._typing import Array, Float
+from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
 from landform.metrics.pullback import check_generator
 
 
-class CallableDecoder(eqx.Module):
+class CallableDecoder(AbstractDecoder):
     """A JAX function as a decoder of one latent point, made by `landform.from_callable`.
 
     Attributes
@@ -51,47 +52,8 @@ class CallableDecoder(eqx.Module):
         x = z.reshape((1, *self.latent_shape) if self.batched else self.latent_shape)
         return function(x) if params is None else function(params, x)
 
-    # `jax.jit(decoder)` needs a hash; as a function a decoder is only equal to itself
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    @precise
-    def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
-        """Decode one latent point, shape (d,), to (D,) or to a tuple of such.
-
-        Raises
-        ------
-        ValueError
-            If `z` is not one point of the right dimension.
-        """
-        z = jnp.asarray(z)
-        if z.shape != (self.latent_dim,):
-            hint = (
-                "; use jax.vmap for a batch"
-                if z.ndim == 2 and z.shape[1] == self.latent_dim
-                else ""
-            )
-            raise ValueError(
-                f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}"
-            )
-        if is_traced(self, z):
-            return _run(self, z)
-        return _run_compiled(self, z)
-
-
-def _run(decoder: CallableDecoder, z: Array) -> Array | tuple[Array, ...]:
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        z = z.astype(jnp.result_type(float))
-    heads = tuple(head.ravel() for head in _heads(decoder._raw(z)))
-    if len(heads) == 1:
-        return heads[0]
-    return heads
-
-
-_run_compiled = jax.jit(_run)
+    def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
+        return tuple(head.ravel() for head in _arrays(self._raw(z)))
 
 
 class _KerasCall:
@@ -118,14 +80,14 @@ def _without_state(model: Any) -> tuple[_KerasCall, tuple]:
     return _KerasCall(model), variables
 
 
-def _heads(output: Any) -> list:
+def _arrays(output: Any) -> list:
     """The arrays of an output in order; a dictionary keeps the order in which it was filled."""
     if output is None:
         return []
     if isinstance(output, Mapping):
         output = tuple(output.values())
     if isinstance(output, tuple | list):
-        return [head for item in output for head in _heads(item)]
+        return [head for item in output for head in _arrays(item)]
     return jax.tree.leaves(output)
 
 
@@ -205,12 +167,7 @@ def from_callable(
 
 @precise
 def _latent_shape(example: Any) -> tuple[int, ...]:
-    try:
-        shape = jnp.asarray(example).shape
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"example must be a batch of latent points, an array of numbers: {error}"
-        ) from None
+    shape = as_floats("example", example).shape
     if len(shape) < 2 or 0 in shape:
         raise ValueError(
             f"example must be a batch of latent points of shape (n, d), got shape {shape}; "
@@ -234,14 +191,14 @@ def _check(decoder: CallableDecoder) -> None:
             f"If it expects {'one point' if decoder.batched else 'a batch'}, pass {other}; "
             "if it takes parameters first, pass params=."
         ) from error
-    heads = _heads(output)
+    heads = _arrays(output)
     if not heads:
         raise TypeError("function returns no array")
     for i, head in enumerate(heads):
         if not hasattr(head, "dtype") or not jnp.issubdtype(head.dtype, jnp.floating):
             raise TypeError(
                 f"output {i} of function has type {getattr(head, 'dtype', type(head))}; it must "
-                "be real floats"
+                f"be real floats{NO_DERIVATIVE}"
             )
         if decoder.batched and (head.ndim == 0 or head.shape[0] != 1):
             raise ValueError(

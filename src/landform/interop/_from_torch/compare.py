@@ -42,7 +42,7 @@ def _evaluate(decoder, points, weights):
 
     def weighted(z):
         out = interpret(plan, decoder.parameters, decoder.buffers, z)
-        values = jnp.concatenate(out) if isinstance(out, tuple) else out
+        values = jnp.concatenate(out)
         return values @ weights.astype(values.dtype), values
 
     return jax.vmap(jax.grad(weighted, has_aux=True))(points)
