@@ -224,7 +224,7 @@ def test_buffers_are_left_as_they_were():
         (nn.Linear(2, 2), torch.zeros(2), ValueError, "must be a batch"),
         (nn.Linear(2, 2), torch.zeros(0, 2), ValueError, "must be a batch"),
         (nn.Linear(2, 2), torch.full((1, 2), torch.nan), ValueError, "NaN"),
-        (nn.Linear(2, 2), "points", TypeError, "array of numbers"),
+        (nn.Linear(2, 2), "points", TypeError, "array of real numbers"),
         (nn.Linear(2, 2).half(), torch.zeros(1, 2), ValueError, "module.float"),
         (nn.Linear(2, 2).bfloat16(), torch.zeros(1, 2), ValueError, "module.float"),
         (nn.Linear(2, 2, device="meta"), torch.zeros(1, 2), ValueError, "meta"),

@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from landform.interop._from_torch.lowering import same_numbers
 from landform.interop._program import interpret, parse
 
-_ROWS = 3
-_TOLERANCE = {
-    "float32": (1e-4, 1e-3),
-    "float64": (1e-10, 1e-6),
-}  # torch itself rounds some constants of its derivatives
+_MAX_ROWS = 3  # points of the example to compare at
+# Beside the example at the first of these distances at which the module is not NaN
+_DISTANCES = (0.3, 0.03, 0.003)
+# Of values and of gradients; torch rounds some constants of its derivatives to single precision.
+_TOLERANCE = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-6)}
 
 
 def _reference(flat, row, weights):
@@ -50,11 +49,13 @@ def _evaluate(decoder, points, weights):
 
 def compare(flat, decoder, rows, *, alone) -> list[str]:
     """Compare values and gradients with torch at rows of the example and beside them."""
-    rows = rows[:_ROWS]
+    rows = rows[:_MAX_ROWS]
     rng = np.random.default_rng(0)
-    beside = rows[:2] + torch.from_numpy(0.3 * rng.standard_normal(rows[:2].shape)).to(rows.dtype)
-    points = torch.cat([rows, beside])
     with torch.no_grad():
+        for i, row in enumerate(rows):
+            if _is_nan(flat, row):
+                raise ValueError(f"module returns NaN at point {i} of example; leave it out")
+        points = torch.cat([rows, *(_beside(flat, row, rng) for row in rows[:2])])
         sizes = [h.numel() for h in flat(rows[:1])]
         batch = _together(flat, points) if alone else None
     weights = rng.standard_normal(sum(sizes)) / np.sqrt(sum(sizes))
@@ -65,15 +66,18 @@ def compare(flat, decoder, rows, *, alone) -> list[str]:
     gradients, values = (np.asarray(v) for v in ours)
     coarsest = _coarsest(parse(decoder.program))
     close, close_gradient = _TOLERANCE[coarsest]
-    stopped = False
+    stopped = undefined = False
     for i, row in enumerate(points):
         expected, slope, defined = _reference(flat, row, weights)
         if not same_numbers(values[i], expected, close):
             _fail("values", values[i], expected)
         # beside the example only: one-sided derivatives at a point like zero are convention
-        if i < len(rows) or (
-            slope is not None and same_numbers(gradients[i], slope, close_gradient)
-        ):
+        if i < len(rows):
+            continue
+        if slope is not None and np.isnan(slope).any() and np.isnan(gradients[i]).any():
+            undefined = True
+            continue
+        if slope is not None and same_numbers(gradients[i], slope, close_gradient):
             continue
         stopped |= defined
         if not _agrees_forwards(flat, row, weights, gradients[i]):
@@ -92,14 +96,31 @@ def compare(flat, decoder, rows, *, alone) -> list[str]:
             f"module rounds to {coarsest} on the way; the converted decoder does not, and was "
             "compared with torch to that precision only"
         )
-    if not stopped:
-        return problems
-    return [
-        *problems,
-        "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
-        "converted decoder "
-        "has the derivatives of the function itself",
-    ]
+    if undefined:
+        problems.append(
+            "module has derivatives that are NaN beside the points of example, in torch as here; "
+            "a metric is NaN there (a root, logarithm or norm at zero behind torch.where)"
+        )
+    if stopped:
+        problems.append(
+            "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
+            "converted decoder has the derivatives of the function itself"
+        )
+    return problems
+
+
+def _is_nan(flat, row) -> bool:
+    return any(bool(torch.isnan(head).any()) for head in flat(row[None]))
+
+
+def _beside(flat, row, rng) -> torch.Tensor:
+    """A random point beside a row, near enough that the module is not NaN; none if there is none.
+
+    A logarithm or a root may have no values a little beside the example.
+    """
+    direction = torch.from_numpy(rng.standard_normal(row.shape)).to(row.dtype)
+    near = (row + distance * direction for distance in _DISTANCES)
+    return next((point[None] for point in near if not _is_nan(flat, point)), row[None][:0])
 
 
 def _together(flat, points):
@@ -147,14 +168,23 @@ def _agrees_forwards(flat, row, weights, gradient) -> bool:
     return agrees(rise / (2 * step))
 
 
+def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """Whether two arrays agree relative to the larger of 1 and their size; NaN equals nothing."""
+    if a.shape != b.shape:
+        return False
+    scale = max(1.0, float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)))
+    return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale))
+
+
 def _fail(what, ours, torchs) -> None:
-    gap = np.nanmax(np.abs(ours - torchs)) if np.shape(ours) == np.shape(torchs) else "in shape"
+    gap = "in shape"
+    if np.shape(ours) == np.shape(torchs):
+        finite = np.isfinite(ours) & np.isfinite(torchs)
+        gap = np.max(np.abs(ours - torchs)[finite], initial=0.0) if finite.all() else "not finite"
     raise RuntimeError(
         f"the converted decoder disagrees with torch in its {what} (largest difference {gap}). "
-        "The module may "
-        "depend on hidden state or have a custom backward, or this is a defect of landform; "
-        "convert with "
-        "check=False to look at the difference."
+        "The module may depend on hidden state or have a custom backward, or this is a defect of "
+        "landform; convert with check=False to look at the difference."
     )
 
 

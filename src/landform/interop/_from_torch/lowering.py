@@ -6,7 +6,6 @@ import operator
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import torch
 from torch._decomp import decomposition_table
 
@@ -19,7 +18,9 @@ _SHAPE_ONLY = {
     *("zeros_like", "ones_like", "full_like", "empty_like"),
     *("new_zeros", "new_ones", "new_full", "new_empty"),
 }
-_SMALLEST_BEND = 1e-5
+_SIZES = {"sym_size", "sym_numel", "sym_stride"}
+_VARYING_SIZE = "how many entries it has depends on values; index with fixed positions instead"
+_MAX_GUARD = 1e-5
 
 
 class Unsupported(NotImplementedError):
@@ -56,8 +57,9 @@ def _reason(target: Any) -> str:
         return "control flow inside the module"
     if name_of(target) == "_local_scalar_dense.default":
         return "Python code reads a number that depends on the latent point (.item(), float())"
-    if torch.Tag.dynamic_output_shape in getattr(target, "tags", ()):
-        return "how many entries it returns depends on values; index with fixed positions instead"
+    sized = name_of(target).split(".")[0] in _SIZES
+    if sized or torch.Tag.dynamic_output_shape in getattr(target, "tags", ()):
+        return _VARYING_SIZE
     return ""
 
 
@@ -230,6 +232,8 @@ class Lowering:
             if isinstance(arg, torch.fx.Node):
                 if arg in self.values:
                     return self.values[arg]
+                if not all(isinstance(size, int) for size in arg.meta["val"].shape):
+                    raise Unsupported({name_of(arg.target): _VARYING_SIZE})
                 return torch.zeros(arg.meta["val"].shape, dtype=arg.meta["val"].dtype)
             return arg
 
@@ -283,6 +287,8 @@ class Lowering:
 
     def _encode(self, item: Any) -> Any:
         if isinstance(item, torch.fx.Node):
+            if isinstance(self.values.get(item), bool | int | float):  # a size read from a constant
+                return self._encode(self.values[item])
             if item not in self.references:
                 self.references[item] = self._store(
                     item.name, self.values[item], item in self.trainable, item
@@ -339,9 +345,7 @@ def _is_guard(name: str, node) -> bool:
         return False
     bounds = list(node.args[1:3]) + list(node.kwargs.values())
     bounds = [b for b in bounds if b is not None]
-    return (
-        len(bounds) == 1 and isinstance(bounds[0], float | int) and 0 < bounds[0] <= _SMALLEST_BEND
-    )
+    return len(bounds) == 1 and isinstance(bounds[0], float | int) and 0 < bounds[0] <= _MAX_GUARD
 
 
 def _rounds(node) -> bool:
@@ -367,20 +371,3 @@ def _training_flag(node) -> str | None:
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(node.args) > 6:
         return "its dropout is active" if node.args[5] > 0 and node.args[6] else None
     return None
-
-
-def dtype_of_module(module) -> Any:
-    """The floating dtype of a module's weights, by size; None for a module without any."""
-    counts: dict = {}
-    for tensor in [*module.parameters(), *module.buffers()]:
-        if tensor.is_floating_point():
-            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
-    return max(counts, key=lambda dtype: counts[dtype]) if counts else None
-
-
-def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """Whether two arrays agree relative to the larger of 1 and their size, NaN equal to NaN."""
-    if a.shape != b.shape:
-        return False
-    scale = max(1.0, float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)))
-    return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True))

@@ -2,15 +2,19 @@
 
 `torch.export` runs a module on tensors without values, so that code which reads one fails. A
 reading that does not depend on the latent point (a counter in a buffer, a constant mask) is one
-number, once and for all: it is taken down in an ordinary run and handed back while exporting.
+number, once and for all: it is recorded in an ordinary run and handed back while exporting. So are
+the positions that a constant mask selects, and how many there are.
 """
 
 import linecache
 import os
 import sys
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
+
+from landform.interop._from_torch import constant_masks as masks
 
 _T = torch.Tensor
 _READERS = {
@@ -51,16 +55,17 @@ class Recorder(TorchFunctionMode):
     or from nothing; whatever else is read may depend on the latent point.
     """
 
-    def __init__(self, module):
+    def __init__(self, tensors):
         super().__init__()
         self.readings: list[tuple[str, bool, object]] = []
         self.places: list[str] = []  # where the module reads what may depend on the latent point
-        self.kept = [
-            *module.parameters(),
-            *module.buffers(),
-            *(v for m in module.modules() for v in vars(m).values() if isinstance(v, _T)),
-        ]
+        self.kept = list(tensors)
         self.constant = {_store_of(t) for t in self.kept} - {None}
+
+    def _record(self, name: str, constant: bool, value, place: str) -> None:
+        self.readings.append((name, constant, value))
+        if not constant:
+            self.places.append(place)
 
     def _is_constant(self, tensors) -> bool:
         return all(_store_of(t) in self.constant for t in tensors)
@@ -69,14 +74,20 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         given = list(_tensors([args, kwargs]))
+        deciding = masks.deciding(name, args, kwargs)
+        own = {_store_of(t) for t in given}  # flags from lists and NumPy are in no tensor of these
+        constant = self._is_constant([t for t in deciding if _store_of(t) in own])
+        found = [masks.positions(name, t) for t in deciding] if constant else None
         out = func(*args, **kwargs)
         if func in _READERS:
             place = _place()
             constant = self._is_constant(given) or ": `assert " in place
-            self.readings.append((name, constant, out))
-            if not constant:
-                self.places.append(place)
+            self._record(name, constant, out, place)
             return out
+        if deciding:
+            self._record(name, constant, found, _place())
+        elif masks.is_sized(name, args, kwargs):
+            self._record(name, self._is_constant(given), out, _place())
         if name in _FRESH:
             given = []
         elif name in _FIRST_ONLY:
@@ -106,23 +117,30 @@ class Replay(TorchFunctionMode):
         return super().__enter__()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in _READERS and self.next < len(self.readings):
+        kwargs, called = kwargs or {}, getattr(func, "__name__", "")
+        deciding = masks.deciding(called, args, kwargs)
+        recorded = func in _READERS or deciding or masks.is_sized(called, args, kwargs)
+        if recorded and self.next < len(self.readings):
             name, constant, value = self.readings[self.next]
-            if name == getattr(func, "__name__", ""):
+            if name == called:
                 self.next += 1
+                if constant and deciding:
+                    return masks.by_positions(func, name, args, kwargs, value)
                 if constant:
                     return value
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
-def read(flat, row) -> tuple[Replay | None, list[str]]:
+def read(flat, row, tensors) -> tuple[Replay | None, list[str]]:
     """What a module reads at one row: a mode to export it in, and the places that depend on it.
+
+    `tensors` are those that the module holds.
 
     Two runs that differ in a constant, as with random numbers, make it no constant.
     """
     runs = []
     for point in (row, row + 0.1):
-        recorder = Recorder(flat)
+        recorder = Recorder(tensors)
         try:
             with torch.no_grad(), recorder:
                 flat(point)
@@ -143,6 +161,13 @@ def read(flat, row) -> tuple[Replay | None, list[str]]:
 
 
 def _same(a, b) -> bool:
+    """Whether two readings are equal, NaN where there is NaN."""
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, _T | np.ndarray):
+        a, b = np.asarray(a), np.asarray(b)
+        numbers = a.dtype.kind in "fc"
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=numbers)
     return repr(a) == repr(b)
 
 
