@@ -1,4 +1,4 @@
-"""A decoder's graph as JSON text, its weights as leaves, and the interpreter of both."""
+"""`TorchDecoder`: a graph as JSON text with weights as leaves, and its interpreter."""
 
 import functools
 import json
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse(text: str) -> Plan:
-    """Parse the text of a program once; as JSON it is hashable, comparable and safe to store."""
+    """Parse the text of a program, which is JSON: hashable, comparable and safe to store."""
     raw = json.loads(text)
     nodes = tuple(Node(*node) for node in raw["nodes"])
     missing = sorted({node.operation for node in nodes} - OPERATIONS.keys())
@@ -69,11 +69,11 @@ def _resolve(item: Any, values: list, parameters: dict, buffers: dict) -> Any:
         return buffers[key]
     if kind == "complex":
         return complex(*key)
-    return float(key)  # "float": the numbers that JSON has no word for
+    return float(key)  # "float": NaN and infinities, which JSON does not have
 
 
 def _pick(program: str, heads: tuple) -> tuple[str, set]:
-    """The program of some heads alone, and the (kind, name) of all that it refers to."""
+    """The program of the given heads only, and the (kind, key) of all that it refers to."""
     raw = json.loads(program)
     raw["outputs"] = [raw["outputs"][_position(raw["names"], head)] for head in heads]
     raw["names"] = [raw["names"][_position(raw["names"], head)] for head in heads]
@@ -92,7 +92,7 @@ def _pick(program: str, heads: tuple) -> tuple[str, set]:
 
 
 def short_name(operation: str) -> str:
-    """An operation's name for people: ``"_relu_.default"`` is ``"relu"``."""
+    """The readable name of an operation: ``"_relu_.default"`` is ``"relu"``."""
     return operation.split(".")[0].strip("_").removesuffix("_with_indices")
 
 
@@ -136,11 +136,11 @@ def _settle(value: Any, dtypes: list, cast) -> Any:
 def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> tuple[Array, ...]:
     """The heads of a program at one point, each flattened.
 
-    Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants
-    come out bit for bit, except that floating dtypes are raised to the wider of the module's own
-    and that of `z`: a float32 decoder evaluated at float64 points works in float64 throughout, and
-    so does a float64 decoder that calls ``.float()`` on the way. Rounding in between would leave
-    second derivatives to noise.
+    Every intermediate result has the dtype that it has in torch, so that integer arithmetic and
+    constants are equal to the last bit. Only floating dtypes are raised, to the wider of the
+    module's own and that of `z`: a float32 decoder works in float64 throughout at float64
+    points, and so does a float64 decoder that calls ``.float()`` in between, because rounding
+    there would spoil second derivatives.
     """
     main = jnp.dtype(plan.dtype)
     run = jax.dtypes.canonicalize_dtype(jnp.promote_types(z.dtype, main))
@@ -202,7 +202,7 @@ class TorchDecoder(AbstractDecoder):
         return parse(self.program).kinks
 
     def select(self, *heads: str | int) -> "TorchDecoder":
-        """The decoder of some of the heads alone, with the operations and weights they need.
+        """The decoder of the given heads only, with the operations and weights that they need.
 
         Parameters
         ----------
@@ -212,13 +212,13 @@ class TorchDecoder(AbstractDecoder):
         Returns
         -------
         TorchDecoder
-            Of one head it returns one array, of several a tuple in the order asked for. Unlike a
-            lambda it can be saved, and its weights are leaves.
+            It returns one array for one head, and a tuple in the given order for several. Unlike
+            a lambda, it can be saved, and its weights are leaves.
 
         Raises
         ------
         ValueError
-            If a head is not known, or none is given.
+            If a head is unknown, or none is given.
 
         Examples
         --------

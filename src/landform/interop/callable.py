@@ -1,4 +1,4 @@
-"""`from_callable`: bring in any decoder written in JAX, with its parameters as leaves."""
+"""`from_callable`: a decoder written in JAX, with its parameters as leaves."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,11 +20,11 @@ class CallableDecoder(AbstractDecoder):
     Attributes
     ----------
     parameters : pytree
-        Every array: those handed over as `params` and those inside the function itself.
+        All arrays: those in `params` and those inside the function itself.
     latent_shape : tuple of int
-        What the function receives for one point.
+        Shape of one point as the function receives it.
     batched : bool
-        Whether the function is given a batch of one and its batch axis removed again.
+        Whether the function maps batches; it then receives a batch of one.
     """
 
     parameters: Any
@@ -40,7 +40,7 @@ class CallableDecoder(AbstractDecoder):
 
     @property
     def function(self) -> Callable:
-        """The function that was brought in, with its present arrays."""
+        """The original function with the present arrays."""
         return self._combined()[0]
 
     def _combined(self):
@@ -57,7 +57,7 @@ class CallableDecoder(AbstractDecoder):
 
 
 class _KerasCall:
-    """A Keras model as a function of its variables; as a static part it is its own hash."""
+    """A Keras model as a function of its variables; hashed by identity, as a static part."""
 
     def __init__(self, model: Any):
         self.model = model
@@ -81,7 +81,7 @@ def _without_state(model: Any) -> tuple[_KerasCall, tuple]:
 
 
 def _arrays(output: Any) -> list:
-    """The arrays of an output in order; a dictionary keeps the order in which it was filled."""
+    """The arrays of an output in order; dictionaries in insertion order."""
     if output is None:
         return []
     if isinstance(output, Mapping):
@@ -106,10 +106,9 @@ def from_callable(
         ``function(z)``, or ``function(params, z)`` if `params` is given; traceable by JAX. An
         Equinox module is a pytree: its arrays become leaves of the result, as do the weights of a
         Flax NNX module, of a bound Flax linen module and of a Keras model (on the JAX backend,
-        called in inference mode). Arrays
-        that a plain Python function closes over stay constants; hand them over as `params` to
-        train them. Put an NNX module in evaluation mode first (``model.eval()``): batch norm over
-        a batch of one is no decoder.
+        called in inference mode). Arrays that a plain Python function closes over stay constants;
+        pass them as `params` to train them. Put an NNX module in evaluation mode first
+        (``model.eval()``): batch norm over a batch of one does not define a decoder.
     example : array, shape (n, d) or (n, ...)
         A batch of latent points. What follows the first axis is one point and is flattened.
     params : pytree, optional
@@ -127,7 +126,8 @@ def from_callable(
     Raises
     ------
     TypeError
-        If `function` is not callable or its outputs are not real floating arrays.
+        If `function` is not callable, `example` is not numeric, or an output is not a real
+        floating array: integers and booleans have no derivative.
     ValueError
         If `example` is not a batch, or `function` does not accept one point of it.
 
@@ -157,8 +157,7 @@ def from_callable(
     except TypeError as error:
         raise TypeError(
             f"function and params may hold arrays and hashable values only: {error}; convert "
-            "lists or NumPy "
-            "objects inside them to arrays"
+            "lists or NumPy objects inside them to arrays"
         ) from None
     decoder = CallableDecoder(arrays, tuple(leaves), structure, shape, batched)
     _check(decoder)

@@ -1,4 +1,4 @@
-"""The ATen operations that a converted decoder may use, written in JAX; one topic a file."""
+"""The ATen operations that a converted decoder may use, written in JAX, one file for each topic."""
 
 from landform.interop._aten import (
     activations,

@@ -48,7 +48,7 @@ def _gelu(x):
 
 @_gelu.defjvp
 def _gelu_jvp(primals, tangents):
-    # with the slope as one factor, it is computed once for all tangents: twice as fast
+    # the slope is one factor, computed once for all tangents; this halves the time
     (x,), (dx,) = primals, tangents
     below, density = _normal_cdf(x)
     return x * below, (below + x * density) * dx
@@ -62,7 +62,7 @@ def _normal_cdf(x):
 
 @register("softplus.default")
 def softplus(x, beta=1.0, threshold=20.0):
-    # torch returns x itself above the threshold; the jump is kept to agree with it
+    # torch returns x above the threshold; keep its jump, so that values agree
     linear = x * beta > threshold
     safe = jnp.where(linear, 0.0, x * beta)
     return jnp.where(linear, x, jnp.log1p(jnp.exp(safe)) / beta)
@@ -131,7 +131,7 @@ def softmax(x, dim, *_, **__):
 
 @register("_safe_softmax.default")
 def safe_softmax(x, dim, *_, **__):
-    """Zero where nothing may be chosen, not NaN: what is masked altogether attends to nothing."""
+    """Softmax that is zero instead of NaN where all entries are masked."""
     closed = jnp.all(x == -jnp.inf, axis=dim, keepdims=True)
     return jnp.where(closed, 0.0, softmax(jnp.where(closed, 0.0, x), dim))
 

@@ -9,7 +9,7 @@ from landform.interop._aten._erfcx import erfcx
 from landform.interop._aten._registry import register, register_unary
 
 
-# Changes of dtype are made by the interpreter, from the dtype recorded for each result.
+# The interpreter casts to the dtype recorded for each result, so that these do nothing.
 @register(
     "clone.default",
     "alias.default",
@@ -159,7 +159,7 @@ def hypot(x, y):
 
 @hypot.defjvp
 def _hypot_jvp(primals, tangents):
-    # JAX tells the larger from the smaller, which makes a second derivative wrong where x = ±y
+    # JAX branches on the larger argument, so that its second derivative is wrong where x = ±y
     (x, y), (dx, dy) = primals, tangents
     size = hypot(x, y)
     safe = jnp.where(size == 0, 1.0, size)

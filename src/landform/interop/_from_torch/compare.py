@@ -1,4 +1,4 @@
-"""A converted decoder against torch, in values and derivatives, at a few points; needs torch."""
+"""Compare values and derivatives of a converted decoder with torch at some points; needs torch."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,17 @@ import torch
 
 from landform.interop._program import interpret, parse
 
-_MAX_ROWS = 3  # points of the example to compare at
-# Beside the example at the first of these distances at which the module is not NaN
+_MAX_ROWS = 3  # of the example at which to compare
+# Compare beside the example at the first of these distances where the module is not NaN.
 _DISTANCES = (0.3, 0.03, 0.003)
-# Of values and of gradients; torch rounds some constants of its derivatives to single precision.
+# For values and for gradients; torch rounds some constants of its derivatives to single precision.
 _TOLERANCE = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-6)}
 
 
 def _reference(flat, row, weights):
-    """Heads at one row, the gradient of their weighted sum, and whether torch has one.
+    """Heads at one row, the gradient of their weighted sum, and whether torch implements it.
 
-    The gradient is None where torch stops it, and where torch has no derivative of some operation.
+    The gradient is None if torch stops it or does not implement a derivative.
     """
     row = row[None].clone().requires_grad_(True)
     with torch.enable_grad():
@@ -71,7 +71,7 @@ def compare(flat, decoder, rows, *, alone) -> list[str]:
         expected, slope, defined = _reference(flat, row, weights)
         if not same_numbers(values[i], expected, close):
             _fail("values", values[i], expected)
-        # beside the example only: one-sided derivatives at a point like zero are convention
+        # only beside the example: at points such as zero, one-sided derivatives are a convention
         if i < len(rows):
             continue
         if slope is not None and np.isnan(slope).any() and np.isnan(gradients[i]).any():
@@ -84,22 +84,23 @@ def compare(flat, decoder, rows, *, alone) -> list[str]:
             _fail("derivatives", gradients[i], np.nan if slope is None else slope)
     problems = []
     if batch is not None and _mixes(batch, sizes, values, close):
-        told = (
+        mixing = (
             "module mixes the points of a batch: its output for one point depends on the others "
             "(statistics over the batch, attention with the batch axis in the wrong place)"
         )
         if len(rows) > 1:
-            raise ValueError(f"{told}, so it is no function of one latent point")
-        problems.append(f"{told}; the decoder is what it makes of one point alone")
+            raise ValueError(f"{mixing}, so it is no function of one latent point")
+        problems.append(f"{mixing}; the converted decoder is its output for one point alone")
     if coarsest != parse(decoder.program).dtype:
         problems.append(
-            f"module rounds to {coarsest} on the way; the converted decoder does not, and was "
-            "compared with torch to that precision only"
+            f"module rounds to {coarsest} in intermediate results; the converted decoder does not, "
+            "and agrees with torch only to that precision"
         )
     if undefined:
         problems.append(
-            "module has derivatives that are NaN beside the points of example, in torch as here; "
-            "a metric is NaN there (a root, logarithm or norm at zero behind torch.where)"
+            "module has derivatives that are NaN beside the points of example, also in torch, and "
+            "a metric is NaN there. Usual causes: a root, logarithm or norm outside its domain "
+            "behind torch.where or nan_to_num"
         )
     if stopped:
         problems.append(
@@ -114,9 +115,9 @@ def _is_nan(flat, row) -> bool:
 
 
 def _beside(flat, row, rng) -> torch.Tensor:
-    """A random point beside a row, near enough that the module is not NaN; none if there is none.
+    """A random point beside a row where the module is not NaN, shape (1, ...), or an empty batch.
 
-    A logarithm or a root may have no values a little beside the example.
+    A logarithm or a root may be undefined at a small distance from the example.
     """
     direction = torch.from_numpy(rng.standard_normal(row.shape)).to(row.dtype)
     near = (row + distance * direction for distance in _DISTANCES)
@@ -124,23 +125,23 @@ def _beside(flat, row, rng) -> torch.Tensor:
 
 
 def _together(flat, points):
-    """The heads of several points at once, or None of a module that is made for one point."""
+    """The heads of a batch of points, or None if the module accepts only one point."""
     try:
         return flat(points)
-    except Exception:  # whatever a user's code raises: no batch goes through, so none is mixed
+    except Exception:  # of any type; a module that accepts no batch does not mix its points
         return None
 
 
 def _coarsest(plan) -> str:
-    """The shortest floating dtype that torch used anywhere in a program."""
+    """The least precise floating dtype in a program."""
     used = {str(d).replace("complex64", "float32") for n in plan.nodes for d in n.dtypes}
     return min({plan.dtype} | (used & _TOLERANCE.keys()), key=list(_TOLERANCE).index)
 
 
 def _agrees_forwards(flat, row, weights, gradient) -> bool:
-    """Whether a gradient agrees with torch's forward mode, which torch.no_grad does not stop.
+    """Whether a gradient agrees with torch's forward mode, which ignores torch.no_grad.
 
-    Central differences stand in where torch has no forward derivative or stops it as well.
+    Central differences replace a forward derivative that torch stops or does not implement.
     """
     precise = row.dtype == torch.float64
     direction = torch.from_numpy(np.random.default_rng(1).standard_normal(row.shape)).to(row.dtype)
@@ -189,7 +190,7 @@ def _fail(what, ours, torchs) -> None:
 
 
 def _mixes(batch, sizes, values, tolerance) -> bool:
-    """Whether the rows of a module depend on each other; heads without a batch axis are let be."""
+    """Whether the rows of a batch affect each other; heads without a batch axis are ignored."""
     start = 0
     for head, size in zip(batch, sizes, strict=True):
         part = values[:, start : start + size]

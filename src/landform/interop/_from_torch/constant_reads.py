@@ -1,9 +1,9 @@
 """What a module's Python code reads from tensors, by `.item()`, `if` or `.numpy()`; needs torch.
 
-`torch.export` runs a module on tensors without values, so that code which reads one fails. A
-reading that does not depend on the latent point (a counter in a buffer, a constant mask) is one
-number, once and for all: it is recorded in an ordinary run and handed back while exporting. So are
-the positions that a constant mask selects, and how many there are.
+`torch.export` runs a module on tensors without values, so that code that reads a value fails. A
+value that does not depend on the latent point (a counter in a buffer, a constant mask) is recorded
+in an ordinary run and returned during export. The positions that a constant mask selects are
+recorded in the same way.
 """
 
 import linecache
@@ -22,11 +22,14 @@ _READERS = {
     *(_T.__index__, _T.equal, _T.allclose, _T.is_nonzero),
     *(torch.equal, torch.allclose, torch.is_nonzero),
 }
-# These take shape and dtype, or dtype and device, from their other arguments only.
-_FRESH = {"zeros_like", "ones_like", "full_like", "empty_like"}
-_FRESH |= {"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor", "size", "dim"}
-# Whether numbers are finite is taken to be the same wherever the decoder is used.
+# The values of these results do not depend on the values of the arguments.
+_FRESH = {"zeros_like", "ones_like", "empty_like"}
+_FRESH |= {"new_zeros", "new_ones", "new_empty", "size", "dim"}
+# Tests for finite numbers are assumed to pass for all latent points.
 _FRESH |= {"isnan", "isfinite", "isinf"}
+# These take only shape, dtype or device from the first argument.
+_NOT_FIRST = {"full_like", "new_full", "new_tensor"}
+# These take only shape, dtype or device from the arguments after the first.
 _FIRST_ONLY = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
 _PACKAGE = torch.__path__[0]
 
@@ -49,10 +52,10 @@ def _store_of(tensor):
 
 
 class Recorder(TorchFunctionMode):
-    """Run a module with values and write down what it reads.
+    """Run a module with values and record what it reads.
 
-    Memory is called constant only if every step that led to it was seen and started from weights
-    or from nothing; whatever else is read may depend on the latent point.
+    Memory counts as constant only if all operations that led to it were recorded and started from
+    weights or from no tensor. All other readings may depend on the latent point.
     """
 
     def __init__(self, tensors):
@@ -75,7 +78,7 @@ class Recorder(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         given = list(_tensors([args, kwargs]))
         deciding = masks.deciding(name, args, kwargs)
-        own = {_store_of(t) for t in given}  # flags from lists and NumPy are in no tensor of these
+        own = {_store_of(t) for t in given}  # lists and NumPy arrays of flags are not among them
         constant = self._is_constant([t for t in deciding if _store_of(t) in own])
         found = [masks.positions(name, t) for t in deciding] if constant else None
         out = func(*args, **kwargs)
@@ -90,6 +93,8 @@ class Recorder(TorchFunctionMode):
             self._record(name, self._is_constant(given), out, _place())
         if name in _FRESH:
             given = []
+        elif name in _NOT_FIRST:
+            given = given[1:]
         elif name in _FIRST_ONLY:
             given = given[:1]
         made = list(_tensors(out))
@@ -99,14 +104,14 @@ class Recorder(TorchFunctionMode):
         constant = self._is_constant(given)
         for tensor in made:
             store = _store_of(tensor)
-            self.kept.append(tensor)  # so that its memory is not handed out again
+            self.kept.append(tensor)  # so that its memory is not reused
             (self.constant.add if constant else self.constant.discard)(store)
         self.constant.discard(None)
         return out
 
 
 class Replay(TorchFunctionMode):
-    """Hand back what was read from constants, in the same order, while a module is exported."""
+    """Return the recorded readings of constants, in the same order, during export."""
 
     def __init__(self, readings):
         super().__init__()
@@ -132,11 +137,12 @@ class Replay(TorchFunctionMode):
 
 
 def read(flat, row, tensors) -> tuple[Replay | None, list[str]]:
-    """What a module reads at one row: a mode to export it in, and the places that depend on it.
+    """What a module that holds `tensors` reads at one row of the example.
 
-    `tensors` are those that the module holds.
+    Returns the mode to export it in, and the places in the code where it reads a value that may
+    depend on the row.
 
-    Two runs that differ in a constant, as with random numbers, make it no constant.
+    A reading that differs between two runs, such as a random number, is not constant.
     """
     runs = []
     for point in (row, row + 0.1):
@@ -144,7 +150,7 @@ def read(flat, row, tensors) -> tuple[Replay | None, list[str]]:
         try:
             with torch.no_grad(), recorder:
                 flat(point)
-        except Exception:  # control-flow operators compile, which no mode may watch
+        except Exception:  # control-flow operators compile, which is not allowed under a mode
             return None, []
         runs.append(recorder)
         if not recorder.readings:

@@ -38,7 +38,7 @@ class Flat(torch.nn.Module):
 
     def forward(self, z):
         if not torch.compiler.is_compiling():
-            z = z.clone()  # the module may work in place
+            z = z.clone()  # the module may change its input
         args, kwargs = self.extra
         call = self.module if self.method == "forward" else getattr(self.module, self.method)
         with self.reads:
@@ -48,7 +48,7 @@ class Flat(torch.nn.Module):
 
 
 def convert(module, example, args, kwargs, *, check) -> tuple[TorchDecoder, list[str]]:
-    """The decoder and a list of warnings to give."""
+    """The decoder and a list of warnings to issue."""
     owner, method = _owner_of(module)
     owner, dtype = _prepare(owner)
     rows = _as_batch(example, dtype)
@@ -116,8 +116,7 @@ def _prepare(owner) -> tuple[torch.nn.Module, torch.dtype | None]:
         name = str(dtype).removeprefix("torch.")
         raise ValueError(
             f"module has weights of dtype {name}, too coarse for derivatives; convert it with "
-            "module.float() "
-            "or module.double() first"
+            "module.float() or module.double() first"
         )
     if any(t.device.type != "cpu" for t in tensors):
         owner = _on_cpu(owner)
@@ -125,7 +124,7 @@ def _prepare(owner) -> tuple[torch.nn.Module, torch.dtype | None]:
 
 
 def _on_cpu(owner) -> torch.nn.Module:
-    """A copy in main memory; tensors that were computed from others lose their graph in it."""
+    """A copy in main memory; in it, tensors computed from others are detached."""
     computed = [t for t in _tensors_of(owner) if not t.is_leaf]
     return copy.deepcopy(owner, {id(t): t.detach().clone() for t in computed}).cpu()
 
@@ -153,10 +152,9 @@ def _as_batch(example, dtype: torch.dtype | None) -> torch.Tensor:
     if example.ndim < 2 or example.numel() == 0:
         raise ValueError(
             "example must be a batch of latent points of shape (n, d), got shape "
-            f"{tuple(example.shape)}; "
-            "for one point use example[None]"
+            f"{tuple(example.shape)}; for one point use example[None]"
         )
-    if dtype is None:  # a module without weights takes what it is given
+    if dtype is None:  # a module without weights keeps the dtype of the example
         dtype = example.dtype if example.dtype == torch.float64 else torch.get_default_dtype()
     example = example.to(dtype)
     if not torch.isfinite(example).all():
@@ -174,14 +172,14 @@ def _differs(module) -> bool:
 
 @contextlib.contextmanager
 def _evaluation(owner):
-    """Put submodules in evaluation mode and set two global switches, and undo it after."""
+    """Put submodules in evaluation mode and set two global switches; undo this on exit."""
     modes = [(m, m.training) for m in owner.modules()]
     law = torch.distributions.Distribution
     validate, fast = law._validate_args, torch.backends.mha.get_fastpath_enabled()
     try:
         for m, _ in modes:
             m.training = False
-        # checks of arguments branch on values, and the fused attention has no open graph
+        # argument checks branch on values, and fused attention cannot be exported
         law.set_default_validate_args(False)
         torch.backends.mha.set_fastpath_enabled(False)
         yield
@@ -194,7 +192,7 @@ def _evaluation(owner):
 
 @contextlib.contextmanager
 def _unchanged(*roots):
-    """Put everything back that calls of the module change."""
+    """Restore on exit what calls of the module change."""
     state = Snapshot(*roots)
     try:
         yield state
@@ -204,7 +202,7 @@ def _unchanged(*roots):
 
 @contextlib.contextmanager
 def _quiet_torch():
-    """Silence torch's remarks on its own tracing; landform's warnings are given outside."""
+    """Silence torch's messages about tracing; landform warns outside of this context."""
     loggers = [logging.getLogger(name) for name in ("torch.fx", "torch.export", "torch._export")]
     loggers += [
         logging.getLogger(name)
@@ -230,10 +228,7 @@ def _nothing_printed():
 
 
 def _try_out(flat, rows, state) -> list[str]:
-    """Run the module in torch, so that a wrong shape is told apart from a failure to export.
-
-    Returns warnings to give.
-    """
+    """Run the module in torch, to tell a wrong call from a failed export; return warnings."""
     try:
         with torch.no_grad():
             heads = flat(rows[:1])
@@ -262,7 +257,7 @@ def _try_out(flat, rows, state) -> list[str]:
 
 
 def _check_finite(names, heads) -> list[str]:
-    """Refuse NaN and warn of infinite numbers at the first point of the example."""
+    """Raise for NaN, and return warnings for infinities, at the first point of the example."""
     problems = []
     for name, head in zip(names, heads, strict=True):
         if torch.isnan(head).any():
@@ -279,11 +274,11 @@ def _check_finite(names, heads) -> list[str]:
 
 
 _CAUSES = {
-    "does not require grad": "takes gradients inside its forward pass, which torch.export has no "
-    "form for; convert the part before them and write their formula in JAX",
-    "Expected more than 1 value per channel": "normalises by statistics of the batch, so that one "
-    "latent point has no output of its own; track running statistics, or normalise by layer or "
-    "group",
+    "does not require grad": "takes gradients inside its forward pass, which torch.export cannot "
+    "trace; convert the part before them and write their formula in JAX",
+    "Expected more than 1 value per channel": "normalises by statistics of the batch, so that "
+    "its output for one latent point is not defined; track running statistics, or normalise by "
+    "layer or group",
 }
 
 
@@ -302,7 +297,7 @@ def _call_failed(flat, rows, error) -> str:
 
 
 def _lower(flat, row) -> tuple[str, dict, dict]:
-    """Export and lower; where scripted functions are in the way, their Python code stands in."""
+    """Export and lower; if scripted functions prevent it, run their Python code instead."""
     with scripted.calls() as names:
         try:
             return _lower_once(flat, row)
@@ -323,7 +318,7 @@ def _lower_once(flat, row) -> tuple[str, dict, dict]:
     replay, places = constant_reads.read(flat, row, tensors)
     try:
         flat.reads = replay or flat.reads
-        # torch prints the graph of a module that it cannot trace
+        # torch prints the graph of a module if tracing fails
         with torch.enable_grad(), _nothing_printed():
             exported = torch.export.export(flat, (row,), strict=False)
             program = lowering.decompose(exported)
