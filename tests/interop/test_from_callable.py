@@ -100,6 +100,20 @@ def test_several_points_at_once_are_refused():
         decoder(np.zeros((3, 2)))
 
 
+def test_a_point_may_be_a_list_of_numbers_or_tracers_but_not_of_texts():
+    decoder = lf.from_callable(lambda z: z @ W, np.zeros((1, 2)))
+    np.testing.assert_array_equal(decoder([1, 0]), W[0])
+    np.testing.assert_array_equal(jax.jit(lambda x: decoder([x, 0.0]))(2.0), 2.0 * W[0])
+    with pytest.raises(TypeError, match="z must be an array of real numbers"):
+        decoder(["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, bool, int])
+def test_outputs_without_a_derivative_are_refused_with_the_way_out(dtype):
+    with pytest.raises(TypeError, match="integers and booleans have no derivative"):
+        lf.from_callable(lambda z: (255 * z).astype(dtype), np.zeros((1, 2)))
+
+
 def test_flax_models_are_taken_with_their_variables():
     linen = pytest.importorskip("flax.linen")
     net = linen.Dense(4)

@@ -219,7 +219,7 @@ def test_buffers_are_left_as_they_were():
         (lambda z: z, torch.zeros(1, 2), TypeError, "torch.nn.Module.*args and kwargs.*select"),
         (nn.Bilinear(2, 2, 2), torch.zeros(1, 2), ValueError, "missing 1.*args and kwargs"),
         (Texts(), torch.zeros(1, 2), TypeError, "returns a str"),
-        (Integers(), torch.zeros(1, 2), TypeError, "real floats"),
+        (Integers(), torch.zeros(1, 2), TypeError, "integers and booleans have no derivative"),
         (nn.Linear(3, 2), torch.zeros(1, 2), ValueError, "does not accept"),
         (nn.Linear(2, 2), torch.zeros(2), ValueError, "must be a batch"),
         (nn.Linear(2, 2), torch.zeros(0, 2), ValueError, "must be a batch"),

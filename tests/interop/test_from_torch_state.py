@@ -146,6 +146,18 @@ def test_a_refused_module_is_left_as_it_was():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_global_switches_are_restored():
+    def decode(z):
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return torch.tanh(z)
+
+    with pytest.warns(UserWarning, match="stops gradients"):
+        lf.from_torch(Function(decode), torch.ones(2, 2))
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
 @pytest.mark.parametrize(
     "wrap",

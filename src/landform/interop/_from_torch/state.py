@@ -1,4 +1,4 @@
-"""What a call of a module may change, kept and put back; needs torch."""
+"""Save and restore what a call of a module may change; needs torch."""
 
 import collections
 import functools
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# Put back if they are of these very types: subclasses may forbid or translate what is assigned.
+# Restore only these exact types: subclasses may forbid or convert assignments.
 _CONTAINERS = (dict, collections.OrderedDict, collections.defaultdict, list, collections.deque, set)
 # Outputs that differ by less, relative to their size, are taken as equal.
 _REPEAT_RTOL = 1e-5
@@ -46,12 +46,13 @@ def _held(item: Any) -> list:
 
 
 class Snapshot:
-    """Tensors, attributes, flags, hooks and random numbers of a module, to be put back later.
+    """Tensors, attributes, flags and hooks of a module, and global state, to be restored later.
 
-    The module itself is called and then put back, rather than a copy of it: not every module can
-    be copied (a weight that was computed from others cannot), and closures would go on calling
-    the original. Followed are submodules, containers and what functions close over; the contents
-    of other objects are not. The cost is one copy of every tensor.
+    `from_torch` calls the module itself and restores it afterwards, because a copy is not always
+    possible (of weights that were computed from others) and closures would still call the
+    original. A snapshot covers submodules, tensors, containers and the closures of functions, but
+    not the contents of other objects. Global state is the random state of torch, NumPy and Python
+    and torch's default dtype and gradient mode. The cost is one copy of every tensor.
     """
 
     def __init__(self, *roots: Any):
@@ -60,6 +61,7 @@ class Snapshot:
         self._containers: list = []
         legacy = np.random.get_state()  # noqa: NPY002  a user's module may draw from it
         self._random = (torch.get_rng_state(), legacy, random.getstate())
+        self._switches = (torch.is_grad_enabled(), torch.get_default_dtype())
         for item in reachable(*roots):
             if isinstance(item, torch.nn.Module):
                 self._modules.append((item, type(item), dict(vars(item))))
@@ -78,7 +80,7 @@ class Snapshot:
         )
 
     def restore(self) -> None:
-        """Put everything back, memory, objects and numbers."""
+        """Restore memory, objects and global state."""
         for module, kind, attributes in self._modules:
             if type(module) is not kind:
                 module.__class__ = kind
@@ -93,7 +95,7 @@ class Snapshot:
             if _replaced(tensor, memory):
                 tensor.data = memory
             if not _equal(memory, values):
-                memory.data.copy_(values)  # by `.data`, of which graphs in use take no notice
+                memory.data.copy_(values)  # `.data` does not invalidate autograd graphs in use
             if tensor.is_leaf:
                 tensor.requires_grad_(requires_grad)
                 if tensor.grad is not grad:
@@ -101,6 +103,8 @@ class Snapshot:
         torch.set_rng_state(self._random[0])
         np.random.set_state(self._random[1])  # noqa: NPY002
         random.setstate(self._random[2])
+        torch.set_grad_enabled(self._switches[0])
+        torch.set_default_dtype(self._switches[1])
 
 
 def _contents(cell) -> list:
@@ -117,7 +121,7 @@ def _has_plain_memory(tensor) -> bool:
 
 
 def _replaced(tensor, memory) -> bool:
-    """Whether a tensor lies in another memory than before, or reads it in another way."""
+    """Whether a tensor has other memory or another layout than before."""
     return (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) != (
         *(memory.data_ptr(), memory.shape, memory.stride(), memory.dtype),
     )
@@ -129,7 +133,7 @@ def _equal(a, b) -> bool:
 
 
 def _same_items(now, before) -> bool:
-    """Whether a container holds the very same objects in the same order."""
+    """Whether a container holds identical objects in the same order."""
     if len(now) != len(before):
         return False
     if isinstance(now, set):
@@ -141,8 +145,9 @@ def _same_items(now, before) -> bool:
 
 
 def depends_on_earlier_calls(flat, rows, state: Snapshot) -> bool:
-    """Whether the output of a module for one point depends on points it was called with before."""
+    """Whether the output of a module for one point depends on the points of earlier calls."""
     row, outputs = rows[:1], []
+    # fresh, after one call at a point of the example, and after two calls beside it
     for earlier in ((), (rows[-1:],), (row + 0.1, row + 0.2)):
         state.restore()
         try:
@@ -151,7 +156,7 @@ def depends_on_earlier_calls(flat, rows, state: Snapshot) -> bool:
                     flat(point)
                 torch.manual_seed(0)
                 outputs.append(torch.cat([head.reshape(-1).double() for head in flat(row)]))
-        except Exception:  # whatever a user's code raises for a point beside the example
+        except Exception:  # of any type, from the user's code at a point beside the example
             continue
     if len(outputs) < 2:
         return False
