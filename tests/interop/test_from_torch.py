@@ -1,4 +1,4 @@
-"""Decoders brought in from torch: agreement, derivatives, dtypes and structure."""
+"""Decoders from torch: agreement, derivatives, dtypes and structure."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a module reads from constants, where it rounds, and masks that move with the point."""
+"""Values read from constants, constant and moving masks, scripted functions, rounding."""
 
 import io
 import warnings
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.torch
 
 
 class Apply(nn.Module):
-    """A linear layer and whatever a function makes of it, with further buffers."""
+    """A module with a linear layer `net` and given buffers, whose forward is a function."""
 
     def __init__(self, function, dim=2, out=6, **buffers):
         super().__init__()
@@ -62,7 +62,7 @@ def test_code_may_read_constants():
 
 
 def test_weights_behind_an_operation_of_torch_alone_are_constants():
-    """`embedding_bag` returns four tensors and has no JAX form; its indices do not move."""
+    """`embedding_bag` returns four tensors and has no JAX form; its indices are constant."""
     module = Apply(lambda self, z: self.net(z).tanh() + self.bag(torch.tensor([[0, 2]])))
     module.bag = nn.EmbeddingBag(5, 6, mode="mean").double()
     check(module, rough((2, 2)))
@@ -319,7 +319,7 @@ def sign(x: torch.Tensor):
 
 @pytest.fixture
 def script():
-    """`torch.jit.script` without its notice of deprecation."""
+    """`torch.jit.script` without its deprecation warning."""
 
     def scripted(function):
         with warnings.catch_warnings():

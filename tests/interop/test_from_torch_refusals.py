@@ -1,4 +1,4 @@
-"""What is refused of torch, warned about, or taken with care: modes, kinks, bad arguments."""
+"""Modules that `from_torch` refuses or warns about: modes, kinks, bad arguments."""
 
 import warnings
 

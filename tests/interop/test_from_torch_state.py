@@ -1,4 +1,4 @@
-"""A module is left as it was, whatever its calls change, and no decoder of NaN is returned."""
+"""Conversion does not change the module, and a decoder of NaN is refused."""
 
 import random
 
@@ -217,7 +217,7 @@ def test_a_module_that_works_in_place_leaves_the_example_alone():
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
 def test_a_copy_for_the_processor_takes_computed_weights():
     layer = nn.utils.weight_norm(nn.Linear(2, 3))
-    layer(torch.ones(1, 2))  # leaves a weight with a graph, which torch does not copy
+    layer(torch.ones(1, 2))  # computes a weight with a graph, which deepcopy refuses
     copied = _on_cpu(layer)
     assert copied.weight is not layer.weight
     assert torch.equal(copied(torch.ones(1, 2)), layer(torch.ones(1, 2)))
@@ -251,7 +251,7 @@ def test_infinite_outputs_are_said():
 
 
 def test_derivatives_are_compared_where_the_module_has_values():
-    """Random points beside these codes have no logarithm, so that nearer ones are taken."""
+    """The logarithm is undefined far beside these codes, so that nearer points are compared."""
 
     class Wrong(torch.autograd.Function):
         @staticmethod

@@ -1,6 +1,7 @@
 """Scripted functions (`torch.jit.script`) inside a module; needs torch."""
 
 import contextlib
+from typing import Any
 
 import torch
 
@@ -12,7 +13,8 @@ def calls(*, as_python: bool = False):
     With `as_python`, the Python functions that they were made from run in their place: what a
     scripted function reads from tensors cannot be recorded, and torch.export cannot follow it.
     """
-    kind, names = torch.jit.ScriptFunction, []
+    kind: Any = torch.jit.ScriptFunction
+    names: list[str] = []
     original = kind.__call__
 
     def call(function, *args, **kwargs):
