@@ -80,7 +80,7 @@ def test_double_precision_points_stay_so():
         (3, np.zeros((1, 2)), {}, TypeError, "must be a callable"),
         (lambda z: z, np.zeros(2), {}, ValueError, "must be a batch"),
         (lambda z: z, np.zeros((0, 2)), {}, ValueError, "must be a batch"),
-        (lambda z: z, "points", {}, TypeError, "array of numbers"),
+        (lambda z: z, "points", {}, TypeError, "array of real numbers"),
         (lambda z: z @ W, np.zeros((1, 3)), {}, ValueError, "does not accept"),
         (lambda z: z[:, 0], np.zeros((1, 3)), {}, ValueError, "batched=True"),
         (lambda z: z[0] @ W, np.zeros((1, 2)), {"batched": True}, ValueError, "no batch axis"),
@@ -98,6 +98,20 @@ def test_several_points_at_once_are_refused():
     decoder = lf.from_callable(lambda z: z, np.zeros((1, 2)))
     with pytest.raises(ValueError, match=r"jax\.vmap"):
         decoder(np.zeros((3, 2)))
+
+
+def test_a_point_may_be_a_list_of_numbers_or_tracers_but_not_of_texts():
+    decoder = lf.from_callable(lambda z: z @ W, np.zeros((1, 2)))
+    np.testing.assert_array_equal(decoder([1, 0]), W[0])
+    np.testing.assert_array_equal(jax.jit(lambda x: decoder([x, 0.0]))(2.0), 2.0 * W[0])
+    with pytest.raises(TypeError, match="z must be an array of real numbers"):
+        decoder(["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, bool, int])
+def test_outputs_without_a_derivative_are_refused_with_the_way_out(dtype):
+    with pytest.raises(TypeError, match="integers and booleans have no derivative"):
+        lf.from_callable(lambda z: (255 * z).astype(dtype), np.zeros((1, 2)))
 
 
 def test_flax_models_are_taken_with_their_variables():

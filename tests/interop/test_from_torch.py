@@ -1,4 +1,4 @@
-"""Decoders brought in from torch: agreement, derivatives, dtypes and structure."""
+"""Decoders from torch: agreement, derivatives, dtypes and structure."""
 
 import json
 import os
@@ -283,8 +283,11 @@ def test_the_program_is_json(smooth):
     program = json.loads(decoder.program)
     assert program["shape"] == [2]
     assert [node[0] for node in program["nodes"]] == [
-        "linear.default", "layer_norm.default", "gelu.default", "linear.default",
-    ]  # fmt: skip
+        "linear.default",
+        "layer_norm.default",
+        "gelu.default",
+        "linear.default",
+    ]
     assert TorchDecoder(decoder.parameters, decoder.buffers, json.dumps(program)).latent_dim == 2
 
 

@@ -1,4 +1,4 @@
-"""What a module reads from constants, where it rounds, and masks that move with the point."""
+"""Values read from constants, constant and moving masks, scripted functions, rounding."""
 
 import io
 import warnings
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.torch
 
 
 class Apply(nn.Module):
-    """A linear layer and whatever a function makes of it, with further buffers."""
+    """A module with a linear layer `net` and given buffers, whose forward is a function."""
 
     def __init__(self, function, dim=2, out=6, **buffers):
         super().__init__()
@@ -62,7 +62,7 @@ def test_code_may_read_constants():
 
 
 def test_weights_behind_an_operation_of_torch_alone_are_constants():
-    """`embedding_bag` returns four tensors and has no JAX form; its indices do not move."""
+    """`embedding_bag` returns four tensors and has no JAX form; its indices are constant."""
     module = Apply(lambda self, z: self.net(z).tanh() + self.bag(torch.tensor([[0, 2]])))
     module.bag = nn.EmbeddingBag(5, 6, mode="mean").double()
     check(module, rough((2, 2)))
@@ -211,3 +211,135 @@ def test_inference_mode_keeps_the_derivative_and_says_so():
     bias, weight = (p.detach().numpy() for p in (module.net.bias, module.net.weight))
     jacobian = jax.jacfwd(decoder)(np.zeros(2))
     np.testing.assert_allclose(jacobian, (1 - np.tanh(bias) ** 2)[:, None] * weight, atol=1e-13)
+
+
+def test_constant_masks_select_as_many_entries_as_they_have():
+    mask = torch.tensor([True, False, True])
+    rows = torch.tensor([[True, False, True], [False, True, False]])
+
+    def masked(self, z):
+        return z[:, self.mask], z[..., ~self.mask]
+
+    def assigned(self, z):
+        a, b = masked(self, z)
+        out = a.new_empty(z.shape)
+        out[..., self.mask], out[..., ~self.mask] = a.sin(), b.cos()
+        return out
+
+    def sized(self, z):
+        a, b = masked(self, z)
+        assert a.shape[-1] == 2
+        return torch.cat([a.reshape(-1, 2) + torch.ones_like(a), b.expand(-1, 3)], -1)
+
+    def positions(self, z):
+        (where,) = self.mask.nonzero(as_tuple=True)
+        (other,) = torch.where(~self.mask)
+        return z[..., where] * z[..., other], z[:, self.mask.nonzero().squeeze(-1)]
+
+    def scattered(self, z):
+        a, b = masked(self, z)
+        out = torch.zeros_like(z).masked_scatter(self.mask, a)
+        return out + torch.zeros_like(z).masked_scatter_(~self.mask, b)
+
+    def selected(self, z):
+        return torch.masked_select(z[0], self.mask)[None], z[0].masked_select(~self.mask)[None]
+
+    def two_axes(self, z):
+        x = z[:, None] * torch.arange(1.0, 3.0).to(z)[:, None]
+        y = x.clone()
+        y[:, self.rows] = x[:, self.rows].square()
+        return x[:, self.rows], y, torch.index_put(x, (torch.tensor([0]), self.rows[0][:2]), z[:1])
+
+    def repeated(self, z):
+        return z.repeat_interleave(self.mask.long() + 1, dim=1)
+
+    def listed(self, z):
+        return z[:, [True, False, True]], torch.ones_like(z[:, self.mask.numpy()]).cumsum(1)
+
+    def split(self, z):
+        return torch.split(z, (self.mask.long() + 1).tolist()[1:], -1)[::-1]
+
+    def kept_in_a_list(self, z):
+        return z[:, self.masks[0]] + torch.zeros_like(z[:, self.masks[0]])
+
+    for function in (
+        masked,
+        assigned,
+        sized,
+        positions,
+        scattered,
+        selected,
+        repeated,
+        split,
+        listed,
+    ):
+        check(Apply(function, 3, mask=mask), rough((1, 3)))
+    check(Apply(two_axes, 3, rows=rows), rough((1, 3)))
+    module = Apply(kept_in_a_list, 3)
+    module.masks = [mask]
+    check(module, rough((2, 3)))
+
+
+def test_a_mask_in_a_coupling_layer_has_the_sizes_that_networks_need():
+    def couple(self, z):
+        a, b = z[..., self.mask], z[..., ~self.mask]
+        shift, scale = self.net(a).view(len(z), -1, 2).mean(1).chunk(2, -1)
+        out = torch.empty_like(z)
+        out[..., self.mask], out[..., ~self.mask] = a, b * scale.exp() + shift
+        return out
+
+    check(Apply(couple, 1, mask=torch.tensor([True, False])), rough((3, 2)))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda self, z: torch.masked_select(self.net(z), z.sum() > 0),
+        lambda self, z: torch.ones_like(z[:, (z > 0)[0]]),
+        lambda self, z: z[:, (z > 0)[0].nonzero().squeeze(-1)],
+    ],
+    ids=["masked_select", "sizes", "nonzero"],
+)
+def test_selections_whose_size_moves_are_refused_in_words(function):
+    with pytest.raises(NotImplementedError, match=r"depends on values|reads a value|a mask that"):
+        convert(Apply(function), torch.ones(1, 2, dtype=torch.float64))
+
+
+def curved(x: torch.Tensor, k: torch.Tensor):
+    if bool((k < 0).all()):
+        return torch.tanh(x * (-k).sqrt()) / (-k).sqrt()
+    return x
+
+
+def sign(x: torch.Tensor):
+    if bool((x.sum() > 0).all()):
+        return x
+    return -x
+
+
+@pytest.fixture
+def script():
+    """`torch.jit.script` without its deprecation warning."""
+
+    def scripted(function):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.jit.script(function)
+
+    return scripted
+
+
+def test_a_scripted_function_converts_as_its_python_code_does(script):
+    scripted = script(curved)
+    check(Apply(lambda self, z: scripted(self.net(z), self.k), k=-torch.ones(1)), rough((2, 2)))
+
+
+def test_scripted_parts_that_cannot_be_traced_are_named(script):
+    scripted = script(sign)
+    module = Apply(lambda self, z: scripted(self.net(z)))
+    with pytest.raises(NotImplementedError, match=r"torch\.jit\.script: sign\(\)\..*PYTORCH_JIT=0"):
+        lf.from_torch(module, rough((1, 2)))
+    module = Apply(lambda self, z: self.part(z))
+    module.part = script(nn.Sequential(nn.Linear(2, 2), nn.Tanh()).double())
+    with pytest.raises(NotImplementedError, match=r"torch\.jit\.script: 'part'.*PYTORCH_JIT=0"):
+        lf.from_torch(module, rough((1, 2)))

@@ -1,4 +1,4 @@
-"""What is refused of torch, warned about, or taken with care: modes, kinks, bad arguments."""
+"""Modules that `from_torch` refuses or warns about: modes, kinks, bad arguments."""
 
 import warnings
 
@@ -219,12 +219,12 @@ def test_buffers_are_left_as_they_were():
         (lambda z: z, torch.zeros(1, 2), TypeError, "torch.nn.Module.*args and kwargs.*select"),
         (nn.Bilinear(2, 2, 2), torch.zeros(1, 2), ValueError, "missing 1.*args and kwargs"),
         (Texts(), torch.zeros(1, 2), TypeError, "returns a str"),
-        (Integers(), torch.zeros(1, 2), TypeError, "real floats"),
+        (Integers(), torch.zeros(1, 2), TypeError, "integers and booleans have no derivative"),
         (nn.Linear(3, 2), torch.zeros(1, 2), ValueError, "does not accept"),
         (nn.Linear(2, 2), torch.zeros(2), ValueError, "must be a batch"),
         (nn.Linear(2, 2), torch.zeros(0, 2), ValueError, "must be a batch"),
         (nn.Linear(2, 2), torch.full((1, 2), torch.nan), ValueError, "NaN"),
-        (nn.Linear(2, 2), "points", TypeError, "array of numbers"),
+        (nn.Linear(2, 2), "points", TypeError, "array of real numbers"),
         (nn.Linear(2, 2).half(), torch.zeros(1, 2), ValueError, "module.float"),
         (nn.Linear(2, 2).bfloat16(), torch.zeros(1, 2), ValueError, "module.float"),
         (nn.Linear(2, 2, device="meta"), torch.zeros(1, 2), ValueError, "meta"),

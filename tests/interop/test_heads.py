@@ -1,4 +1,4 @@
-"""Heads of decoders from torch: chosen, saved, and read as what they are."""
+"""Heads of decoders from torch: selected, saved, and passed to metrics."""
 
 import jax
 import numpy as np

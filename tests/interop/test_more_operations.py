@@ -36,7 +36,7 @@ def _edges(x):
 
 
 def _mask():
-    """Of four places the first may look at none."""
+    """An attention mask of four positions; the first may attend to none."""
     return T.tensor([[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]], dtype=T.bool)
 
 
@@ -101,11 +101,13 @@ SAMPLED = {
     for corners in (True, False)
 } | {
     f"volume_{padding}": lambda x, p=padding: F.grid_sample(
-        x[:, None], 1.2 * T.tanh(x[:, None]).permute(0, 3, 4, 1, 2)[..., :3], padding_mode=p,
+        x[:, None],
+        1.2 * T.tanh(x[:, None]).permute(0, 3, 4, 1, 2)[..., :3],
+        padding_mode=p,
         align_corners=False,
     )
     for padding in ("zeros", "border", "reflection")
-}  # fmt: skip
+}
 
 
 def _places():
@@ -152,7 +154,7 @@ def test_operations_agree_with_torch(functions):
 def test_the_scaled_error_function_is_exact_to_a_few_units_in_the_last_place(dtype, lowest):
     erfcx, eps = OPERATIONS["special_erfcx.default"], np.finfo(dtype).eps
     x = np.r_[np.linspace(lowest, 12.0, 2001), np.geomspace(12.0, 1e30, 50)].astype(dtype)
-    exact = scipy_erfcx(x.astype(np.float64))  # off by x² units itself on the left
+    exact = scipy_erfcx(x.astype(np.float64))  # its own error is x² units for negative x
     allowed = 8 * eps + np.where(x < 0, x.astype(np.float64) ** 2, 0.0) * np.finfo(np.float64).eps
     found = np.asarray(erfcx(x), np.float64)
     assert (np.abs(found / exact - 1.0) < allowed).all()

@@ -1,4 +1,4 @@
-"""Every operation agrees with torch in value and Jacobian; one conversion a group."""
+"""Every operation agrees with torch in value and Jacobian; each group is converted once."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A decoder's graph as JSON text, its weights as leaves, and the interpreter of both."""
+"""`TorchDecoder`: a graph as JSON text with weights as leaves, and its interpreter."""
 
 import functools
 import json
@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import is_traced, precise
 from landform._typing import Array, Float
 from landform.interop._aten import OPERATIONS
+from landform.interop._decoder import AbstractDecoder
 
 
 class Node(NamedTuple):
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse(text: str) -> Plan:
-    """Parse the text of a program once; as JSON it is hashable, comparable and safe to store."""
+    """Parse the text of a program, which is JSON: hashable, comparable and safe to store."""
     raw = json.loads(text)
     nodes = tuple(Node(*node) for node in raw["nodes"])
     missing = sorted({node.operation for node in nodes} - OPERATIONS.keys())
@@ -69,11 +69,11 @@ def _resolve(item: Any, values: list, parameters: dict, buffers: dict) -> Any:
         return buffers[key]
     if kind == "complex":
         return complex(*key)
-    return float(key)  # "float": the numbers that JSON has no word for
+    return float(key)  # "float": NaN and infinities, which JSON does not have
 
 
 def _pick(program: str, heads: tuple) -> tuple[str, set]:
-    """The program of some heads alone, and the (kind, name) of all that it refers to."""
+    """The program of the given heads only, and the (kind, key) of all that it refers to."""
     raw = json.loads(program)
     raw["outputs"] = [raw["outputs"][_position(raw["names"], head)] for head in heads]
     raw["names"] = [raw["names"][_position(raw["names"], head)] for head in heads]
@@ -92,7 +92,7 @@ def _pick(program: str, heads: tuple) -> tuple[str, set]:
 
 
 def short_name(operation: str) -> str:
-    """An operation's name for people: ``"_relu_.default"`` is ``"relu"``."""
+    """The readable name of an operation: ``"_relu_.default"`` is ``"relu"``."""
     return operation.split(".")[0].strip("_").removesuffix("_with_indices")
 
 
@@ -133,14 +133,14 @@ def _settle(value: Any, dtypes: list, cast) -> Any:
     return cast(jnp.asarray(value), dtypes[0]) if dtypes[0] is not None else value
 
 
-def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | tuple[Array, ...]:
-    """Run a program at one point.
+def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> tuple[Array, ...]:
+    """The heads of a program at one point, each flattened.
 
-    Every intermediate gets the dtype that torch gave it, so that integer arithmetic and constants
-    come out bit for bit, except that floating dtypes are raised to the wider of the module's own
-    and that of `z`: a float32 decoder evaluated at float64 points works in float64 throughout, and
-    so does a float64 decoder that calls ``.float()`` on the way. Rounding in between would leave
-    second derivatives to noise.
+    Every intermediate result has the dtype that it has in torch, so that integer arithmetic and
+    constants are equal to the last bit. Only floating dtypes are raised, to the wider of the
+    module's own and that of `z`: a float32 decoder works in float64 throughout at float64
+    points, and so does a float64 decoder that calls ``.float()`` in between, because rounding
+    there would spoil second derivatives.
     """
     main = jnp.dtype(plan.dtype)
     run = jax.dtypes.canonicalize_dtype(jnp.promote_types(z.dtype, main))
@@ -159,15 +159,10 @@ def interpret(plan: Plan, parameters: dict, buffers: dict, z: Array) -> Array | 
         args = _resolve(node.args, values, parameters, buffers)
         kwargs = {k: _resolve(v, values, parameters, buffers) for k, v in node.kwargs.items()}
         values.append(_settle(OPERATIONS[node.operation](*args, **kwargs), node.dtypes, cast))
-    heads = tuple(
-        _resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs
-    )
-    if len(heads) == 1:
-        return heads[0]
-    return heads
+    return tuple(_resolve(o, values, parameters, buffers).ravel().astype(run) for o in plan.outputs)
 
 
-class TorchDecoder(eqx.Module):
+class TorchDecoder(AbstractDecoder):
     """A PyTorch module as a pure JAX function of one latent point, made by `landform.from_torch`.
 
     The weights are leaves of the pytree, so they can be trained, vmapped over (ensembles) or
@@ -207,7 +202,7 @@ class TorchDecoder(eqx.Module):
         return parse(self.program).kinks
 
     def select(self, *heads: str | int) -> "TorchDecoder":
-        """The decoder of some of the heads alone, with the operations and weights they need.
+        """The decoder of the given heads only, with the operations and weights that they need.
 
         Parameters
         ----------
@@ -217,13 +212,13 @@ class TorchDecoder(eqx.Module):
         Returns
         -------
         TorchDecoder
-            Of one head it returns one array, of several a tuple in the order asked for. Unlike a
-            lambda it can be saved, and its weights are leaves.
+            It returns one array for one head, and a tuple in the given order for several. Unlike
+            a lambda, it can be saved, and its weights are leaves.
 
         Raises
         ------
         ValueError
-            If a head is not known, or none is given.
+            If a head is unknown, or none is given.
 
         Examples
         --------
@@ -248,50 +243,5 @@ class TorchDecoder(eqx.Module):
             f"parameters={count}, operations={len(plan.nodes)})"
         )
 
-    # `jax.jit(decoder)` needs a hash; as a function a decoder is only equal to itself
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    @precise
-    def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
-        """Decode one latent point.
-
-        Parameters
-        ----------
-        z : array, shape (d,)
-            The point. Use `jax.vmap` for a batch.
-
-        Returns
-        -------
-        array of shape (D,), or a tuple of such for several heads.
-
-        Raises
-        ------
-        ValueError
-            If `z` is not one point of the right dimension.
-        """
-        z = jnp.asarray(z)
-        if z.shape != (self.latent_dim,):
-            hint = (
-                "; use jax.vmap for a batch"
-                if z.ndim == 2 and z.shape[1] == self.latent_dim
-                else ""
-            )
-            raise ValueError(
-                f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}"
-            )
-        if is_traced(self, z):
-            return _run(self, z)
-        return _run_compiled(self, z)
-
-
-def _run(decoder: TorchDecoder, z: Array) -> Array | tuple[Array, ...]:
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        z = z.astype(jnp.result_type(float))
-    return interpret(parse(decoder.program), decoder.parameters, decoder.buffers, z)
-
-
-_run_compiled = jax.jit(_run)
+    def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
+        return interpret(parse(self.program), self.parameters, self.buffers, z)

@@ -1,4 +1,4 @@
-"""`from_callable`: bring in any decoder written in JAX, with its parameters as leaves."""
+"""`from_callable`: a decoder written in JAX, with its parameters as leaves."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,22 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import is_traced, precise
+from landform._numerics import as_floats, precise
 from landform._typing import Array, Float
+from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
 from landform.metrics.pullback import check_generator
 
 
-class CallableDecoder(eqx.Module):
+class CallableDecoder(AbstractDecoder):
     """A JAX function as a decoder of one latent point, made by `landform.from_callable`.
 
     Attributes
     ----------
     parameters : pytree
-        Every array: those handed over as `params` and those inside the function itself.
+        All arrays: those in `params` and those inside the function itself.
     latent_shape : tuple of int
-        What the function receives for one point.
+        Shape of one point as the function receives it.
     batched : bool
-        Whether the function is given a batch of one and its batch axis removed again.
+        Whether the function maps batches; it then receives a batch of one.
     """
 
     parameters: Any
@@ -39,7 +40,7 @@ class CallableDecoder(eqx.Module):
 
     @property
     def function(self) -> Callable:
-        """The function that was brought in, with its present arrays."""
+        """The original function with the present arrays."""
         return self._combined()[0]
 
     def _combined(self):
@@ -51,51 +52,12 @@ class CallableDecoder(eqx.Module):
         x = z.reshape((1, *self.latent_shape) if self.batched else self.latent_shape)
         return function(x) if params is None else function(params, x)
 
-    # `jax.jit(decoder)` needs a hash; as a function a decoder is only equal to itself
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    @precise
-    def __call__(self, z: Float[Array, " d"]) -> Array | tuple[Array, ...]:
-        """Decode one latent point, shape (d,), to (D,) or to a tuple of such.
-
-        Raises
-        ------
-        ValueError
-            If `z` is not one point of the right dimension.
-        """
-        z = jnp.asarray(z)
-        if z.shape != (self.latent_dim,):
-            hint = (
-                "; use jax.vmap for a batch"
-                if z.ndim == 2 and z.shape[1] == self.latent_dim
-                else ""
-            )
-            raise ValueError(
-                f"z must be one point of shape ({self.latent_dim},), got shape {z.shape}{hint}"
-            )
-        if is_traced(self, z):
-            return _run(self, z)
-        return _run_compiled(self, z)
-
-
-def _run(decoder: CallableDecoder, z: Array) -> Array | tuple[Array, ...]:
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        z = z.astype(jnp.result_type(float))
-    heads = tuple(head.ravel() for head in _heads(decoder._raw(z)))
-    if len(heads) == 1:
-        return heads[0]
-    return heads
-
-
-_run_compiled = jax.jit(_run)
+    def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
+        return tuple(head.ravel() for head in _arrays(self._raw(z)))
 
 
 class _KerasCall:
-    """A Keras model as a function of its variables; as a static part it is its own hash."""
+    """A Keras model as a function of its variables; hashed by identity, as a static part."""
 
     def __init__(self, model: Any):
         self.model = model
@@ -118,14 +80,14 @@ def _without_state(model: Any) -> tuple[_KerasCall, tuple]:
     return _KerasCall(model), variables
 
 
-def _heads(output: Any) -> list:
-    """The arrays of an output in order; a dictionary keeps the order in which it was filled."""
+def _arrays(output: Any) -> list:
+    """The arrays of an output in order; dictionaries in insertion order."""
     if output is None:
         return []
     if isinstance(output, Mapping):
         output = tuple(output.values())
     if isinstance(output, tuple | list):
-        return [head for item in output for head in _heads(item)]
+        return [head for item in output for head in _arrays(item)]
     return jax.tree.leaves(output)
 
 
@@ -144,10 +106,9 @@ def from_callable(
         ``function(z)``, or ``function(params, z)`` if `params` is given; traceable by JAX. An
         Equinox module is a pytree: its arrays become leaves of the result, as do the weights of a
         Flax NNX module, of a bound Flax linen module and of a Keras model (on the JAX backend,
-        called in inference mode). Arrays
-        that a plain Python function closes over stay constants; hand them over as `params` to
-        train them. Put an NNX module in evaluation mode first (``model.eval()``): batch norm over
-        a batch of one is no decoder.
+        called in inference mode). Arrays that a plain Python function closes over stay constants;
+        pass them as `params` to train them. Put an NNX module in evaluation mode first
+        (``model.eval()``): batch norm over a batch of one does not define a decoder.
     example : array, shape (n, d) or (n, ...)
         A batch of latent points. What follows the first axis is one point and is flattened.
     params : pytree, optional
@@ -165,7 +126,8 @@ def from_callable(
     Raises
     ------
     TypeError
-        If `function` is not callable or its outputs are not real floating arrays.
+        If `function` is not callable, `example` is not numeric, or an output is not a real
+        floating array: integers and booleans have no derivative.
     ValueError
         If `example` is not a batch, or `function` does not accept one point of it.
 
@@ -195,8 +157,7 @@ def from_callable(
     except TypeError as error:
         raise TypeError(
             f"function and params may hold arrays and hashable values only: {error}; convert "
-            "lists or NumPy "
-            "objects inside them to arrays"
+            "lists or NumPy objects inside them to arrays"
         ) from None
     decoder = CallableDecoder(arrays, tuple(leaves), structure, shape, batched)
     _check(decoder)
@@ -205,12 +166,7 @@ def from_callable(
 
 @precise
 def _latent_shape(example: Any) -> tuple[int, ...]:
-    try:
-        shape = jnp.asarray(example).shape
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"example must be a batch of latent points, an array of numbers: {error}"
-        ) from None
+    shape = as_floats("example", example).shape
     if len(shape) < 2 or 0 in shape:
         raise ValueError(
             f"example must be a batch of latent points of shape (n, d), got shape {shape}; "
@@ -234,14 +190,14 @@ def _check(decoder: CallableDecoder) -> None:
             f"If it expects {'one point' if decoder.batched else 'a batch'}, pass {other}; "
             "if it takes parameters first, pass params=."
         ) from error
-    heads = _heads(output)
+    heads = _arrays(output)
     if not heads:
         raise TypeError("function returns no array")
     for i, head in enumerate(heads):
         if not hasattr(head, "dtype") or not jnp.issubdtype(head.dtype, jnp.floating):
             raise TypeError(
                 f"output {i} of function has type {getattr(head, 'dtype', type(head))}; it must "
-                "be real floats"
+                f"be real floats{NO_DERIVATIVE}"
             )
         if decoder.batched and (head.ndim == 0 or head.shape[0] != 1):
             raise ValueError(

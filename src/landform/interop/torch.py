@@ -1,4 +1,4 @@
-"""`from_torch`: bring in a PyTorch decoder; torch is imported only when it is called."""
+"""`from_torch`: a PyTorch decoder as a JAX function; torch is imported only when it is called."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,20 +21,22 @@ def from_torch(
 ) -> TorchDecoder:
     r"""A PyTorch decoder as a pure JAX function of one latent point.
 
-    The module is traced once by `torch.export` on a batch of one, its graph is stored as text and
-    run by JAX from then on: torch is not needed to call, differentiate, save or load the result.
-    Weights keep their dtype and become leaves of the pytree. Evaluated at a wider dtype than its
-    own, the decoder computes in that one throughout.
+    `torch.export` traces the module once on a batch of one. The graph is stored as text and run by
+    JAX, so that torch is not needed to call, differentiate, save or load the result. Weights keep
+    their dtype and become leaves of the pytree. At points of a wider dtype than its own, the
+    decoder computes in the wider one throughout.
 
     Parameters
     ----------
     module : torch.nn.Module, or a method of one
-        The decoder. A method (``vae.decode``) is called instead of ``forward``. It is used in
-        evaluation mode and left as it was; a module on another device is copied to the CPU first.
+        The decoder. A method (``vae.decode``) is called instead of ``forward``. It is run in
+        evaluation mode, and afterwards everything that its calls changed is put back: weights,
+        buffers, attributes, flags and the state of random generators. A module on another device
+        is copied to the CPU first.
     example : tensor or array, shape (n, d) or (n, ...)
-        A batch of latent points, used to trace the module and to check the result. Anything after
-        the first axis is one latent point and is flattened: a generator of ``(n, 100, 1, 1)`` has d
-        = 100. Converted to the dtype of the module.
+        A batch of latent points, used to trace the module and to check the result. Everything
+        after the first axis is one latent point and is flattened: a generator of
+        ``(n, 100, 1, 1)`` has d = 100. Converted to the dtype of the module.
     args, kwargs : optional
         Further fixed arguments of the module for a batch of one, such as a class label.
     check : bool, default True
@@ -52,30 +54,32 @@ def from_torch(
     ImportError
         If torch is not installed.
     TypeError
-        If `module` is not a module, or returns something else than real tensors.
+        If `module` is not a module, or returns anything but real floating tensors.
     ValueError
-        If `example` is not a batch that the module accepts, the module mixes the points of a batch,
-        or has weights of half precision or not materialised.
+        If `example` is not a batch that the module accepts, if the module mixes the points of a
+        batch, returns NaN at `example`, or depends on earlier calls (layers that initialise
+        themselves from the first batch), or if weights are lazy or of half precision.
     NotImplementedError
-        If the graph has operations without a JAX form: all are named, with what to do.
+        If the graph has operations without a JAX form, or cannot be traced. The message names all
+        of them and says what to do.
     RuntimeError
         If the result disagrees with torch.
 
     Warns
     -----
     KinkWarning
-        If operations such as ReLU act on the latent point. The pull-back metric then jumps and
-        solvers of the geodesic equation succeed with a wrong curve; energy and graph methods do not
-        need derivatives of the metric.
-
+        If operations such as ReLU act on the latent point. The pull-back metric then jumps, and
+        solvers of the geodesic equation may succeed with a wrong curve; energy and graph methods
+        do not need derivatives of the metric.
     UserWarning
-        If the module was in training mode, stops gradients, rounds on the way, or mixes the points
-        of a batch and `example` is one point, so that this may be meant.
+        If the module was in training mode, stops gradients, rounds to a lower precision, has
+        infinite outputs or derivatives that are NaN, or if it mixes the points of a batch and
+        `example` is one point.
 
     Notes
     -----
     Conversion takes a few seconds, most of it in torch and in compiling the check. Means over the
-    batch (batch norm in training mode) are refused since they are no function of one point.
+    batch (batch norm in training mode) are refused: they are not a function of one point.
 
     Examples
     --------
@@ -102,12 +106,10 @@ def from_torch(
 
 
 def kink_message(kinks: Sequence[str]) -> str:
-    """What a user should know of a decoder with these operations."""
+    """The warning about a decoder with these operations."""
     return (
         f"the decoder is not twice differentiable everywhere ({', '.join(kinks)}): its "
-        "pull-back metric is not "
-        "smooth, and a solver of the geodesic equation (shooting, exp) can report success with "
-        "a wrong curve. "
-        "Use the energy solver or method='graph', or smooth activations such as GELU, SiLU, "
-        "softplus or tanh."
+        "pull-back metric is not smooth, and a solver of the geodesic equation (shooting, exp) can "
+        "report success with a wrong curve. Use the energy solver or method='graph', or smooth "
+        "activations such as GELU, SiLU, softplus or tanh."
     )

@@ -1,6 +1,7 @@
-"""The ATen operations that a converted decoder may use, written in JAX; one topic a file."""
+"""The ATen operations that a converted decoder may use, written in JAX, one file for each topic."""
 
 from landform.interop._aten import (
+    activations,
     attention,
     conv,
     elementwise,
@@ -22,6 +23,7 @@ __all__ = [
     "BENDS_IF",
     "BENDS_IN",
     "OPERATIONS",
+    "activations",
     "attention",
     "conv",
     "elementwise",

@@ -1,25 +1,26 @@
-"""From an ATen operation's name to its JAX form, and which of them are not smooth."""
+"""The table from ATen operations to JAX functions, with the operations that are not smooth."""
 
 from collections.abc import Callable
 from typing import Any
 
 OPERATIONS: dict[str, Callable[..., Any]] = {}
-"""Name with overload (``"add.Tensor"``) to function; arguments are in ATen's order and names."""
+"""Functions by name with overload (``"add.Tensor"``); arguments have ATen's order and names."""
 
 BENDS: set[str] = set()
 """Operations with a jump in their value or its first or second derivative."""
 
 BENDS_IN: dict[str, tuple[int, ...]] = {}
-"""For those that are smooth in some arguments: the positions of the others."""
+"""Positions of the arguments in which an operation of `BENDS` is not smooth, if not all."""
 
 BENDS_IF: dict[str, Callable[..., bool]] = {}
-"""For those that are smooth with some settings: whether they bend with these arguments."""
+"""Whether an operation of `BENDS` is not smooth with the given arguments, if that varies."""
 
 
 def register(*names: str, bends: bool | tuple[int, ...] | Callable[..., bool] = False):
-    """Enter a function in the table under one or several names.
+    """Add a function to the table under one or several names.
 
-    `bends` marks it as not smooth, names the arguments in which it is not, or tells it from them.
+    `bends` says whether the function is not smooth: True, the positions of the arguments in which
+    it is not, or a function of the arguments.
     """
 
     def enter(function):
@@ -39,13 +40,13 @@ def register(*names: str, bends: bool | tuple[int, ...] | Callable[..., bool] = 
 
 
 def register_unary(table: dict[str, Callable[..., Any]], *, bends: bool = False) -> None:
-    """Enter functions of one tensor under ``name.default``."""
+    """Add functions of one tensor under ``name.default``."""
     for name, function in table.items():
         register(f"{name}.default", bends=bends)(function)
 
 
 def tuple_of(value, n: int) -> tuple[int, ...]:
-    """ATen's convention for sizes: one number (or a list of one) stands for all `n` axes."""
+    """Expand ATen's sizes: one number, or a list of one, holds for all `n` axes."""
     if isinstance(value, list | tuple):
         return tuple(value) * n if len(value) == 1 else tuple(value)
     return (value,) * n

@@ -5,7 +5,7 @@ import numpy as np
 from jax import lax
 
 from landform.interop._aten._registry import register
-from landform.interop._aten.elementwise import safe_softmax, softmax
+from landform.interop._aten.activations import safe_softmax, softmax
 
 
 @register("scaled_dot_product_attention.default")

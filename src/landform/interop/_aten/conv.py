@@ -9,7 +9,7 @@ _FULL = lax.Precision.HIGHEST
 
 
 def _with_batch(function):
-    """Let a convolution accept one unbatched sample, as torch does."""
+    """Make a convolution accept one unbatched sample, as torch does."""
 
     def wrapped(x, weight, *args, **kwargs):
         if x.ndim == weight.ndim - 1:
@@ -73,7 +73,7 @@ def convolve_transposed(
 
 
 def _spread(x, weight, stride):
-    """A transposed convolution as one matrix product, whose overlapping results are then added.
+    """A transposed convolution as one matrix product whose overlapping results are added.
 
     Every input position spreads one kernel for each output channel. XLA is several times slower
     with dilated inputs, and in double precision has no fast convolution at all.
@@ -87,7 +87,7 @@ def _spread(x, weight, stride):
     )
     y = y.reshape(x.shape[0], *x.shape[2:], outer, *weight.shape[2:])
     y = y.transpose((0, *range(n + 1, 2 * n + 2), *range(1, n + 1)))
-    for s in stride:  # each takes away the first axis of the kernel and widens one of space
+    for s in stride:  # each step removes the first axis of the kernel and widens one space axis
         y = _overlap(y, 2, n + 1, s)
     return y
 
@@ -107,13 +107,13 @@ def _overlap(y, kernel, space, stride):
             room[space] = (t, taps - 1 - t)
             total = total + jnp.pad(piece, room)
         phases.append(total)
-    like = phases[0]  # the only one sure to meet the kernel where it is shorter than the stride
+    like = phases[0]  # not empty even if the kernel is shorter than the stride
     y = jnp.stack([jnp.broadcast_to(p, like.shape) for p in phases], space + 1)
     return y.reshape(*like.shape[:space], -1, *like.shape[space + 1 :])
 
 
 def _crop(y, space, kernel, stride, padding, extra):
-    """What torch keeps of the full result: less the padding, plus the output padding."""
+    """Crop the full result by the padding and extend it by the output padding."""
     sizes = [
         (h - 1) * s - 2 * p + k + e
         for h, s, p, k, e in zip(space, stride, padding, kernel, extra, strict=True)

@@ -1,4 +1,4 @@
-"""Factorisations of matrices, and what is solved with them."""
+"""Factorisations of matrices, and solves with them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from landform.interop._aten.linear import solve_triangular
 
 
 def _info(x):
-    """LAPACK's word that nothing failed; failures are NaN here."""
+    """LAPACK's status zero; a factorisation that fails returns NaN here."""
     return jnp.zeros(x.shape[:-2], jnp.int32)
 
 
@@ -89,11 +89,11 @@ def _lu_solve(factors, order, b, transposed):
     return solve_triangular(factors, y, upper=True)
 
 
-# Sorted eigenvalues and singular values have corners where two of them cross, and the signs of
-# the vectors are a convention: the comparison with torch at conversion settles whether they match.
+# Sorted eigenvalues and singular values are not smooth where two of them cross. The signs of the
+# vectors are a convention; the comparison at conversion refuses a decoder where torch's differ.
 @register("_linalg_eigh.default", "linalg_eigh.default", bends=True)
 def eigh(x, UPLO="L", compute_v=True):
-    # torch reads one triangle, and differentiates as if both were given
+    # torch reads one triangle, but differentiates as if both were given
     half = jnp.tril(x, -1) if UPLO == "L" else jnp.triu(x, 1)
     inside = x - jnp.triu(x, 1) - jnp.tril(x, -1)
     other = x - lax.stop_gradient(x) + lax.stop_gradient(half + _t(half) + inside)

@@ -113,7 +113,7 @@ def searchsorted(boundaries, x, out_int32=False, right=False, side=None, sorter=
 
 @register("as_strided.default")
 def as_strided(x, size, stride, storage_offset=None):
-    """Of a contiguous tensor, as all are here."""
+    """Strided view of a contiguous tensor; all tensors are contiguous here."""
     place = np.asarray(storage_offset or 0)
     for n, s in zip(size, stride, strict=True):
         place = place[..., None] + s * np.arange(n)

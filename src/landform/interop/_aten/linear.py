@@ -6,7 +6,7 @@ from jax import lax
 
 from landform.interop._aten._registry import register
 
-# Geometry needs all the digits of a product: accelerators would otherwise round its factors.
+# Metrics need products in full precision; accelerators round the factors by default.
 _FULL = lax.Precision.HIGHEST
 
 

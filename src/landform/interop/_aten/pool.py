@@ -14,7 +14,7 @@ def _starts(size, kernel, stride, padding, dilation, ceil_mode):
     span = size + 2 * padding - dilation * (kernel - 1) - 1
     count = (math.ceil(span / stride) if ceil_mode else span // stride) + 1
     if ceil_mode and (count - 1) * stride >= size + padding:
-        count -= 1  # torch drops a last window that would start in the right padding
+        count -= 1  # torch drops the last window if it would start in the right padding
     return np.arange(count) * stride
 
 
@@ -52,7 +52,7 @@ def _avg_pool(n):
         sums = _window_sums(x, kernel, stride, right)
         if divisor is not None:
             return sums / divisor
-        # the divisor counts padding that was asked for, but never what ceil_mode adds
+        # the divisor counts the requested padding, but not the padding that ceil_mode adds
         counts = np.ones(())
         for s, k, size, p in zip(starts, kernel, sizes, padding, strict=True):
             low, high = (0, size + 2 * p) if include_pad else (p, size + p)

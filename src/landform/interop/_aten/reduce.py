@@ -11,7 +11,7 @@ from landform.interop._aten._registry import register
 
 
 def _axes(dim):
-    """ATen's `dim`: None and the empty list mean all axes."""
+    """Axes of ATen's `dim`: None and the empty list mean all axes."""
     if dim is None or dim == []:
         return None
     return tuple(dim) if isinstance(dim, list) else dim
@@ -82,7 +82,7 @@ def _ddof(correction, unbiased=True):
 
 
 def _root(x, power=0.5):
-    """A power below 1 with the derivative zero at zero, not NaN, as torch has it."""
+    """A power below 1 whose derivative at zero is zero as in torch, not NaN."""
     zero = x == 0
     safe = jnp.where(zero, 1.0, x)
     return jnp.where(zero, 0.0, jnp.sqrt(safe) if power == 0.5 else safe**power)
@@ -129,7 +129,7 @@ def std_mean(x, dim=None, correction=None, keepdim=False):
 
 
 def _order_bends(x, p: Any = 2, *_, ord: Any = None, **__) -> bool:
-    """Whether a norm of this order has a corner, or no second derivative, where an entry is 0."""
+    """Whether a norm of this order is not twice differentiable where an entry is 0."""
     order = p if ord is None else ord
     return order is not None and not 2 <= order < math.inf
 
@@ -201,7 +201,7 @@ def cumprod(x, dim, dtype=None):
 
 
 def _running(better):
-    """Running extrema with their places; of equal ones torch keeps the last."""
+    """Running extrema and their positions; torch returns the last position of equal values."""
 
     def cumulative(x, dim):
         def later(a, b):

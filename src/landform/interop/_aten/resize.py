@@ -1,4 +1,4 @@
-"""Up- and down-sampling: nearest, linear and cubic, with and without antialiasing, by axes."""
+"""Nearest, linear and cubic up- and down-sampling by axes, with and without antialiasing."""
 
 import functools
 
@@ -10,7 +10,7 @@ from landform.interop._aten._registry import register
 
 
 def _positions(size, out, scale, align_corners):
-    """The input coordinate of each output sample; `scale` is the factor asked for, if any."""
+    """The input coordinate of each output sample; `scale` is the requested factor, if any."""
     i = np.arange(out)
     if align_corners:
         return i * ((size - 1) / (out - 1)) if out > 1 else np.zeros(1)
@@ -48,13 +48,13 @@ def _keys(t, a=-0.5):
 
 
 def _antialias_matrix(size, out, scale, align_corners, kernel, reach):
-    """The kernel stretched over the input samples that one output sample covers, rows sum to 1."""
+    """The kernel stretched over the input samples of each output sample; rows sum to 1."""
     if align_corners:
         step = (size - 1) / (out - 1) if out > 1 else 0.0
     else:
         step = 1.0 / scale if scale is not None else size / out
     stretch = max(step, 1.0)
-    centre = step * (np.arange(out) + 0.5)  # torch has no shift here, aligned corners or not
+    centre = step * (np.arange(out) + 0.5)  # torch does not shift here, even with aligned corners
     low = np.maximum((centre - reach * stretch + 0.5).astype(int), 0)
     high = np.minimum((centre + reach * stretch + 0.5).astype(int), size)
     place = np.arange(size)
@@ -68,7 +68,7 @@ def _nearest(x, axis, out, scale, exact):
     if out % size == 0 and (scale is None or scale == out // size):
         return x if out == size else jnp.repeat(x, out // size, axis=axis)
     step = 1.0 / scale if scale is not None else size / out
-    # torch computes these positions in single precision, which decides the ties
+    # torch computes these positions in single precision, and rounding decides ties
     position = (np.arange(out, dtype=np.float32) + np.float32(0.5 * exact)) * np.float32(step)
     return jnp.take(x, np.minimum(position.astype(int), size - 1), axis=axis)
 

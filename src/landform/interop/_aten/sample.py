@@ -12,7 +12,7 @@ _ZEROS, _BORDER, _REFLECTION = 0, 1, 2
 
 
 def _in_cells(x, size, align_corners):
-    """From [-1, 1] to units of cells."""
+    """Map coordinates from [-1, 1] to units of cells."""
     return (x + 1.0) / 2.0 * (size - 1) if align_corners else ((x + 1.0) * size - 1.0) / 2.0
 
 
@@ -26,7 +26,7 @@ def _reflect(x, twice_low, twice_high):
 
 
 def _held(x, size, padding_mode, align_corners):
-    """Coordinates brought back into the image, for the two modes that do."""
+    """Move coordinates back into the image (padding modes "border" and "reflection")."""
     if padding_mode == _REFLECTION:
         ends = (0, 2 * (size - 1)) if align_corners else (-1, 2 * size - 1)
         x = _reflect(x, *ends)
@@ -56,8 +56,8 @@ def _cubic(t, a=-0.75):
     return far(1 + t), near(t), near(1 - t), far(2 - t)
 
 
-# The grid's coordinates run from the last axis to the first. Linear in the image; in the grid
-# only piecewise smooth.
+# The grid lists coordinates from the last axis to the first. The result is linear in the image and
+# piecewise smooth in the grid.
 @register("grid_sampler.default", "grid_sampler_2d.default", "grid_sampler_3d.default", bends=(1,))
 def grid_sampler(x, grid, interpolation_mode, padding_mode, align_corners):
     sizes = x.shape[2:]

@@ -120,7 +120,7 @@ def atleast_1d(x):
 
 @register("cat.default", "concat.default", "concatenate.default")
 def cat(tensors, dim=0):
-    # torch lets an empty vector be joined to tensors of any shape
+    # torch accepts an empty vector among tensors of any shape
     kept = [x for x in tensors if x.shape != (0,)]
     return jnp.concatenate(kept or tensors, axis=dim)
 
@@ -309,7 +309,7 @@ def unfold(x, dimension, size, step):
 
 
 def _widths(x, pad):
-    """torch lists (before, after) from the last axis backwards."""
+    """Padding by axis; torch lists (before, after) from the last axis to the first."""
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     return [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
 
@@ -371,7 +371,7 @@ def channel_shuffle(x, groups):
 
 
 def _windows(size, kernel, stride, padding, dilation):
-    """For each axis, the (padded) input index of each (offset in the window, window)."""
+    """The index into the padded input of each (offset, window), for each axis."""
     starts = np.arange(0, size + 2 * padding - dilation * (kernel - 1), stride)
     return (dilation * np.arange(kernel))[:, None] + starts
 

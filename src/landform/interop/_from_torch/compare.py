@@ -1,24 +1,23 @@
-"""A converted decoder against torch, in values and derivatives, at a few points; needs torch."""
+"""Compare values and derivatives of a converted decoder with torch at some points; needs torch."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 
-from landform.interop._from_torch.lowering import same_numbers
 from landform.interop._program import interpret, parse
 
-_ROWS = 3
-_TOLERANCE = {
-    "float32": (1e-4, 1e-3),
-    "float64": (1e-10, 1e-6),
-}  # torch itself rounds some constants of its derivatives
+_MAX_ROWS = 3  # of the example at which to compare
+# Compare beside the example at the first of these distances where the module is not NaN.
+_DISTANCES = (0.3, 0.03, 0.003)
+# For values and for gradients; torch rounds some constants of its derivatives to single precision.
+_TOLERANCE = {"float32": (1e-4, 1e-3), "float64": (1e-10, 1e-6)}
 
 
 def _reference(flat, row, weights):
-    """Heads at one row, the gradient of their weighted sum, and whether torch has one.
+    """Heads at one row, the gradient of their weighted sum, and whether torch implements it.
 
-    The gradient is None where torch stops it, and where torch has no derivative of some operation.
+    The gradient is None if torch stops it or does not implement a derivative.
     """
     row = row[None].clone().requires_grad_(True)
     with torch.enable_grad():
@@ -42,7 +41,7 @@ def _evaluate(decoder, points, weights):
 
     def weighted(z):
         out = interpret(plan, decoder.parameters, decoder.buffers, z)
-        values = jnp.concatenate(out) if isinstance(out, tuple) else out
+        values = jnp.concatenate(out)
         return values @ weights.astype(values.dtype), values
 
     return jax.vmap(jax.grad(weighted, has_aux=True))(points)
@@ -50,11 +49,13 @@ def _evaluate(decoder, points, weights):
 
 def compare(flat, decoder, rows, *, alone) -> list[str]:
     """Compare values and gradients with torch at rows of the example and beside them."""
-    rows = rows[:_ROWS]
+    rows = rows[:_MAX_ROWS]
     rng = np.random.default_rng(0)
-    beside = rows[:2] + torch.from_numpy(0.3 * rng.standard_normal(rows[:2].shape)).to(rows.dtype)
-    points = torch.cat([rows, beside])
     with torch.no_grad():
+        for i, row in enumerate(rows):
+            if _is_nan(flat, row):
+                raise ValueError(f"module returns NaN at point {i} of example; leave it out")
+        points = torch.cat([rows, *(_beside(flat, row, rng) for row in rows[:2])])
         sizes = [h.numel() for h in flat(rows[:1])]
         batch = _together(flat, points) if alone else None
     weights = rng.standard_normal(sum(sizes)) / np.sqrt(sum(sizes))
@@ -65,61 +66,82 @@ def compare(flat, decoder, rows, *, alone) -> list[str]:
     gradients, values = (np.asarray(v) for v in ours)
     coarsest = _coarsest(parse(decoder.program))
     close, close_gradient = _TOLERANCE[coarsest]
-    stopped = False
+    stopped = undefined = False
     for i, row in enumerate(points):
         expected, slope, defined = _reference(flat, row, weights)
         if not same_numbers(values[i], expected, close):
             _fail("values", values[i], expected)
-        # beside the example only: one-sided derivatives at a point like zero are convention
-        if i < len(rows) or (
-            slope is not None and same_numbers(gradients[i], slope, close_gradient)
-        ):
+        # only beside the example: at points such as zero, one-sided derivatives are a convention
+        if i < len(rows):
+            continue
+        if slope is not None and np.isnan(slope).any() and np.isnan(gradients[i]).any():
+            undefined = True
+            continue
+        if slope is not None and same_numbers(gradients[i], slope, close_gradient):
             continue
         stopped |= defined
         if not _agrees_forwards(flat, row, weights, gradients[i]):
             _fail("derivatives", gradients[i], np.nan if slope is None else slope)
     problems = []
     if batch is not None and _mixes(batch, sizes, values, close):
-        told = (
+        mixing = (
             "module mixes the points of a batch: its output for one point depends on the others "
             "(statistics over the batch, attention with the batch axis in the wrong place)"
         )
         if len(rows) > 1:
-            raise ValueError(f"{told}, so it is no function of one latent point")
-        problems.append(f"{told}; the decoder is what it makes of one point alone")
+            raise ValueError(f"{mixing}, so it is no function of one latent point")
+        problems.append(f"{mixing}; the converted decoder is its output for one point alone")
     if coarsest != parse(decoder.program).dtype:
         problems.append(
-            f"module rounds to {coarsest} on the way; the converted decoder does not, and was "
-            "compared with torch to that precision only"
+            f"module rounds to {coarsest} in intermediate results; the converted decoder does not, "
+            "and agrees with torch only to that precision"
         )
-    if not stopped:
-        return problems
-    return [
-        *problems,
-        "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
-        "converted decoder "
-        "has the derivatives of the function itself",
-    ]
+    if undefined:
+        problems.append(
+            "module has derivatives that are NaN beside the points of example, also in torch, and "
+            "a metric is NaN there. Usual causes: a root, logarithm or norm outside its domain "
+            "behind torch.where or nan_to_num"
+        )
+    if stopped:
+        problems.append(
+            "torch stops gradients inside this module (torch.no_grad or a custom backward); the "
+            "converted decoder has the derivatives of the function itself"
+        )
+    return problems
+
+
+def _is_nan(flat, row) -> bool:
+    return any(bool(torch.isnan(head).any()) for head in flat(row[None]))
+
+
+def _beside(flat, row, rng) -> torch.Tensor:
+    """A random point beside a row where the module is not NaN, shape (1, ...), or an empty batch.
+
+    A logarithm or a root may be undefined at a small distance from the example.
+    """
+    direction = torch.from_numpy(rng.standard_normal(row.shape)).to(row.dtype)
+    near = (row + distance * direction for distance in _DISTANCES)
+    return next((point[None] for point in near if not _is_nan(flat, point)), row[None][:0])
 
 
 def _together(flat, points):
-    """The heads of several points at once, or None of a module that is made for one point."""
+    """The heads of a batch of points, or None if the module accepts only one point."""
     try:
         return flat(points)
-    except Exception:  # whatever a user's code raises: no batch goes through, so none is mixed
+    except Exception:  # of any type; a module that accepts no batch does not mix its points
         return None
 
 
 def _coarsest(plan) -> str:
-    """The shortest floating dtype that torch used anywhere in a program."""
+    """The least precise floating dtype in a program."""
     used = {str(d).replace("complex64", "float32") for n in plan.nodes for d in n.dtypes}
     return min({plan.dtype} | (used & _TOLERANCE.keys()), key=list(_TOLERANCE).index)
 
 
 def _agrees_forwards(flat, row, weights, gradient) -> bool:
-    """Whether a gradient agrees with torch's forward mode, which torch.no_grad does not stop.
+    """Whether a gradient agrees with torch's forward mode, which ignores torch.no_grad.
 
-    Central differences stand in where torch has no forward derivative or stops it as well.
+    Central differences replace a forward derivative that torch stops or does not implement.
     """
     precise = row.dtype == torch.float64
     direction = torch.from_numpy(np.random.default_rng(1).standard_normal(row.shape)).to(row.dtype)
@@ -147,19 +169,28 @@ def _agrees_forwards(flat, row, weights, gradient) -> bool:
     return agrees(rise / (2 * step))
 
 
+def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """Whether two arrays agree relative to the larger of 1 and their size; NaN equals nothing."""
+    if a.shape != b.shape:
+        return False
+    scale = max(1.0, float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)))
+    return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale))
+
+
 def _fail(what, ours, torchs) -> None:
-    gap = np.nanmax(np.abs(ours - torchs)) if np.shape(ours) == np.shape(torchs) else "in shape"
+    gap = "in shape"
+    if np.shape(ours) == np.shape(torchs):
+        finite = np.isfinite(ours) & np.isfinite(torchs)
+        gap = np.max(np.abs(ours - torchs)[finite], initial=0.0) if finite.all() else "not finite"
     raise RuntimeError(
         f"the converted decoder disagrees with torch in its {what} (largest difference {gap}). "
-        "The module may "
-        "depend on hidden state or have a custom backward, or this is a defect of landform; "
-        "convert with "
-        "check=False to look at the difference."
+        "The module may depend on hidden state or have a custom backward, or this is a defect of "
+        "landform; convert with check=False to look at the difference."
     )
 
 
 def _mixes(batch, sizes, values, tolerance) -> bool:
-    """Whether the rows of a module depend on each other; heads without a batch axis are let be."""
+    """Whether the rows of a batch affect each other; heads without a batch axis are ignored."""
     start = 0
     for head, size in zip(batch, sizes, strict=True):
         part = values[:, start : start + size]

@@ -6,13 +6,17 @@ import inspect
 import io
 import logging
 import warnings
+from typing import Any
 
 import jax
 import numpy as np
 import torch
 
-from landform.interop._from_torch import compare, lowering, outputs, reading
+from landform._numerics import as_floats
+from landform.interop._decoder import NO_DERIVATIVE
+from landform.interop._from_torch import compare, constant_reads, lowering, outputs, scripted
 from landform.interop._from_torch.lowering import Unsupported
+from landform.interop._from_torch.state import Snapshot, depends_on_earlier_calls, reachable
 from landform.interop._program import TorchDecoder
 
 _DIFFERS_IN_TRAINING = (
@@ -33,6 +37,8 @@ class Flat(torch.nn.Module):
         self.names: list[str] = []
 
     def forward(self, z):
+        if not torch.compiler.is_compiling():
+            z = z.clone()  # the module may change its input
         args, kwargs = self.extra
         call = self.module if self.method == "forward" else getattr(self.module, self.method)
         with self.reads:
@@ -42,7 +48,7 @@ class Flat(torch.nn.Module):
 
 
 def convert(module, example, args, kwargs, *, check) -> tuple[TorchDecoder, list[str]]:
-    """The decoder and a list of warnings to give."""
+    """The decoder and a list of warnings to issue."""
     owner, method = _owner_of(module)
     owner, dtype = _prepare(owner)
     rows = _as_batch(example, dtype)
@@ -53,8 +59,8 @@ def convert(module, example, args, kwargs, *, check) -> tuple[TorchDecoder, list
             "module.eval() first)"
         )
     flat = Flat(owner, method, args, kwargs)
-    with _evaluation(owner), _quiet_torch():
-        _try_out(flat, rows)
+    with _evaluation(owner), _quiet_torch(), _unchanged(owner, args, kwargs) as state:
+        problems += _try_out(flat, rows, state)
         text, parameters, buffers = _lower(flat, rows[:1])
         decoder = TorchDecoder(parameters, buffers, text)
         if check:
@@ -105,37 +111,50 @@ def _prepare(owner) -> tuple[torch.nn.Module, torch.dtype | None]:
         raise ValueError(
             "module has quantised or sparse weights; convert the dense float32 module instead"
         )
-    dtype = lowering.dtype_of_module(owner)
+    dtype = _main_dtype(owner)
     if dtype is not None and dtype not in (torch.float32, torch.float64):
         name = str(dtype).removeprefix("torch.")
         raise ValueError(
             f"module has weights of dtype {name}, too coarse for derivatives; convert it with "
-            "module.float() "
-            "or module.double() first"
+            "module.float() or module.double() first"
         )
     if any(t.device.type != "cpu" for t in tensors):
-        owner = copy.deepcopy(owner).cpu()
+        owner = _on_cpu(owner)
     return owner, dtype
+
+
+def _on_cpu(owner) -> torch.nn.Module:
+    """A copy in main memory; in it, tensors computed from others are detached."""
+    computed = [t for t in _tensors_of(owner) if not t.is_leaf]
+    return copy.deepcopy(owner, {id(t): t.detach().clone() for t in computed}).cpu()
+
+
+def _tensors_of(*roots) -> list[torch.Tensor]:
+    return [item for item in reachable(*roots) if isinstance(item, torch.Tensor)]
+
+
+def _main_dtype(module) -> Any:
+    """The floating dtype of a module's weights, by size; None for a module without any."""
+    counts: dict = {}
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
+    return max(counts, key=lambda dtype: counts[dtype]) if counts else None
 
 
 def _as_batch(example, dtype: torch.dtype | None) -> torch.Tensor:
     if not isinstance(example, torch.Tensor):
-        try:
-            example = torch.as_tensor(np.array(example))
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"example must be a batch of latent points, an array of numbers: {error}"
-            ) from None
+        with jax.enable_x64(True):
+            example = torch.from_numpy(np.array(as_floats("example", example)))
     example = example.detach().cpu()
     if example.is_complex():
         raise TypeError("example must be real")
     if example.ndim < 2 or example.numel() == 0:
         raise ValueError(
             "example must be a batch of latent points of shape (n, d), got shape "
-            f"{tuple(example.shape)}; "
-            "for one point use example[None]"
+            f"{tuple(example.shape)}; for one point use example[None]"
         )
-    if dtype is None:  # a module without weights takes what it is given
+    if dtype is None:  # a module without weights keeps the dtype of the example
         dtype = example.dtype if example.dtype == torch.float64 else torch.get_default_dtype()
     example = example.to(dtype)
     if not torch.isfinite(example).all():
@@ -151,42 +170,39 @@ def _differs(module) -> bool:
     return isinstance(module, _DIFFERS_IN_TRAINING)
 
 
-def _buffers(module):
-    return [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
-
-
 @contextlib.contextmanager
 def _evaluation(owner):
-    """Put submodules in evaluation mode and set two global switches, and undo it after.
-
-    Buffers, too, are left as they were: a module may count its calls or average what goes through.
-    """
+    """Put submodules in evaluation mode and set two global switches; undo this on exit."""
     modes = [(m, m.training) for m in owner.modules()]
-    buffers = [(m, name, b, b.clone()) for m, _ in modes for name, b in _buffers(m)]
     law = torch.distributions.Distribution
     validate, fast = law._validate_args, torch.backends.mha.get_fastpath_enabled()
     try:
         for m, _ in modes:
             m.training = False
-        # checks of arguments branch on values, and the fused attention has no open graph
+        # argument checks branch on values, and fused attention cannot be exported
         law.set_default_validate_args(False)
         torch.backends.mha.set_fastpath_enabled(False)
         yield
     finally:
         for m, mode in modes:
             m.training = mode
-        with torch.no_grad():
-            for m, name, buffer, before in buffers:
-                m._buffers[name] = buffer
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
         law.set_default_validate_args(validate)
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextlib.contextmanager
+def _unchanged(*roots):
+    """Restore on exit what calls of the module change."""
+    state = Snapshot(*roots)
+    try:
+        yield state
+    finally:
+        state.restore()
+
+
+@contextlib.contextmanager
 def _quiet_torch():
-    """Silence torch's remarks on its own tracing; landform's warnings are given outside."""
+    """Silence torch's messages about tracing; landform warns outside of this context."""
     loggers = [logging.getLogger(name) for name in ("torch.fx", "torch.export", "torch._export")]
     loggers += [
         logging.getLogger(name)
@@ -211,8 +227,8 @@ def _nothing_printed():
         yield
 
 
-def _try_out(flat, rows) -> None:
-    """Run the module in torch, so that a wrong shape is told apart from a failure to export."""
+def _try_out(flat, rows, state) -> list[str]:
+    """Run the module in torch, to tell a wrong call from a failed export; return warnings."""
     try:
         with torch.no_grad():
             heads = flat(rows[:1])
@@ -228,16 +244,41 @@ def _try_out(flat, rows) -> None:
         if not head.is_floating_point():
             raise TypeError(
                 f"output {name!r} of module has dtype {head.dtype}; a decoder's heads must be "
-                "real floats"
+                f"real floats{NO_DERIVATIVE}"
             )
+    if state.changed() and depends_on_earlier_calls(flat, rows, state):
+        raise ValueError(
+            "module changes when it is called, and its output for one point depends on the points "
+            "before (a layer that initialises itself from the first batch, a hidden state that is "
+            "carried over). Call it once on a batch of data so that it is initialised, or reset "
+            "the state inside forward"
+        )
+    return _check_finite(flat.names, heads)
+
+
+def _check_finite(names, heads) -> list[str]:
+    """Raise for NaN, and return warnings for infinities, at the first point of the example."""
+    problems = []
+    for name, head in zip(names, heads, strict=True):
+        if torch.isnan(head).any():
+            raise ValueError(
+                f"output {name!r} of module is NaN at the first point of example; check the "
+                "weights and the point, or leave this output out"
+            )
+        if torch.isinf(head).any():
+            problems.append(
+                f"output {name!r} of module is infinite at the first point of example; metrics "
+                "need finite derivatives, so leave it out or bound it"
+            )
+    return problems
 
 
 _CAUSES = {
-    "does not require grad": "takes gradients inside its forward pass, which torch.export has no "
-    "form for; convert the part before them and write their formula in JAX",
-    "Expected more than 1 value per channel": "normalises by statistics of the batch, so that one "
-    "latent point has no output of its own; track running statistics, or normalise by layer or "
-    "group",
+    "does not require grad": "takes gradients inside its forward pass, which torch.export cannot "
+    "trace; convert the part before them and write their formula in JAX",
+    "Expected more than 1 value per channel": "normalises by statistics of the batch, so that "
+    "its output for one latent point is not defined; track running statistics, or normalise by "
+    "layer or group",
 }
 
 
@@ -256,10 +297,28 @@ def _call_failed(flat, rows, error) -> str:
 
 
 def _lower(flat, row) -> tuple[str, dict, dict]:
-    replay, places = reading.read(flat, row)
+    """Export and lower; if scripted functions prevent it, run their Python code instead."""
+    with scripted.calls() as names:
+        try:
+            return _lower_once(flat, row)
+        except NotImplementedError as error:
+            advice = scripted.advice(names, flat.module)
+            if not names and not advice:
+                raise
+            refused = NotImplementedError(f"{error}{advice}")
+    with scripted.calls(as_python=True):
+        try:
+            return _lower_once(flat, row)
+        except NotImplementedError as error:
+            raise refused from error
+
+
+def _lower_once(flat, row) -> tuple[str, dict, dict]:
+    tensors = _tensors_of(flat.module, flat.extra)
+    replay, places = constant_reads.read(flat, row, tensors)
     try:
         flat.reads = replay or flat.reads
-        # torch prints the graph of a module that it cannot trace
+        # torch prints the graph of a module if tracing fails
         with torch.enable_grad(), _nothing_printed():
             exported = torch.export.export(flat, (row,), strict=False)
             program = lowering.decompose(exported)
@@ -275,8 +334,7 @@ def _lower(flat, row) -> tuple[str, dict, dict]:
             f"{seen}\nUsual causes: a Python `if` or loop that depends on the values of a tensor, "
             "`.item()`, numpy or a gradient (torch.autograd.grad, torch.func.grad) inside "
             "forward, or a distribution built with validate_args=True. Move these out of the "
-            "decoder, or write it "
-            "in JAX and use landform.from_callable."
+            "decoder, or write it in JAX and use landform.from_callable."
         ) from error
     finally:
         flat.reads = contextlib.nullcontext()

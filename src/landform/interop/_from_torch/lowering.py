@@ -6,7 +6,6 @@ import operator
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import torch
 from torch._decomp import decomposition_table
 
@@ -14,16 +13,18 @@ from landform._numerics import to_jax
 from landform.interop._aten import BENDS, BENDS_IF, BENDS_IN, OPERATIONS
 from landform.interop._program import short_name
 
-# Results of these depend on the shape and dtype of their first argument only.
+# Results of these depend only on the shape and dtype of the first argument.
 _SHAPE_ONLY = {
     *("zeros_like", "ones_like", "full_like", "empty_like"),
     *("new_zeros", "new_ones", "new_full", "new_empty"),
 }
-_SMALLEST_BEND = 1e-5
+_SIZES = {"sym_size", "sym_numel", "sym_stride"}
+_VARYING_SIZE = "how many entries it has depends on values; index with fixed positions instead"
+_MAX_GUARD = 1e-5  # clamping at a positive number up to this only guards a division or logarithm
 
 
 class Unsupported(NotImplementedError):
-    """Operations without a JAX form here; `operations` maps their names to reasons."""
+    """The graph has operations without a JAX form; `operations` maps their names to reasons."""
 
     def __init__(self, operations: dict[str, str]):
         self.operations = operations
@@ -33,13 +34,12 @@ class Unsupported(NotImplementedError):
         super().__init__(
             f"module uses {len(operations)} operation(s) that landform cannot convert:\n{lines}\n"
             "Replace these layers in the module, convert a part of it that does not use them, "
-            "or write the "
-            "decoder in JAX and bring it in with landform.from_callable."
+            "or write the decoder in JAX and pass it to landform.from_callable."
         )
 
 
 def name_of(target: Any) -> str:
-    """The table's name of an operation: ``aten.add.Tensor`` is ``"add.Tensor"``."""
+    """The name of an operation in the table: ``aten.add.Tensor`` is ``"add.Tensor"``."""
     if target is operator.getitem:
         return "getitem"
     return str(target).removeprefix("aten.")
@@ -56,16 +56,17 @@ def _reason(target: Any) -> str:
         return "control flow inside the module"
     if name_of(target) == "_local_scalar_dense.default":
         return "Python code reads a number that depends on the latent point (.item(), float())"
-    if torch.Tag.dynamic_output_shape in getattr(target, "tags", ()):
-        return "how many entries it returns depends on values; index with fixed positions instead"
+    sized = name_of(target).split(".")[0] in _SIZES
+    if sized or torch.Tag.dynamic_output_shape in getattr(target, "tags", ()):
+        return _VARYING_SIZE
     return ""
 
 
 def decompose(exported):
-    """Functional form of a program; unknown operations are broken up where torch can.
+    """The functional form of a program, with unknown operations decomposed where torch can.
 
-    Only those that act on the latent point: constants are left to torch, whose own kernels round
-    differently from its decompositions.
+    Only operations on the latent point are decomposed: torch computes the constants, and its
+    kernels round differently from its decompositions.
     """
     program = exported.run_decompositions({})
     tried: set = set()
@@ -108,20 +109,20 @@ def to_array(tensor) -> Any:
     tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
     if tensor.dtype == torch.bfloat16:
         return jnp.asarray(tensor.float().numpy(), dtype=jnp.bfloat16)
-    return to_jax(tensor.numpy())  # a copy: the module may go on training
+    return to_jax(tensor.numpy())  # copies, since the module may be trained further
 
 
 class Lowering:
     """One pass over an exported graph.
 
-    Nodes that do not depend on the latent point nor on a parameter are computed by torch now and
-    kept as constants, so that masks, grids and encodings are torch's own to the last bit.
+    Torch computes nodes that depend on neither the latent point nor a parameter, and they are
+    stored as constants. Masks, grids and encodings thus equal torch's to the last bit.
     """
 
     def __init__(self, program):
         self.program = program
         self.signature = program.graph_signature
-        self.values: dict = {}  # node -> concrete torch value, for whatever does not depend on z
+        self.values: dict = {}  # node -> torch value, for nodes that do not depend on z
         self.trainable: set = set()  # nodes of `values` that depend on a parameter
         self.references: dict = {}  # node -> reference in the program's text
         self.parameters: dict[str, Any] = {}
@@ -202,8 +203,8 @@ class Lowering:
                 bad[name] = train
             elif node in self.moving and (half := _half_precision(node.meta["val"])):
                 bad[name] = (
-                    f"it computes in {half}, too coarse for derivatives; leave out the cast or "
-                    "the torch.autocast around it"
+                    f"it computes in {half}, which is too coarse for derivatives; leave out the "
+                    "cast or the torch.autocast around it"
                 )
             elif self._has_moving_mask(name, node):
                 bad[name] = (
@@ -214,7 +215,7 @@ class Lowering:
             raise Unsupported(bad)
 
     def _has_moving_mask(self, name: str, node) -> bool:
-        """Whether a boolean index moves; filling with one number has a form all the same."""
+        """Whether a boolean index depends on the latent point, except to fill with one number."""
         if name.split(".")[0].strip("_").removeprefix("unsafe_") not in ("index", "index_put"):
             return False
         indices = node.args[1]
@@ -224,12 +225,14 @@ class Lowering:
         return any(i in self.moving and i.meta["val"].dtype == torch.bool for i in indices)
 
     def _fold(self, calls) -> None:
-        """Compute with torch whatever does not depend on the latent point."""
+        """Compute all nodes that do not depend on the latent point with torch."""
 
         def concrete(arg):
             if isinstance(arg, torch.fx.Node):
                 if arg in self.values:
                     return self.values[arg]
+                if not all(isinstance(size, int) for size in arg.meta["val"].shape):
+                    raise Unsupported({name_of(arg.target): _VARYING_SIZE})
                 return torch.zeros(arg.meta["val"].shape, dtype=arg.meta["val"].dtype)
             return arg
 
@@ -242,9 +245,9 @@ class Lowering:
                         self.trainable.add(node)
 
     def _stays(self, node) -> bool:
-        """Whether a computation on parameters alone is kept, so that they can be trained."""
+        """Whether a computation on parameters alone stays in the program, for training."""
         if name_of(node.target) == "getitem" and not self._stays(node.args[0]):
-            return False  # one result of an operation that only torch can do
+            return False  # one result of an operation that only torch can compute
         return node in self.trainable and name_of(node.target) in OPERATIONS
 
     def _emit(self, node) -> None:
@@ -271,7 +274,7 @@ class Lowering:
         return places is None or any(node.args[k] in self.moving for k in places)
 
     def _integer_indices(self, indices) -> list:
-        """Boolean masks select shapes known only at run time; their positions do not."""
+        """Replace constant masks by positions: shapes must not depend on values in JAX."""
         out: list = []
         for item in indices:
             value: Any = self.values.get(item)
@@ -283,6 +286,8 @@ class Lowering:
 
     def _encode(self, item: Any) -> Any:
         if isinstance(item, torch.fx.Node):
+            if isinstance(self.values.get(item), bool | int | float):  # a size read from a constant
+                return self._encode(self.values[item])
             if item not in self.references:
                 self.references[item] = self._store(
                     item.name, self.values[item], item in self.trainable, item
@@ -326,7 +331,7 @@ def _dtypes(value: Any) -> list:
 
 
 def _half_precision(value: Any) -> str:
-    """The name of a dtype of sixteen bits or less among the results of a node, if any."""
+    """The name of the first floating dtype of at most 16 bits in the results of a node, or ""."""
     for item in value if isinstance(value, list | tuple) else [value]:
         if isinstance(item, torch.Tensor) and item.is_floating_point() and item.itemsize < 4:
             return _dtype_name(item.dtype)
@@ -334,18 +339,16 @@ def _half_precision(value: Any) -> str:
 
 
 def _is_guard(name: str, node) -> bool:
-    """Clamping at a tiny positive number guards a division or logarithm and is no kink."""
+    """Whether a node only clamps at a tiny positive number, which does not count as a kink."""
     if not name.startswith(("clamp", "clip", "maximum")) or name.startswith("clamp_max"):
         return False
     bounds = list(node.args[1:3]) + list(node.kwargs.values())
     bounds = [b for b in bounds if b is not None]
-    return (
-        len(bounds) == 1 and isinstance(bounds[0], float | int) and 0 < bounds[0] <= _SMALLEST_BEND
-    )
+    return len(bounds) == 1 and isinstance(bounds[0], float | int) and 0 < bounds[0] <= _MAX_GUARD
 
 
 def _rounds(node) -> bool:
-    """Whether floats become integers or booleans, by no other operation than a cast."""
+    """Whether a node casts floats to integers or booleans."""
     if name_of(node.target).split(".")[0] not in ("_to_copy", "to", "type_as"):
         return False
     before, after = (n.meta["val"].dtype for n in (node.args[0], node))
@@ -353,7 +356,7 @@ def _rounds(node) -> bool:
 
 
 def _training_flag(node) -> str | None:
-    """Why an operation that has a training form cannot be taken, if it is used in that form."""
+    """Why an operation is refused, if it runs in its training form."""
     name = name_of(node.target).split(".")[0]
     if "dropout" in name and len(node.args) > 2 and node.args[2] and node.args[1] > 0:
         return "dropout is active although the module is in evaluation mode"
@@ -367,20 +370,3 @@ def _training_flag(node) -> str | None:
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(node.args) > 6:
         return "its dropout is active" if node.args[5] > 0 and node.args[6] else None
     return None
-
-
-def dtype_of_module(module) -> Any:
-    """The floating dtype of a module's weights, by size; None for a module without any."""
-    counts: dict = {}
-    for tensor in [*module.parameters(), *module.buffers()]:
-        if tensor.is_floating_point():
-            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.numel()
-    return max(counts, key=lambda dtype: counts[dtype]) if counts else None
-
-
-def same_numbers(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """Whether two arrays agree relative to the larger of 1 and their size, NaN equal to NaN."""
-    if a.shape != b.shape:
-        return False
-    scale = max(1.0, float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)))
-    return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True))

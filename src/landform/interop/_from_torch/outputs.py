@@ -1,4 +1,4 @@
-"""Tensors, tuples, dicts and distributions as a flat list of named tensors."""
+"""Flatten tensors, tuples, dicts and distributions to a list of named tensors."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import distributions
 
-# In the order that landform's metrics expect; of two parametrisations, one is chosen.
+# In the order that landform's metrics expect; one parametrisation of each distribution.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "Normal": ("mean", "stddev"),
     "Bernoulli": ("probs",),
@@ -74,8 +74,7 @@ def flatten(output: Any, name: str = "") -> list[tuple[str, Any]]:
         return [leaf for key, value in zip(keys, output, strict=True) for leaf in child(key, value)]
     raise TypeError(
         f"module returns a {type(output).__name__}; a decoder must return a tensor, a tuple, a "
-        "dict or a "
-        "torch distribution. Wrap it in a module that returns the tensors you need."
+        "dict or a torch distribution. Wrap it in a module that returns the tensors you need."
     )
 
 
