@@ -57,9 +57,11 @@ def run(arguments: list[str]) -> int:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("default", UserWarning)
             code = app(arguments, standalone_mode=False) or 0
+        if code == _program.INTERRUPTED:  # typer makes it a code alone
+            return fail("interrupted", code)
         for text in dict.fromkeys(str(note.message) for note in notes):
             fail(f"note: {text}", 0)
-        return fail("interrupted", code) if code == 130 else code  # typer makes it a code alone
+        return code
     except typer.Exit as leave:
         return leave.exit_code
     except typer.Abort:

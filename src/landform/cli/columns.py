@@ -26,6 +26,7 @@ _NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*|\.\.\.\d+|__index_level_\d+__)?")
 _ROW_NAMES = re.compile(
     r"(.*[_ .])?id|index|idx|key|rows?|row[_ .]?(names?|nr|num|numbers?)|level_\d+|nr|no|#", re.I
 )
+_BATCH = 4096  # rows of a .parquet file that are read at a time
 _FEW_ROWS = 5  # with fewer, whole numbers that follow each other may be a coordinate
 
 
@@ -125,16 +126,17 @@ def read_parquet(path: Path) -> Columns:
         raise ValueError(
             f"{path}: reading .parquet needs the package pyarrow, which is not installed"
         )
+    import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            meta = file.metadata
-            groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-            chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-            asked = sum(max(c.total_uncompressed_size, 8 * c.num_values) for c in chunks)
-            check_room(asked, path, "write it without compression")
-            table = file.read()
+            asked, batches = 0, []
+            for batch in file.iter_batches(batch_size=_BATCH):  # a header's sizes may be lies
+                asked += batch.nbytes
+                check_room(asked, path, "write it without compression and dictionaries")
+                batches.append(batch)
+            table = pyarrow.Table.from_batches(batches, file.schema_arrow)
     except Exception as error:
         raise ValueError(f"{path} could not be read as a .parquet file: {error}") from None
     cells = [_cells(table.column(i), path, table.column_names[i]) for i in range(table.num_columns)]
