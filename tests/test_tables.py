@@ -273,6 +273,8 @@ def test_lists_and_indices_of_parquet_files(tmp_path, rng):
         read_table(path)
     pq.write_table(pa.table({"name": ["1", "2"], "x": [1.0, 2.0]}), path)
     assert read_table(path, columns="x").X.shape == (2, 1)
+    with pytest.raises(ValueError, match="column name: '1' is text, and not a number"):
+        read_table(path)
     pq.write_table(pa.table({"x": np.zeros(10**8)}), path)
     with pytest.raises(ValueError, match="more than 100 times"):
         read_table(path)

@@ -42,6 +42,8 @@ class Columns(NamedTuple):
     """Columns that the file itself calls its index."""
     first: int = 1
     """Number of the first row of cells, as an editor counts."""
+    typed: bool = False
+    """Whether the file says which columns are text, as digits in them are then."""
 
     def name(self, k: int):
         return self.names[k] if self.names else k
@@ -137,10 +139,11 @@ def read_parquet(path: Path) -> Columns:
                 check_room(asked, path, "write it without compression and dictionaries")
                 batches.append(batch)
             table = pyarrow.Table.from_batches(batches, file.schema_arrow)
+        names = table.column_names
+        cells = [_cells(column, name) for column, name in zip(table.columns, names, strict=True)]
     except Exception as error:
         raise ValueError(f"{path} could not be read as a .parquet file: {error}") from None
-    cells = [_cells(table.column(i), path, table.column_names[i]) for i in range(table.num_columns)]
-    return Columns(path, tuple(table.column_names), cells, _index(table.schema), 1)
+    return Columns(path, tuple(names), cells, _index(table.schema), typed=True)
 
 
 def _index(schema) -> tuple[int, ...]:
@@ -152,26 +155,26 @@ def _index(schema) -> tuple[int, ...]:
     return tuple(k for k, name in enumerate(schema.names) if name in named)
 
 
-def _cells(column, path: Path, name: str) -> np.ndarray:
+def _cells(column, name: str) -> np.ndarray:
     """A column as an array: one of lists as a matrix, times as text."""
     import pyarrow as pa
+    import pyarrow.compute
 
-    array = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) and (
-        column.num_chunks
-    ) else column  # fmt: skip
-    if isinstance(array.type, pa.BaseExtensionType) and hasattr(array, "storage"):
-        array = array.storage
-    if pa.types.is_nested(array.type) and hasattr(array.type, "value_type"):
-        sizes = {None if cell is None else len(cell) for cell in array.to_pylist()}
+    if isinstance(column, pa.ChunkedArray):
+        chunks = column.chunks or [pa.array([], column.type)]
+        column = pa.concat_arrays(chunks)
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        sizes = set(pa.compute.list_value_length(column).to_pylist())
         if len(sizes) != 1 or sizes & {None, 0}:
             raise ValueError(
-                f"{path}: column {name!r} has lists of different lengths, or none, in its rows: "
-                "only lists of one length are coordinates"
+                f"column {name!r} has lists of different lengths, or none, in its rows, and only "
+                "lists of one length are coordinates: leave such rows out"
             )
-        return _cells(array.flatten(), path, name).reshape(len(array), -1)
-    cells = array.to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else (
-        array.to_numpy()
-    )  # fmt: skip
+        return _cells(column.flatten(), name).reshape(len(column), -1)
+    cells = column.to_numpy(zero_copy_only=False)
     return cells.astype(str) if cells.dtype.kind in "mM" else cells
 
 
@@ -252,12 +255,13 @@ def numbers(table: Columns, k: int) -> np.ndarray:
     width = cells[0].size if cells.ndim > 1 else 1
     out = np.empty(flat.size)
     for i, cell in enumerate(flat):
-        number = as_number(cell)
+        number = None if table.typed and isinstance(cell, str) else as_number(cell)
         if number is None:
+            kind = "text, and not a number" if table.typed else "not a number"
             raise ValueError(
-                f"{table.path}, row {i // width + table.first}, column {table.name(k)}: {cell!r} "
-                "is not a number; choose columns with --columns, or name the column of classes "
-                "with --label"
+                f"{table.path}, row {i // width + table.first}, column {table.name(k)}: "
+                f"{str(cell)!r} is {kind}; choose columns with --columns, or name the column of "
+                "classes with --label"
             )
         out[i] = number
     texts = [cell for cell in flat if isinstance(cell, str)]

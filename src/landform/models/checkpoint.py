@@ -88,9 +88,9 @@ class Checkpoint:
             return None
         leaves, form = jax.tree.flatten(like)
         found = [self._arrays.get(f"{stage}/{i}") for i in range(len(leaves))]
-        if any(a is None or a.shape != np.shape(b) for a, b in zip(found, leaves, strict=True)):
+        if any(array is None for array in found):
             raise self._damaged()
-        return form.unflatten([jnp.asarray(leaf) for leaf in found]), self._stages[stage]
+        return form.unflatten([jnp.asarray(array) for array in found]), self._stages[stage]
 
     def put(self, stage: str, state, notes: dict[str, Any]) -> None:
         """Replace the state of a stage, and the file."""
