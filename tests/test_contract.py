@@ -23,7 +23,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A file imports only from its own line and from those above it; "" is the public namespace.
 FLOORS = [
     {"_typing"},
-    {"_files", "_numerics", "_quadrature", "_results"},
+    {"_files", "_numerics", "_numpy_files", "_quadrature", "_results"},
+    {"_program"},
     {"_metric", "_curve", "metrics"},
     {"solvers"},
     {"_geodesic", "_exp", "_distances", "_means", "_spokes", "_curvature", "_transport", "_jacobi"}

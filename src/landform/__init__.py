@@ -7,6 +7,9 @@ Everything else (exp, log, means, distributions, walks, clustering) calls those 
 
 __version__ = "0.1.0"
 
+from landform import _program as _program
+
+# isort: split
 from landform import datasets as datasets
 from landform._curvature import (
     gaussian_curvature as gaussian_curvature,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._numerics import is_traced, to_jax
+from landform._numpy_files import check_room
 
 _STORED = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -166,8 +167,9 @@ def _public_method(cls: type, name: str) -> bool:
 class Reader:
     """Turns JSON and a table of arrays into an object."""
 
-    def __init__(self, tensors: dict[str, np.ndarray], known: dict[str, type]):
+    def __init__(self, tensors: dict[str, np.ndarray], known: dict[str, type], path):
         self._tensors = tensors
+        self._path = path
         self._arrays: dict[str, Any] = {}
         self._known = known
 
@@ -179,8 +181,7 @@ class Reader:
         if "array" in node:
             return self._array(node)
         if "names" in node:
-            names = np.array(node["names"], dtype=node.get("dtype", object))
-            return names.reshape(node.get("shape", names.shape))
+            return self._names(node)
         if "class" in node:
             return self._object(node["class"], node["fields"])
         if "estimator" in node:
@@ -214,6 +215,14 @@ class Reader:
             self._arrays[name] = value
         return self._arrays[name]
 
+    def _names(self, node):
+        """Text, whose type is the file's word: its width alone may ask for gigabytes."""
+        names, dtype = np.array(node["names"], dtype=object), np.dtype(node.get("dtype", object))
+        if dtype.kind not in "OU":
+            raise ValueError(f"text cannot be of type {dtype}")
+        check_room(names.size * dtype.itemsize, self._path, "it is not a file of landform's")
+        return names.astype(dtype).reshape(node.get("shape", names.shape))
+
     def _object(self, name, fields):
         cls = self._known.get(name)
         if cls is None:
@@ -239,9 +248,9 @@ class Reader:
         return obj
 
     def _estimator(self, node):
-        name, module = node["estimator"], str(node["module"])
-        if name not in estimators and module.startswith("landform."):
-            importlib.import_module(module)  # estimators are not imported with landform
+        name = node["estimator"]
+        if name not in estimators:
+            importlib.import_module("landform.sklearn")  # it is not imported with landform
         if name not in estimators:
             raise UnknownClass(f"it needs the estimator {name!r}, which this landform has not")
         cls: Any = estimators[name]

@@ -1,6 +1,7 @@
 """What figures are drawn on: their look, colours, sizes, files, and grids of the plane."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -9,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from landform._files import replaced
 
 RIEMANNIAN = "#d55e00"
 EUCLIDEAN = "#0072b2"
@@ -92,9 +95,10 @@ def mosaic(layout, *, width: float = 7.2, height: float, **options) -> tuple[Fig
 
 
 def save_figure(fig: Figure, path, *, dpi: int = 160) -> None:
-    """Write a figure; the ending of the name is the format (.png, .svg, .pdf)."""
-    with style():
-        fig.savefig(path, dpi=dpi)
+    """Write a figure, whole or not at all; its name ends in the format (.png, .svg, .pdf)."""
+    path = Path(path)
+    with style(), replaced(path) as file:
+        fig.savefig(file, dpi=dpi, format=path.suffix.lower().lstrip(".") or None)
 
 
 def png_bytes(fig: Figure, *, dpi: int = 160) -> bytes:

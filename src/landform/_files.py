@@ -1,16 +1,34 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: files of killed writers stay there
+    fcntl = None
+
+_open: set[str] = set()  # temporary files of this process
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file next to `path`, then take its place.
+    """Write to a temporary file next to `path`, then take its place."""
+    with replaced(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when all is written and on the disk.
 
     A link keeps pointing where it did, and a file keeps its permissions. What is no file, such as
-    /dev/null or a pipe, is written to: in its place would be a file.
+    /dev/null or a pipe, is written to: in its place would be a file. What a killed process left
+    beside `path` is removed.
     """
     path = path.expanduser()
     if path.is_dir():
@@ -23,19 +41,69 @@ def write_whole(path: Path, content: bytes) -> None:
     mode = 0o666 & ~_umask()
     if path.exists():
         if not path.is_file():
-            path.write_bytes(content)
+            with open(path, "wb") as file:
+                yield file
             return
         mode = stat.S_IMODE(path.stat().st_mode)
-    # the name of a file may be as long as the system allows, and this one is longer
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name[:40], suffix=".part")
+    prefix = f".{path.name[:40]}."  # a name may be as long as the system allows: this one is longer
+    _remove_abandoned(path.parent, prefix)
+    handle, temporary = _temporary(path.parent, prefix)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    finally:
+        _open.discard(temporary)
+    _sync_folder(path.parent)
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files of this process, before it ends without unwinding."""
+    for name in list(_open):
+        Path(name).unlink(missing_ok=True)
+
+
+def _temporary(folder: Path, prefix: str) -> tuple[int, str]:
+    """A new hidden file, locked as long as it is open, so that others see it is in use."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".part")
+        _open.add(name)
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # another process removed it before it was locked
+        _open.discard(name)
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove the temporary files that no process holds any more."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.name.startswith(prefix) and entry.name.endswith(".part")):
+                continue
+            with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry.path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name itself to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

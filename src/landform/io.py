@@ -123,8 +123,8 @@ def load(path) -> Any:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it cannot be read, is no landform file, is damaged, is of a newer version, or needs a
-        class that is not known.
+        If it cannot be read, is no landform file, is damaged, is of a newer version, needs a class
+        that is not known, or would take more than 64 MiB and more than 100 times its size.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def load(path) -> Any:
     header, tensors = _read(path, arrays=True)
     try:
         with jax.enable_x64(True):
-            return Reader(tensors, _classes()).decode(header["tree"])
+            return Reader(tensors, _classes(), Path(path).expanduser()).decode(header["tree"])
     except UnknownClass as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
     except Exception as error:  # whatever a damaged header leads to is one kind of failure
@@ -184,9 +184,9 @@ def describe_file(path) -> dict[str, Any]:
         "class": name,
         "format": header["format"],
         "landform": header.get("landform", "unknown"),
-        "metadata": header.get("metadata", {}),
+        "metadata": header["metadata"],
         "arrays": arrays,
-        "bytes": Path(path).stat().st_size,
+        "bytes": Path(path).expanduser().stat().st_size,
     }
 
 
@@ -210,7 +210,7 @@ def _read(path, *, arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:
             else:
                 parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
                 content = {k: (s.get_dtype(), tuple(s.get_shape())) for k, s in parts.items()}
-    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
+    except Exception as error:  # the package has no one error: an unknown type is AttributeError
         raise ValueError(f"{path} is not a landform file, or is damaged: {error}") from None
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ValueError(f"{path} is a safetensors file, but landform has not written it")
@@ -221,4 +221,6 @@ def _read(path, *, arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     if "tree" not in header:
         raise ValueError(f"{path} is damaged: its header lacks the tree")
+    if not isinstance(header.setdefault("metadata", {}), dict):
+        raise ValueError(f"{path} is damaged: its metadata are no dictionary")
     return header, content

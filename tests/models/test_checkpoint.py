@@ -6,9 +6,11 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import landform as lf
 from landform.models import checkpoint as checkpoint_module
+from landform.models.checkpoint import Checkpoint
 
 OPTIONS = {"hidden": (6,), "epochs": 9, "num_centers": 4, "warmup": 1, "batch_size": 20}
 
@@ -123,6 +125,16 @@ def test_files_that_are_no_checkpoints_are_refused_and_left_alone(data, tmp_path
     (tmp_path / "c").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="delete it"):
         train(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "header", ["[]", "{}", '{"arguments": [], "stages": {}}', '{"arguments": {}, "stages": 1}']
+)
+def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path, header):
+    path = tmp_path / "c.landform"
+    path.write_bytes(save({}, metadata={"landform-checkpoint": header}))
+    with pytest.raises(ValueError, match="is damaged: delete it"):
+        Checkpoint(path, {"landform": lf.__version__}, 1)
 
 
 def test_a_failed_writing_leaves_the_last_checkpoint(data, tmp_path, monkeypatch):

@@ -4,11 +4,13 @@ Bad input ends with exit code 2 and one line on stderr; a computation that faile
 """
 
 import os
+import signal
 import sys
 import warnings
 
 import typer
 
+from landform import _program
 from landform.cli import (  # noqa: F401  (they register commands)
     fitting,
     generation,
@@ -30,7 +32,19 @@ def main(arguments: list[str] | None = None) -> None:
 
     With the environment variable LANDFORM_DEBUG set, errors show where they were raised.
     """
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not _program.ACTIVE:  # a function call in another program
+        sys.exit(run(arguments))
+    signal.signal(signal.SIGINT, _program.stop)
+    try:
+        code = run(arguments)
+        signal.signal(signal.SIGINT, _program.leave)
+    except KeyboardInterrupt:  # while an error was being told
+        code = fail("interrupted", _program.INTERRUPTED)
+    if code == _program.INTERRUPTED:
+        sys.stdout.flush()
+        os._exit(code)  # the end of the interpreter would wait for threads at work
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -43,9 +57,11 @@ def run(arguments: list[str]) -> int:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("default", UserWarning)
             code = app(arguments, standalone_mode=False) or 0
+        if code == _program.INTERRUPTED:  # typer makes it a code alone
+            return fail("interrupted", code)
         for text in dict.fromkeys(str(note.message) for note in notes):
             fail(f"note: {text}", 0)
-        return fail("interrupted", code) if code == 130 else code  # typer makes it a code alone
+        return code
     except typer.Exit as leave:
         return leave.exit_code
     except typer.Abort:
@@ -58,7 +74,11 @@ def run(arguments: list[str]) -> int:
         return fail(error, 2)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except MemoryError as error:
+        return fail(f"there is not enough memory: {error}", 1)
     except Exception as error:
+        if _program.stopped:  # compiled code turns an interrupt into an error of its own
+            return fail("interrupted", 130)
         usage = getattr(
             error, "format_message", None
         )  # click's own errors: unknown options and such
@@ -73,6 +93,8 @@ def run(arguments: list[str]) -> int:
 
 def fail(error, code: int) -> int:
     """One line on stderr, and the exit code."""
+    if _program.stopped:
+        error, code = "interrupted", _program.INTERRUPTED
     text = " ".join(str(error).split()) or type(error).__name__
     print(f"landform: {text}", file=sys.stderr)
     return code

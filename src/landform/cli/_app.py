@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 import landform._metric as _metric
+from landform.cli.columns import as_number
 from landform.cli.inputs import Table, check_output, check_varies
 from landform.io import load
 from landform.metrics.analytic import Euclidean
@@ -247,11 +248,13 @@ def point_of(text: str, X: np.ndarray, name: str) -> np.ndarray:
     try:
         if text.isdigit():
             return X[int(text)]
-        point = np.array([float(part) for part in text.split(",")])
-    except (ValueError, IndexError):
+        point = np.array([as_number(part) for part in text.split(",")], float)
+    except (ValueError, TypeError, IndexError):
         raise ValueError(
             f"{name} must be a row number below {len(X)} or coordinates as in 0.5,1.2, got {text!r}"
         ) from None
+    if not np.isfinite(point).all():
+        raise ValueError(f"{name} must be finite numbers as in 0.5,1.2, got {text!r}")
     if point.shape != X.shape[1:]:
         raise ValueError(f"{name} must have {X.shape[1]} coordinates, got {point.size}")
     return point
@@ -260,6 +263,8 @@ def point_of(text: str, X: np.ndarray, name: str) -> np.ndarray:
 def integers(name: str, text: str) -> tuple[int, ...]:
     """Integers separated by commas."""
     try:
+        if "_" in text:  # which int() would read over
+            raise ValueError
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"{name} must be integers separated by commas, got {text!r}") from None

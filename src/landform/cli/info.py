@@ -8,7 +8,8 @@ import numpy as np
 import typer
 
 from landform.cli._app import app, report
-from landform.cli.inputs import read_table
+from landform.cli.columns import LABELS, Columns, numbers
+from landform.cli.inputs import read_content
 
 
 @app.command()
@@ -35,17 +36,67 @@ def info(
         }
         report(f"{file}: {facts['class']}", rows)
         return
-    table = read_table(file, least=1, ndim=(1, 2, 3, 4))
-    rows = {
-        "shape": table.X.shape,
-        "range": f"{table.X.min():.6g} to {table.X.max():.6g}",
-        "constant columns": int((np.ptp(table.X, axis=0) == 0).sum()),
-        "columns": ", ".join(table.columns) or "unnamed",
-    }
-    if table.y is not None:
-        kinds, counts = np.unique(table.y, return_counts=True)
-        rows["classes"] = ", ".join(f"{k}: {c}" for k, c in zip(kinds, counts, strict=True))
-    report(str(file), rows)
+    held = read_content(file)
+    report(str(file), _columns(held) if isinstance(held, Columns) else _arrays(held))
+
+
+def _columns(table: Columns) -> dict[str, object]:
+    """Facts of a table: its size, its classes, and of each column the range or what it is of."""
+    count = len(table.cells[0]) if table.cells else 0
+    rows: dict[str, object] = {"shape": (count, len(table.cells))}
+    constant = 0
+    for k, cells in enumerate(table.cells):
+        name = f"column {table.name(k)}"
+        is_class = bool(table.names) and table.names[k].lower() in LABELS[1:]
+        try:
+            values = None if is_class else numbers(table, k)
+        except ValueError:
+            values = None
+        if values is None and cells.ndim == 1:
+            kinds, counts = np.unique(cells.astype(str), return_counts=True)
+            key = "classes" if is_class else name
+            rows[key] = _classes(kinds, counts) if is_class else f"text, {len(kinds)} different"
+        elif values is None:
+            rows[name] = f"lists of {cells.shape[1]}, not of numbers"
+        else:
+            note = f"lists of {values.shape[1]}, " if values.ndim == 2 else ""
+            rows[name] = note + _range(values)
+            constant += int(values.ndim == 1 and _is_constant(values))
+    return rows | {"constant columns": constant}
+
+
+def _arrays(arrays: dict[str, np.ndarray]) -> dict[str, object]:
+    """Facts of the arrays of a file, by their names where there are several."""
+    rows: dict[str, object] = {}
+    for name, array in arrays.items():
+        prefix = f"{name} " if len(arrays) > 1 else ""
+        rows[f"{prefix}shape"] = array.shape
+        if array.dtype.kind not in "iufb":
+            rows[f"{prefix}type"] = f"{array.dtype}, not numbers"
+        elif name in LABELS and array.ndim == 1 and array.dtype.kind in "iub":
+            rows["classes"] = _classes(*np.unique(array, return_counts=True))
+        else:
+            rows[f"{prefix}range"] = _range(array)
+        if array.ndim == 2 and array.size and array.dtype.kind in "iufb":
+            rows[f"{prefix}constant columns"] = sum(map(_is_constant, array.T))
+    return rows or {"arrays": "none"}
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return values.size > 0 and bool((values == values[0]).all())
+
+
+def _range(values: np.ndarray) -> str:
+    """Least and greatest number, and how many are none."""
+    finite = values[np.isfinite(values)]
+    found = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no numbers"
+    lost = values.size - finite.size
+    return f"{found}, {lost} NaN or infinite" if lost else found
+
+
+def _classes(kinds: np.ndarray, counts: np.ndarray) -> str:
+    more = f" and {len(kinds) - 20} more" if len(kinds) > 20 else ""
+    return ", ".join(f"{k}: {c}" for k, c in zip(kinds[:20], counts[:20], strict=True)) + more
 
 
 def _installation() -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from landform._files import write_whole
@@ -53,13 +53,20 @@ class Checkpoint:
                 text = (file.metadata() or {}).get(_HEADER)
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             header = None if text is None else json.loads(text)
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        except (
+            Exception
+        ) as error:  # the package has no one error: an unknown type is AttributeError
             raise ValueError(
                 f"checkpoint {self.path} cannot be read ({error}): delete it to start again"
             ) from None
         if header is None:
             raise ValueError(f"checkpoint {self.path} is a file of another kind: give another path")
-        theirs = header["arguments"]
+        parts = [
+            header.get(n) if isinstance(header, dict) else None for n in ("arguments", "stages")
+        ]
+        if not all(isinstance(part, dict) for part in parts):
+            raise self._damaged()
+        theirs = parts[0]
         names = [n for n in {**theirs, **self.arguments} if theirs.get(n) != self.arguments.get(n)]
         if names:
             told = "; ".join(
@@ -72,13 +79,18 @@ class Checkpoint:
             )
         self._stages, self._arrays = header["stages"], arrays
 
+    def _damaged(self) -> ValueError:
+        return ValueError(f"checkpoint {self.path} is damaged: delete it to start again")
+
     def get(self, stage: str, like) -> tuple[Any, dict[str, Any]] | None:
         """A stage's state, in the form of the tree `like`, and its notes; None at the start."""
         if stage not in self._stages:
             return None
         leaves, form = jax.tree.flatten(like)
-        found = [self._arrays[f"{stage}/{i}"] for i in range(len(leaves))]
-        return form.unflatten([jnp.asarray(leaf) for leaf in found]), self._stages[stage]
+        found = [self._arrays.get(f"{stage}/{i}") for i in range(len(leaves))]
+        if any(array is None for array in found):
+            raise self._damaged()
+        return form.unflatten([jnp.asarray(array) for array in found]), self._stages[stage]
 
     def put(self, stage: str, state, notes: dict[str, Any]) -> None:
         """Replace the state of a stage, and the file."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from landform._files import write_whole
 from landform.io import save
 from landform.plotting import png_bytes
 from landform.report import figures, measure
@@ -58,7 +59,7 @@ def run_demo(
     save(out / "vae.landform", model.vae, metadata={"data": sample.name, "seed": settings.seed})
     save(out / "metric.landform", model.table)
     for key, content in pngs.items():
-        (out / f"{key}.png").write_bytes(content)
+        write_whole(out / f"{key}.png", content)
     clock.stop()
     results |= {f"seconds_{name}": seconds for name, seconds in clock.seconds.items()}
     results["seconds_total"] = sum(clock.seconds.values())
@@ -110,7 +111,8 @@ def _write(out: Path, sample, settings, model, results, pngs) -> None:
     described = {
         "settings": dataclasses.asdict(settings), "data": sample.name, "numbers": results
     }  # fmt: skip
-    (out / "results.json").write_text(json.dumps(described, indent=2) + "\n")
+    text = json.dumps(described, indent=2) + "\n"
+    write_whole(out / "results.json", text.encode())
     sections = [Section(key, *section(key, results), png) for key, png in pngs.items()]
     page = render(
         "The shape of a latent space",
@@ -122,7 +124,7 @@ def _write(out: Path, sample, settings, model, results, pngs) -> None:
         results,
         f"Written by landform in {results['seconds_total']:.0f} seconds; seed {settings.seed}.",
     )
-    (out / "index.html").write_text(page, encoding="utf-8")
+    write_whole(out / "index.html", page.encode())
 
 
 class _Clock:

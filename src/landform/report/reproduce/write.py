@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from landform._files import write_whole
 from landform.report.page import Section, render
 
 
@@ -13,19 +14,21 @@ def write(
 ) -> None:  # fmt: skip
     """Write ``index.html``, one PNG a section and ``results.json`` into a folder."""
     for section in sections:
-        (out / f"{section.key}.png").write_bytes(section.png)
+        write_whole(out / f"{section.key}.png", section.png)
     described = {"settings": dataclasses.asdict(settings), "seconds": seconds, "results": results}
-    (out / "results.json").write_text(json.dumps(described, indent=2, default=_plain) + "\n")
+    text = json.dumps(described, indent=2, default=_plain) + "\n"
+    write_whole(out / "results.json", text.encode())
     numbers = {key: value for key, value in flat(results).items() if value == value}
     footer = f"Written by landform in {seconds:.0f} seconds; results.json has every number."
     page = render(title, lead, sections, choices, numbers, footer)
-    (out / "index.html").write_text(page, encoding="utf-8")
+    write_whole(out / "index.html", page.encode())
 
 
 def keep(out: Path, settings, rows: list | dict) -> None:
     """What there is so far, in ``results.json``: a long run that is stopped leaves its numbers."""
     described = {"settings": dataclasses.asdict(settings), "unfinished": rows}
-    (out / "results.json").write_text(json.dumps(described, indent=2, default=_plain) + "\n")
+    text = json.dumps(described, indent=2, default=_plain) + "\n"
+    write_whole(out / "results.json", text.encode())
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, float]:
