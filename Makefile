@@ -10,10 +10,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help demo test check format bench docs clean
+NAME ?=
+.PHONY: help demo reproduce test check format bench docs clean
 
 help:
 	@echo "make demo    train a generator on real digits, measure its geometry, write $(OUT)/index.html"
+	@echo "make reproduce NAME=oddity-kmeans ARGS=--help    a published experiment again; no NAME lists them"
 	@echo "make test    the tests and the examples of the docstrings, on two processes"
 	@echo "make check   lint, format and types"
 	@echo "make format  rewrite the sources as make check wants them"
@@ -44,6 +46,9 @@ $(VENV)/.docs: $(VENV)/.runtime
 demo: $(VENV)/.runtime
 	$(BIN)/landform demo --out $(OUT) $(ARGS)
 
+reproduce: $(VENV)/.runtime
+	$(BIN)/python -m experiments $(NAME) $(ARGS)
+
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 -m "not slow" $(ARGS)
 
@@ -64,4 +69,4 @@ docs: $(VENV)/.docs
 
 clean:
 	rm -rf $(VENV) demo build dist docs/_build docs/api/generated .cache .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests benchmarks examples experiments docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -16,8 +16,6 @@ if importlib.metadata.version("jaxlib") == "0.10.1":
     )
 
 _NEEDS = {
-    "panel": ["src/landform/explorer/*.py"],
-    "dask": ["src/landform/scale.py"],
     "torch": ["src/landform/interop/_from_torch/*.py", "tests/torch_*.py"],
 }
 collect_ignore_glob = [

@@ -25,9 +25,9 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from geodesics import clocked, load, pairs_of
 
 import landform as lf
+from geodesics import clocked, load, pairs_of
 from landform import plotting
 
 SIZE = 64

@@ -40,40 +40,26 @@ html_title = f"landform {release}"
 html_static_path = ["_static"]
 
 THEMES = {
-    "metrics": ("Metrics", ("_metric", "metrics")),
-    "geodesics": (
-        "Curves and geodesics",
-        (
-            "_curve",
-            "_geodesic",
-            "_exp",
-            "_distances",
-            "_means",
-            "_jacobi",
-            "_curvature",
-            "_transport",
-            "_submanifolds",
-            "solvers",
-            "_results",
-        ),
-    ),
+    "metrics": ("Metrics", ("metrics",)),
+    "geodesics": ("Curves and geodesics", ("geodesics", "solvers", "_core")),
     "generators": ("Generators", ("models", "interop")),
     "statistics": ("Distributions, walks and clusters", ("stats",)),
     "estimators": ("Estimators", ("sklearn",)),
-    "files": ("Data and files", ("datasets", "io", "scale")),
-    "figures": ("Figures", ("plotting", "_canvas", "_charts", "_maps", "report")),
+    "files": ("Data and files", ("datasets", "io")),
+    "figures": ("Figures", ("plotting", "demo")),
 }
 THEMED_MODULES = {
     "landform.metrics.families",
     "landform.datasets",
     "landform.io",
-    "landform.scale",
     "landform.plotting",
 }
 # What is public in these files is read from another module.
 HOMES = {
     "landform.metrics.families": {"landform.metrics._counts"},
-    "landform.plotting": {"landform._canvas", "landform._charts", "landform._maps"},
+    "landform.plotting": {
+        f"landform.plotting.{name}" for name in ("canvas", "fields", "plane", "profiles")
+    },
 }
 THEME = {unit: theme for theme, (_, units) in THEMES.items() for unit in units}
 

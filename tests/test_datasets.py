@@ -5,8 +5,8 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 import landform as lf
+from experiments.oddity import load_images
 from landform import datasets
-from landform.report.reproduce.oddity import load_images
 
 
 def test_the_digits_need_no_folder(monkeypatch):

@@ -7,61 +7,55 @@ Everything else (exp, log, means, distributions, walks, clustering) calls those 
 
 __version__ = "0.1.0"
 
-from landform import _program as _program
+from landform._core import interrupts as _interrupts  # noqa: F401  (before all else)
 
 # isort: split
 from landform import datasets as datasets
-from landform._curvature import (
-    gaussian_curvature as gaussian_curvature,
-    riemann_curvature as riemann_curvature,
-    scalar_curvature as scalar_curvature,
-    sectional_curvature as sectional_curvature,
+from landform._core.status import (
+    ConvergenceError as ConvergenceError,
+    MetricError as MetricError,
+    Status as Status,
 )
-from landform._curve import (
+from landform.geodesics.curve import (
     AbstractCurve as AbstractCurve,
     PolynomialCurve as PolynomialCurve,
     curve_energy as curve_energy,
     curve_length as curve_length,
 )
-from landform._distances import (
+from landform.geodesics.distances import (
     GraphDistances as GraphDistances,
     graph_distances as graph_distances,
     pairwise_distances as pairwise_distances,
 )
-from landform._exp import exp as exp, shoot as shoot
-from landform._geodesic import (
+from landform.geodesics.exponential import exp as exp, shoot as shoot
+from landform.geodesics.frechet import (
+    Barycenter as Barycenter,
+    barycenter as barycenter,
+    frechet_mean as frechet_mean,
+)
+from landform.geodesics.free_ends import (
+    FreeGeodesic as FreeGeodesic,
+    geodesic_between as geodesic_between,
+)
+from landform.geodesics.geodesic import (
     Geodesic as Geodesic,
     distance as distance,
     geodesic as geodesic,
     log as log,
 )
-from landform._jacobi import (
+from landform.geodesics.jacobi import (
     JacobiField as JacobiField,
     exp_differential as exp_differential,
     jacobi_field as jacobi_field,
 )
-from landform._means import (
-    Barycenter as Barycenter,
-    barycenter as barycenter,
-    frechet_mean as frechet_mean,
+from landform.geodesics.random_length import (
+    RandomLength as RandomLength,
+    expected_speed as expected_speed,
+    metric_variance as metric_variance,
+    random_length as random_length,
+    sample_lengths as sample_lengths,
 )
-from landform._metric import (
-    AbstractMetric as AbstractMetric,
-    christoffel as christoffel,
-    log_volume as log_volume,
-    metric_tensor as metric_tensor,
-    volume as volume,
-)
-from landform._results import (
-    ConvergenceError as ConvergenceError,
-    MetricError as MetricError,
-    Status as Status,
-)
-from landform._submanifolds import (
-    FreeGeodesic as FreeGeodesic,
-    geodesic_between as geodesic_between,
-)
-from landform._transport import parallel_transport as parallel_transport
+from landform.geodesics.transport import parallel_transport as parallel_transport
 from landform.interop import from_callable as from_callable, from_torch as from_torch
 from landform.io import (
     describe_file as describe_file,
@@ -79,23 +73,30 @@ from landform.metrics.analytic import (
     PoincareHalfPlane as PoincareHalfPlane,
     StereographicSphere as StereographicSphere,
 )
-from landform.metrics.compose import ScaledMetric as ScaledMetric, SumMetric as SumMetric
+from landform.metrics.base import (
+    AbstractMetric as AbstractMetric,
+    ScaledMetric as ScaledMetric,
+    SumMetric as SumMetric,
+    log_volume as log_volume,
+    metric_tensor as metric_tensor,
+    volume as volume,
+)
 from landform.metrics.conformal import ConformalMetric as ConformalMetric
+from landform.metrics.curvature import (
+    christoffel as christoffel,
+    gaussian_curvature as gaussian_curvature,
+    riemann_curvature as riemann_curvature,
+    scalar_curvature as scalar_curvature,
+    sectional_curvature as sectional_curvature,
+)
 from landform.metrics.ensemble import EnsemblePullback as EnsemblePullback
 from landform.metrics.fisher import (
     FisherRaoPullback as FisherRaoPullback,
     supervised_metric as supervised_metric,
 )
-from landform.metrics.local import LocalVariance as LocalVariance
+from landform.metrics.local_variance import LocalVariance as LocalVariance
 from landform.metrics.pullback import ExpectedPullback as ExpectedPullback, Pullback as Pullback
-from landform.metrics.radial import RBFMetric as RBFMetric
-from landform.metrics.stochastic import (
-    RandomLength as RandomLength,
-    expected_speed as expected_speed,
-    metric_variance as metric_variance,
-    random_length as random_length,
-    sample_lengths as sample_lengths,
-)
+from landform.metrics.rbf import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
@@ -115,32 +116,32 @@ from landform.models import (
     train_interpolant as train_interpolant,
     train_vae as train_vae,
 )
+from landform.models.rbf_metric import fit_rbf_metric as fit_rbf_metric
+from landform.solvers.energy import EnergySolver as EnergySolver
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
-from landform.solvers.policy import EnergySolver as EnergySolver
-from landform.stats._fit import fit_land as fit_land
-from landform.stats.bandwidth import auto_rho as auto_rho, auto_sigma as auto_sigma
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
-from landform.stats.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
-from landform.stats.kmedoids import (
+from landform.stats.clustering.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
+from landform.stats.clustering.kmedoids import (
     KMedoids as KMedoids,
     geodesic_kmedoids as geodesic_kmedoids,
     kmedoids as kmedoids,
 )
-from landform.stats.land import LAND as LAND
-from landform.stats.least_squares import fit_least_squares as fit_least_squares
-from landform.stats.mixture import (
-    LANDMixtureModel as LANDMixtureModel,
-    fit_land_mixture as fit_land_mixture,
-)
-from landform.stats.radial import fit_rbf_metric as fit_rbf_metric
-from landform.stats.retraining import (
-    RetrainingReport as RetrainingReport,
-    retraining_report as retraining_report,
-)
-from landform.stats.scores import f_measure as f_measure
-from landform.stats.selection import Bandwidth as Bandwidth, cv_bandwidth as cv_bandwidth
-from landform.stats.spectral import (
+from landform.stats.clustering.scores import f_measure as f_measure
+from landform.stats.clustering.spectral import (
     SpectralClusters as SpectralClusters,
     geodesic_spectral as geodesic_spectral,
     spectral_clusters as spectral_clusters,
+)
+from landform.stats.land.bandwidth import auto_rho as auto_rho, auto_sigma as auto_sigma
+from landform.stats.land.bandwidth_cv import Bandwidth as Bandwidth, cv_bandwidth as cv_bandwidth
+from landform.stats.land.density import LAND as LAND
+from landform.stats.land.fit import fit_land as fit_land
+from landform.stats.land.least_squares import fit_least_squares as fit_least_squares
+from landform.stats.land.mixture import (
+    LANDMixtureModel as LANDMixtureModel,
+    fit_land_mixture as fit_land_mixture,
+)
+from landform.stats.retraining import (
+    RetrainingReport as RetrainingReport,
+    retraining_report as retraining_report,
 )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform import _numpy_files
-from landform._numerics import as_count
+from landform._core import numpy_files as _numpy_files
+from landform._core.checks import as_count
 
 ENVIRONMENT = "LANDFORM_DATA"
 _FILES = {

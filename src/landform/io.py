@@ -10,8 +10,8 @@ import jax
 import safetensors
 from safetensors.numpy import save as to_bytes
 
-from landform._archive import Reader, UnknownClass, Writer, is_named_tuple, own_classes
-from landform._files import write_whole
+from landform._core.archive import Reader, UnknownClass, Writer, is_named_tuple, own_classes
+from landform._core.files import write_whole
 
 FORMAT = 1
 """Version of the layout; a reader refuses files with a larger one."""

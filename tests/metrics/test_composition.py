@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._metric import AbstractMetric
+from landform.metrics.base import AbstractMetric
 from landform.metrics.conformal import EnergyFactor
 from oracles import half_plane_points, relative, two_moons
 

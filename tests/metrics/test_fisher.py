@@ -7,8 +7,8 @@ import pytest
 from scipy import special as sc
 
 import landform as lf
-from landform._metric import AbstractMetric
 from landform.metrics._mises import concentration_slopes
+from landform.metrics.base import AbstractMetric
 from oracles import relative
 
 W = np.random.default_rng(5).normal(size=(6, 2))

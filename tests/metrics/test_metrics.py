@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._metric import AbstractMetric
-from landform.metrics import local
+from landform.metrics import local_variance as local
+from landform.metrics.base import AbstractMetric
 
 
 def smooth_decoder(z):

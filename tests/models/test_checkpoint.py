@@ -146,7 +146,7 @@ def test_a_failed_writing_leaves_the_last_checkpoint(data, tmp_path, monkeypatch
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("landform._files.os.replace", fail)
+        patch.setattr("landform._core.files.os.replace", fail)
         with pytest.raises(OSError, match="disk full"):
             kept.put("one", {"x": np.zeros(3)}, {"epoch": 2})
     state, notes = checkpoint_module.Checkpoint(path, {"a": "1"}, 1).get("one", {"x": 0.0})

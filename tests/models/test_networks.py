@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landform._numerics import check_key
+from landform._core.checks import check_key
 from landform.models import MLP, ConvDown, ConvUp
 from landform.models.networks import SMOOTH, check_activation, down, up
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform.models.climb import climb, draw, statistics
 from landform.models.loop import _held_out, fit
 from landform.models.networks import ConvDown, ConvUp
+from landform.models.rbf_likelihood import climb, draw, statistics
 from landform.models.train import thin
 from landform.models.vae import VAE, ConstantStd, Encoder, MeanDecoder, NetworkStd
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._numerics import MOST_TOGETHER, block_size, map_blocks
-from landform._quadrature import gauss, lagrange_matrix, lobatto, lobatto_integral
-from landform.solvers.certificate import certify_one, subdivide
-from landform.solvers.driver import AbstractMethod, run
-from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join
-from landform.solvers.systems import solve_newton
+from landform._core.compilation import MOST_TOGETHER, block_size, map_blocks
+from landform._core.lanes import AbstractMethod, run
+from landform._core.quadrature import gauss, lagrange_matrix, lobatto, lobatto_integral
+from landform.solvers.block_tridiagonal import solve_newton
+from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join, subdivide
+from landform.solvers.residual import certify_one
 
 SPHERE = lf.StereographicSphere(2)
 

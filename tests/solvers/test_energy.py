@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._results import Status
-from landform.solvers.driver import run
+from landform._core.lanes import run
+from landform._core.status import Status
 from landform.solvers.elements import Rule, assemble_chord, chords
 from landform.solvers.energy import EnergyMethod
 

@@ -15,9 +15,8 @@ from landform.solvers.graph import (
     find_routes,
     graph_of,
     resample,
-    resolved_lengths,
-    segment_lengths,
 )
+from landform.solvers.lengths import resolved_lengths, segment_lengths
 from oracles import two_moons
 
 FLAT = lf.Euclidean(2)

@@ -10,17 +10,14 @@ import warnings
 
 import typer
 
-from landform import _program
+from landform._core import interrupts
 from landform.cli import (  # noqa: F401  (they register commands)
+    demo,
     fitting,
     generation,
     geometry,
-    geometry_walk,
     info,
-    oddity,
-    oddity_paths,
-    reports,
-    reproduce,
+    walking,
 )
 from landform.cli._app import app
 
@@ -33,15 +30,15 @@ def main(arguments: list[str] | None = None) -> None:
     With the environment variable LANDFORM_DEBUG set, errors show where they were raised.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not _program.ACTIVE:  # a function call in another program
+    if not interrupts.ACTIVE:  # a function call in another program
         sys.exit(run(arguments))
-    signal.signal(signal.SIGINT, _program.stop)
+    signal.signal(signal.SIGINT, interrupts.stop)
     try:
         code = run(arguments)
-        signal.signal(signal.SIGINT, _program.leave)
+        signal.signal(signal.SIGINT, interrupts.leave)
     except KeyboardInterrupt:  # while an error was being told
-        code = fail("interrupted", _program.INTERRUPTED)
-    if code == _program.INTERRUPTED:
+        code = fail("interrupted", interrupts.INTERRUPTED)
+    if code == interrupts.INTERRUPTED:
         sys.stdout.flush()
         os._exit(code)  # the end of the interpreter would wait for threads at work
     sys.exit(code)
@@ -49,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    from landform._results import ConvergenceError, MetricError
+    from landform._core.status import ConvergenceError, MetricError
 
     if os.environ.get("LANDFORM_DEBUG"):
         return app(arguments, standalone_mode=False) or 0
@@ -57,7 +54,7 @@ def run(arguments: list[str]) -> int:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("default", UserWarning)
             code = app(arguments, standalone_mode=False) or 0
-        if code == _program.INTERRUPTED:  # typer makes it a code alone
+        if code == interrupts.INTERRUPTED:  # typer makes it a code alone
             return fail("interrupted", code)
         for text in dict.fromkeys(str(note.message) for note in notes):
             fail(f"note: {text}", 0)
@@ -77,7 +74,7 @@ def run(arguments: list[str]) -> int:
     except MemoryError as error:
         return fail(f"there is not enough memory: {error}", 1)
     except Exception as error:
-        if _program.stopped:  # compiled code turns an interrupt into an error of its own
+        if interrupts.stopped:  # compiled code turns an interrupt into an error of its own
             return fail("interrupted", 130)
         usage = getattr(
             error, "format_message", None
@@ -93,8 +90,8 @@ def run(arguments: list[str]) -> int:
 
 def fail(error, code: int) -> int:
     """One line on stderr, and the exit code."""
-    if _program.stopped:
-        error, code = "interrupted", _program.INTERRUPTED
+    if interrupts.stopped:
+        error, code = "interrupted", interrupts.INTERRUPTED
     text = " ".join(str(error).split()) or type(error).__name__
     print(f"landform: {text}", file=sys.stderr)
     return code

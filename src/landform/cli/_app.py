@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-import landform._metric as _metric
+import landform.metrics.base as _metric
 from landform.cli.columns import as_number
 from landform.cli.inputs import Table, check_output, check_varies
 from landform.io import load
 from landform.metrics.analytic import Euclidean
-from landform.metrics.local import LocalVariance
+from landform.metrics.local_variance import LocalVariance
 from landform.models.vae import VAE
-from landform.stats.bandwidth import auto_rho, auto_sigma
+from landform.stats.land.bandwidth import auto_rho, auto_sigma
 
 app = typer.Typer(
     name="landform",

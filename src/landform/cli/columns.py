@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform._numpy_files import check_room
+from landform._core.numpy_files import check_room
 
 LABELS = ("y", "label", "labels", "class", "target")
 MISSING = ("", "NA", "N/A", "null", "None")  # cells without a value, as R, Excel and Python write

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from landform._numerics import check_choice
+from landform._core.checks import check_choice
 from landform.cli._app import (
     Columns,
     Data,

@@ -114,7 +114,7 @@ def _installation() -> dict[str, object]:
     folder = lf.datasets.data_folder()
     return {
         "Python": platform.python_version(),
-        **{name: version(name) for name in ("jax", "equinox", "diffrax", "torch", "panel", "dask")},
+        **{name: version(name) for name in ("jax", "equinox", "torch")},
         "devices": ", ".join(str(device) for device in jax.devices()),
         "data sets": ", ".join(lf.datasets.names()),
         "LANDFORM_DATA": folder if folder is not None else "not set",

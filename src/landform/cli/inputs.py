@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform._files import replaced
-from landform._numpy_files import read_npy
+from landform._core.files import replaced
+from landform._core.numpy_files import read_npy
 from landform.cli.columns import LABELS, MISSING, Columns, choose, read_csv, read_parquet, split
 from landform.datasets import read_npz
 

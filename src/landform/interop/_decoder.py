@@ -6,8 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._numerics import as_floats, is_traced, precise
-from landform._typing import Array, Float
+from landform._core.arrays import is_traced, precise
+from landform._core.checks import as_floats
+from landform._core.typing import Array, Float
 
 NO_DERIVATIVE = (
     ": integers and booleans have no derivative, so leave out the cast, rounding or argmax; of "

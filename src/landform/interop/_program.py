@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._typing import Array, Float
+from landform._core.typing import Array, Float
 from landform.interop._aten import OPERATIONS
 from landform.interop._decoder import AbstractDecoder
 

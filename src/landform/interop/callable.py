@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import as_floats, precise
-from landform._typing import Array, Float
+from landform._core.arrays import precise
+from landform._core.checks import as_floats, check_generator
+from landform._core.typing import Array, Float
 from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
-from landform.metrics.pullback import check_generator
 
 
 class CallableDecoder(AbstractDecoder):

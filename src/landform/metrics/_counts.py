@@ -3,8 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from landform._numerics import as_positives, precise
-from landform._typing import Array, Float
+from landform._core.arrays import precise
+from landform._core.checks import as_positives
+from landform._core.typing import Array, Float
 from landform.metrics._family import AbstractFlat, read_array, root
 
 

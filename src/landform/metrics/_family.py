@@ -7,8 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._numerics import as_count
-from landform._typing import Array, Float
+from landform._core.checks import as_count
+from landform._core.typing import Array, Float
 from landform.metrics.pullback import flatten_output
 
 Params = Any  # a pytree of arrays: the coordinates in which the information is simple

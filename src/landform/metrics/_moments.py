@@ -6,7 +6,7 @@ from math import comb
 import jax.numpy as jnp
 import numpy as np
 
-from landform._typing import Array, Float
+from landform._core.typing import Array, Float
 
 
 @functools.cache

@@ -6,16 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, EnergyTerms, check_metric
-from landform._numerics import as_count, precise
-from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform._core.arrays import precise
+from landform._core.checks import as_count, check_generator
+from landform._core.typing import Array, Float, Matrix, Point, Scalar
+from landform.metrics.base import AbstractMetric, EnergyTerms, check_metric
 from landform.metrics.inner import AbstractInner
-from landform.metrics.pullback import (
-    as_landmarks,
-    check_generator,
-    embedded_acceleration,
-    flatten_output,
-)
+from landform.metrics.pullback import as_landmarks, embedded_acceleration, flatten_output
 
 
 class AmbientPullback(AbstractInner):

@@ -5,9 +5,10 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, EnergyTerms, check_dtype, check_metric
-from landform._numerics import as_count, as_points, precise
-from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform._core.arrays import precise
+from landform._core.checks import as_count, as_points
+from landform._core.typing import Array, Float, Matrix, Point, Scalar
+from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
 
 
 class AbstractClosedForm(AbstractMetric):

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._metric import AbstractMetric, EnergyTerms, check_dtype, check_metric
-from landform._numerics import as_points, as_positive, precise, solve_spd
-from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform._core.arrays import precise
+from landform._core.checks import as_points, as_positive, check_generator
+from landform._core.linalg import solve_spd
+from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
-from landform.metrics.pullback import as_landmarks, check_generator
+from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
+from landform.metrics.pullback import as_landmarks
 
 Kind = Literal["inverse", "affine"]
 

@@ -6,14 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, check_dtype
-from landform._numerics import as_count, as_points, check_key, precise
-from landform._typing import Array, Float, Point, PRNGKeyArray, Scalar
+from landform._core.arrays import precise
+from landform._core.checks import as_count, as_points, check_generator, check_key
+from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
+from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (
     AbstractEmbedded,
     ExpectedPullback,
     as_landmarks,
-    check_generator,
     flatten_output,
 )
 

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import polygamma
 
-from landform._numerics import as_count, check_choice
+from landform._core.checks import as_count, check_choice
 from landform.metrics._counts import NegativeBinomial as NegativeBinomial, Poisson as Poisson
 from landform.metrics._family import (
     AbstractFamily,
@@ -29,8 +29,7 @@ from landform.metrics._family import (
     root,
     root_of_classes,
 )
-from landform.metrics._mises import concentration_slopes
-from landform.metrics._trigamma import left_of_total, trigamma_excess
+from landform.metrics._mises import concentration_slopes, left_of_total, trigamma_excess
 from landform.metrics.pullback import Scale, as_std
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, check_metric
-from landform._numerics import as_positive, precise
-from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform._core.arrays import precise
+from landform._core.checks import as_positive, check_generator
+from landform._core.typing import Array, Float, Matrix, Point, Scalar
+from landform.metrics.base import AbstractMetric, check_metric
 from landform.metrics.families import AbstractFamily, as_family
 from landform.metrics.inner import AbstractInner
-from landform.metrics.pullback import as_landmarks, check_generator, embedded_acceleration
+from landform.metrics.pullback import as_landmarks, embedded_acceleration
 
 _FEW = 4  # latent dimensions up to which dot products beat a product of thin matrices
 

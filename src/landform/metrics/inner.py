@@ -5,9 +5,9 @@ import abc
 import jax
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, EnergyTerms
-from landform._numerics import solve_spd, symmetrize
-from landform._typing import Matrix, Point, Scalar
+from landform._core.linalg import solve_spd, symmetrize
+from landform._core.typing import Matrix, Point, Scalar
+from landform.metrics.base import AbstractMetric, EnergyTerms
 
 
 class AbstractInner(AbstractMetric):

@@ -8,9 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, check_dtype
-from landform._numerics import as_points, check_choice, check_key, precise, solve_spd
-from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform._core.arrays import precise
+from landform._core.checks import as_points, check_choice, check_generator, check_key
+from landform._core.linalg import solve_spd
+from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
 _FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
@@ -24,19 +26,6 @@ def flatten_output(output) -> Float[Array, " D"]:
             "the generator must return real numbers; for complex ones return (y.real, y.imag)"
         )
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
-
-
-def check_generator(name: str, f) -> Callable:
-    """Raise `TypeError` unless `f` can be called, and by JAX."""
-    owner = getattr(f, "__self__", f)
-    if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):
-        raise TypeError(
-            f"{name} is a PyTorch module, which JAX cannot differentiate; convert it first, "
-            "landform.from_torch(module, codes)"
-        )
-    if not callable(f):
-        raise TypeError(f"{name} must be a callable of one latent point, got {type(f).__name__}")
-    return f
 
 
 def as_std(output: Array, scale: Scale) -> Array:

@@ -5,17 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._metric import AbstractMetric, EnergyTerms, check_dtype, check_metric
-from landform._numerics import (
-    as_count,
-    as_points,
-    block_size,
-    cholesky,
-    precise,
-    solve_spd,
-    to_jax,
-)
-from landform._typing import Array, Float, Matrix, Point
+from landform._core.arrays import precise, to_jax
+from landform._core.checks import as_count, as_points
+from landform._core.compilation import block_size
+from landform._core.linalg import cholesky, solve_spd
+from landform._core.typing import Array, Float, Matrix, Point
+from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
 
 _MAX_NODES = 4_000_000
 

@@ -1,6 +1,7 @@
 """Generators: variational autoencoders and decoders with an uncertainty that grows off the data."""
 
 from landform.models.amortize import train_interpolant as train_interpolant
+from landform.models.calibration import Calibration as Calibration, calibration as calibration
 from landform.models.extrapolation import Extrapolation as Extrapolation
 from landform.models.gaussian_process import (
     GaussianProcessDecoder as GaussianProcessDecoder,
@@ -22,7 +23,6 @@ from landform.models.rbf import (
     RBFPrecision as RBFPrecision,
     rbf_bandwidths as rbf_bandwidths,
 )
-from landform.models.residuals import Calibration as Calibration, calibration as calibration
 from landform.models.train import train_vae as train_vae
 from landform.models.vae import VAE as VAE, History as History
 from landform.models.variance import fit_variance as fit_variance

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from landform._numerics import as_floats, as_positives, check_finite
-from landform._typing import Array, Float
+from landform._core.checks import as_floats, as_positives, check_finite
+from landform._core.typing import Array, Float
 
 
 def check_one_point(z, dim: int) -> None:

@@ -8,19 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from landform._geodesic import geodesic
-from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import (
-    as_count,
-    as_points,
-    as_positive,
-    check_key,
-    host_rng,
-    precise,
-    promote,
-)
-from landform._results import ConvergenceError
-from landform._typing import PRNGKeyArray
+from landform._core.arrays import precise, promote
+from landform._core.checks import as_count, as_points, as_positive, check_key, host_rng
+from landform._core.status import ConvergenceError
+from landform._core.typing import PRNGKeyArray
+from landform.geodesics.geodesic import geodesic
+from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.models.interpolant import GeodesicInterpolant, points_on, squared_speed
 from landform.models.loop import cosine_rates, progress_bar
 from landform.models.networks import MLP

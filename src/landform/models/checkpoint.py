@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
-from landform._files import write_whole
+from landform._core.files import write_whole
 
 _HEADER = "landform-checkpoint"
 

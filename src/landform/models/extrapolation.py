@@ -7,16 +7,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._numerics import (
+from landform._core.arrays import precise
+from landform._core.checks import (
     as_floats,
     as_points,
     as_positive,
     as_positives,
     check_finite,
-    precise,
+    check_generator,
 )
-from landform._typing import Array, Float, Point, PRNGKeyArray, Scalar
-from landform.metrics.pullback import check_generator
+from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 

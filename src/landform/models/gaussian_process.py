@@ -9,10 +9,11 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from landform._metric import AbstractMetric, EnergyTerms
-from landform._numerics import as_count, as_floats, as_points, as_positive, is_traced, precise
-from landform._results import ConvergenceError
-from landform._typing import Array, Float, Matrix, Point, Scalar
+from landform._core.arrays import is_traced, precise
+from landform._core.checks import as_count, as_floats, as_points, as_positive
+from landform._core.status import ConvergenceError
+from landform._core.typing import Array, Float, Matrix, Point, Scalar
+from landform.metrics.base import AbstractMetric, EnergyTerms
 from landform.metrics.pullback import as_landmarks
 from landform.models._checks import as_lengthscale, as_rows, check_one_point
 

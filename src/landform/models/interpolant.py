@@ -5,12 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._geodesic import geodesic
-from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import as_floats, as_points, precise
-from landform._quadrature import gauss
-from landform._results import AbstractResult
-from landform._typing import Array, Bool, Float, Point
+from landform._core.arrays import precise
+from landform._core.checks import as_floats, as_points
+from landform._core.quadrature import gauss
+from landform._core.status import AbstractResult
+from landform._core.typing import Array, Bool, Float, Point
+from landform.geodesics.geodesic import geodesic
+from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.models.networks import MLP
 
 _ORDER = 64  # Gauss points of a length

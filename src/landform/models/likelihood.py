@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from landform._numerics import as_count, block_size, map_blocks, precise
-from landform._typing import Array, Float, PRNGKeyArray
+from landform._core.arrays import precise
+from landform._core.checks import as_count
+from landform._core.compilation import block_size, map_blocks
+from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
 _WIDE = 3.0

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from landform._numerics import block_size, host_rng, map_blocks
-from landform._results import ConvergenceError
-from landform._typing import PRNGKeyArray
+from landform._core.checks import host_rng
+from landform._core.compilation import block_size, map_blocks
+from landform._core.status import ConvergenceError
+from landform._core.typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())

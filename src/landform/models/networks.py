@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import host_rng, promote
-from landform._typing import Array, Float, PRNGKeyArray
+from landform._core.arrays import promote
+from landform._core.checks import host_rng
+from landform._core.typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {
     "tanh": jnp.tanh,

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import (
+from landform._core.arrays import is_traced, precise
+from landform._core.checks import (
     as_count,
     as_floats,
     as_points,
@@ -18,10 +19,8 @@ from landform._numerics import (
     check_finite,
     check_positive,
     host_rng,
-    is_traced,
-    precise,
 )
-from landform._typing import Array, Float, Point, PRNGKeyArray
+from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 
 _RULES = ("paper", "cluster-std", "pooled")

@@ -8,21 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import (
+from landform._core.arrays import precise, to_jax
+from landform._core.checks import (
     as_count,
     as_floats,
     as_positive,
     check_choice,
     check_finite,
     check_key,
-    precise,
-    to_jax,
 )
-from landform._typing import PRNGKeyArray
+from landform._core.typing import PRNGKeyArray
 from landform.models.checkpoint import Checkpoint, digest
-from landform.models.frame import enter, offsets_of
 from landform.models.loop import fit
 from landform.models.networks import MLP, ConvDown, ConvUp, check_activation
+from landform.models.units import enter, offsets_of
 from landform.models.vae import (
     LIKELIHOODS,
     OUTPUTS,

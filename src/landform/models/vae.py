@@ -5,15 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import (
-    as_floats,
-    as_points,
-    block_size,
-    check_finite,
-    map_blocks,
-    precise,
-)
-from landform._typing import Array, Float, Point, PRNGKeyArray
+from landform._core.arrays import precise
+from landform._core.checks import as_floats, as_points, check_finite
+from landform._core.compilation import block_size, map_blocks
+from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp
 from landform.models.rbf import AbstractPrecision, ConvRBFPrecision

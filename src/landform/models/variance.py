@@ -7,22 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import (
-    as_count,
-    as_positive,
-    block_size,
-    check_choice,
-    host_rng,
-    map_blocks,
-    precise,
-    to_jax,
-)
-from landform._typing import PRNGKeyArray
-from landform.models.climb import climb_rbf
+from landform._core.arrays import precise, to_jax
+from landform._core.checks import as_count, as_positive, check_choice, host_rng
+from landform._core.compilation import block_size, map_blocks
+from landform._core.typing import PRNGKeyArray
 from landform.models.likelihood import bounds_at
 from landform.models.loop import clip_nonnegative, fit, keep
 from landform.models.networks import MLP, ConvUp, halved
 from landform.models.rbf import ConvRBFPrecision, kmeans_centers, rbf_bandwidths
+from landform.models.rbf_likelihood import climb_rbf
 from landform.models.vae import (
     VAE,
     ConstantStd,

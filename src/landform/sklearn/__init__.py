@@ -1,6 +1,6 @@
 """Estimators with scikit-learn's interface; each calls a function of landform."""
 
-from landform import _archive
+from landform._core import archive as _archive
 from landform.sklearn._cluster import (
     GeodesicKMeans as GeodesicKMeans,
     GeodesicKMedoids as GeodesicKMedoids,

@@ -11,10 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from landform._metric import AbstractMetric
 from landform.metrics.analytic import Euclidean
-from landform.metrics.local import LocalVariance
-from landform.stats.bandwidth import auto_rho, auto_sigma
+from landform.metrics.base import AbstractMetric
+from landform.metrics.local_variance import LocalVariance
+from landform.stats.land.bandwidth import auto_rho, auto_sigma
 
 
 class Positive(Interval):

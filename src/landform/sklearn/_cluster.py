@@ -26,8 +26,8 @@ from landform.sklearn._base import (
     resolve_metric,
     warn_unless_converged,
 )
-from landform.stats.kmeans import distances_to, geodesic_kmeans, nearest_centers
-from landform.stats.kmedoids import geodesic_kmedoids, kmedoids
+from landform.stats.clustering.kmeans import distances_to, geodesic_kmeans, nearest_centers
+from landform.stats.clustering.kmedoids import geodesic_kmedoids, kmedoids
 
 
 class GeodesicKMeans(

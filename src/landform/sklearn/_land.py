@@ -17,9 +17,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from landform._metric import log_volume
-from landform._results import ConvergenceError
-from landform.metrics.local import LocalVariance
+from landform._core.status import ConvergenceError
+from landform.metrics.base import log_volume
+from landform.metrics.local_variance import LocalVariance
 from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
     Positive,
@@ -27,11 +27,10 @@ from landform.sklearn._base import (
     key_from,
     resolve_metric,
 )
-from landform.stats._starts import even
-from landform.stats._surrogate import light
-from landform.stats.bandwidth import reaches_over_data, too_wide
-from landform.stats.mixture import fit_land_mixture
-from landform.stats.selection import cv_bandwidth
+from landform.stats.land.bandwidth import light, reaches_over_data, too_wide
+from landform.stats.land.bandwidth_cv import cv_bandwidth
+from landform.stats.land.mixture import fit_land_mixture
+from landform.stats.land.starts import even
 
 _FAILED = 0.05  # share of points without a density from which their mean is refused
 _ENOUGH = 20  # points for each component and dimension with which it is compared to a Gaussian

@@ -16,7 +16,7 @@ from landform.sklearn._base import (
     resolve_metric,
     warn_unless_converged,
 )
-from landform.stats.spectral import ASSIGNMENTS, geodesic_spectral, spectral_clusters
+from landform.stats.clustering.spectral import ASSIGNMENTS, geodesic_spectral, spectral_clusters
 
 
 class GeodesicSpectral(PairwiseMixin, ClusterMixin, BaseEstimator):

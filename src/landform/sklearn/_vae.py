@@ -16,7 +16,8 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from landform._numerics import as_points, chunked, precise
+from landform._core.arrays import chunked, precise
+from landform._core.checks import as_points
 from landform.models.likelihood import check_data
 from landform.models.train import ARCHITECTURES, train_vae
 from landform.models.vae import LIKELIHOODS, OUTPUTS, gaussian_kl, log_likelihood

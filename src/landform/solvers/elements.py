@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landform._numerics import block_size, by_structure, map_blocks
-from landform._quadrature import gauss, lagrange_matrix, lobatto
-from landform._typing import Array, Float
+from landform._core.compilation import block_size, by_structure, map_blocks
+from landform._core.quadrature import gauss, lagrange_matrix, lobatto
+from landform._core.typing import Array, Float
 
 _FEW_OUTPUTS = 16
 
@@ -243,3 +243,17 @@ def _interleave(blocks):
     """(m, j, k, a, b) to (m, j a, k b)."""
     m, p1, _, d, _ = blocks.shape
     return jnp.transpose(blocks, (0, 1, 3, 2, 4)).reshape(m, p1 * d, p1 * d)
+
+
+def subdivide(rule: Rule, nodes: np.ndarray) -> tuple[Rule, np.ndarray]:
+    """The same curves on twice as many elements, exactly."""
+    m, p = rule
+    base = lobatto(p)[0]
+    halves = np.stack([lagrange_matrix(base, 0.5 * base), lagrange_matrix(base, 0.5 * base + 0.5)])
+    inner = nodes[..., :-1, :].reshape(*nodes.shape[:-2], m, p, nodes.shape[-1])
+    last = nodes[..., p::p, :][..., None, :]
+    pieces = np.concatenate([inner, last], axis=-2)
+    fine = np.einsum("hqj,...mjd->...mhqd", halves, pieces)
+    flat = fine[..., :-1, :].reshape(*nodes.shape[:-2], 2 * m * p, nodes.shape[-1])
+    whole = np.concatenate([flat, nodes[..., -1:, :]], axis=-2)
+    return Rule(2 * m, p), whole.astype(nodes.dtype)

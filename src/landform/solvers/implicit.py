@@ -4,9 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._typing import Array, Float
+from landform._core.typing import Array, Float
+from landform.solvers.block_tridiagonal import solve_newton
 from landform.solvers.elements import Rule, assemble_chord, assemble_metric, join
-from landform.solvers.systems import solve_newton
 
 
 def differentiable_nodes(

@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import DOP853
 
-from landform._numerics import as_count, as_positive, chunked, compiled, is_traced
-from landform._results import Status
-from landform._typing import Array, Float, Int
-from landform.solvers.driver import AbstractMethod, run
+from landform._core.arrays import chunked, is_traced
+from landform._core.checks import as_count, as_positive
+from landform._core.compilation import compiled
+from landform._core.lanes import AbstractMethod, run
+from landform._core.status import Status
+from landform._core.typing import Array, Float, Int
 
 _DRIFT = 1e-3  # relative change of speed beyond which a "successful" integration is not a geodesic
 _FIRST = 1.0 / 16.0  # first step tried; one that is too long costs a rejection

@@ -2,16 +2,10 @@
 
 import numpy as np
 
-from landform._results import Status
+from landform._core.status import Status
 from landform.solvers.energy import EnergyOutcome
-from landform.solvers.graph import (
-    STRETCH,
-    find_routes,
-    graph_of,
-    is_near,
-    resample,
-    segment_lengths,
-)
+from landform.solvers.graph import STRETCH, find_routes, graph_of, is_near, resample
+from landform.solvers.lengths import segment_lengths
 
 SPREAD = 1.03  # excess of energy on a coarse rule that the fine one may turn round
 

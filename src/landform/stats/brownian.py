@@ -6,18 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._metric import AbstractMetric, check_dtype, check_metric
-from landform._numerics import (
-    as_count,
-    as_points,
-    as_positive,
-    cholesky,
-    is_traced,
-    precise,
-    solve_spd,
-)
-from landform._results import Status, raise_if_failed
-from landform._typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform._core.arrays import is_traced, precise
+from landform._core.checks import as_count, as_points, as_positive
+from landform._core.linalg import cholesky, solve_spd
+from landform._core.status import Status, raise_if_failed
+from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 
 
 def brownian_motion(

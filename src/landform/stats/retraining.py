@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from landform._geodesic import geodesic
-from landform._metric import AbstractMetric
-from landform._numerics import as_count, as_points, precise, to_jax
-from landform._results import AbstractResult
-from landform._typing import Array, Float, Int
+from landform._core.arrays import precise, to_jax
+from landform._core.checks import as_count, as_points
+from landform._core.status import AbstractResult
+from landform._core.typing import Array, Float, Int
+from landform.geodesics.geodesic import geodesic
+from landform.metrics.base import AbstractMetric
 
 
 class RetrainingReport(AbstractResult):

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import torch
 
-from landform._numerics import as_floats
+from landform._core.checks import as_floats
 from landform.interop._decoder import NO_DERIVATIVE
 from landform.interop._from_torch import compare, constant_reads, lowering, outputs, scripted
 from landform.interop._from_torch.lowering import Unsupported

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import torch
 from torch._decomp import decomposition_table
 
-from landform._numerics import to_jax
+from landform._core.arrays import to_jax
 from landform.interop._aten import BENDS, BENDS_IF, BENDS_IN, OPERATIONS
 from landform.interop._program import short_name
 

@@ -1,0 +1,123 @@
+"""LAND, intrinsic least squares and a Gaussian mixture on the same data, scored alike."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+from landform._core.status import ConvergenceError
+from landform.metrics.local_variance import LocalVariance
+from landform.stats.clustering.scores import f_measure
+from landform.stats.land.bandwidth_cv import Bandwidth, Rule, cv_bandwidth, variation
+from landform.stats.land.density import LAND
+from landform.stats.land.mixture import Estimator, LANDMixtureModel, fit_land_mixture
+from landform.stats.land.starts import gaussian_mixtures
+
+METHODS = ("gaussian", "least_squares", "land")
+RULE_WORDS: dict[Rule, str] = {
+    "best": "the highest score",
+    "one-se": "the flattest of those within a standard error of the highest score",
+    "flat-first": "the flat one if it is within a standard error of the highest score, else the "
+    "one with that score",
+}
+NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND"}
+
+_ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
+_FOLLOWED = 2  # of LAND's three starts, those that may run to the end
+_SCORED = 4  # times the directions of a fit, others, for the normaliser that scores
+
+
+class Fits(NamedTuple):
+    """The three models of one training set; None where a fit failed."""
+
+    gaussian: GaussianMixture
+    least_squares: LANDMixtureModel | None
+    land: LANDMixtureModel | None
+
+
+def choose(train, count: int, **options) -> dict[str, Bandwidth]:
+    """The metric that suits each of the two estimators best, by its own held-out likelihood.
+
+    All points take part.
+    """
+    return {
+        name: cv_bandwidth(train, count, estimator=estimator, max_points=len(train), **options)
+        for name, estimator in _ESTIMATORS.items()
+    }
+
+
+def described(train, found: Bandwidth) -> dict[str, Any]:
+    """What was chosen: σ, ρ and how far the metric is from flat; and what it was chosen from."""
+    sigma, rho = float(found.sigma), float(found.rho)
+    columns = ("sigmas", "rhos", "scores", "stderr", "variation", "n_scored")
+    rows = zip(*(np.asarray(getattr(found, name)).tolist() for name in columns), strict=True)
+    return {
+        "sigma": sigma, "rho": rho, "variation": variation(train, sigma, rho),
+        "candidates": [dict(zip(columns, row, strict=True)) for row in rows],
+    }  # fmt: skip
+
+
+def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -> Fits:
+    """Mixtures of `count` components under the metrics chosen, and a Gaussian mixture.
+
+    The Gaussian one is the best of five starts of each of three kinds. The normalisers of the
+    others are integrated anew for scoring, in other directions than the fit has adapted to.
+    """
+    found: dict[str, LANDMixtureModel | None] = {}
+    for name, estimator in _ESTIMATORS.items():
+        metric = LocalVariance(train, float(chosen[name].sigma), float(chosen[name].rho))
+        try:
+            model = fit_land_mixture(
+                metric, train, count, estimator=estimator, n_samples=n_samples, tol=tol, seed=seed,
+                n_init=1 if count == 1 else _FOLLOWED, rtol=1e-3, max_iter=60, throw=False,
+            )  # fmt: skip
+            found[name] = renormalized(model, _SCORED * n_samples, seed + 1)
+        except (ConvergenceError, np.linalg.LinAlgError):
+            found[name] = None
+    return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])
+
+
+def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
+    """The Gaussian mixture of highest likelihood from starts of three kinds, each to its end."""
+    return max(gaussian_mixtures(train, count, seed), key=lambda fit: fit.lower_bound_)
+
+
+def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
+    """The same mixture with normalisers integrated in other directions."""
+    components = tuple(
+        LAND(c.metric, c.mean, c.covariance, n_samples=n_samples, seed=seed, rtol=c.rtol)
+        for c in model.components
+    )
+    return eqx.tree_at(lambda m: m.components, model, components)
+
+
+class Scores(NamedTuple):
+    """Held-out results by method, NaN where a fit failed."""
+
+    density: dict[str, float]  # mean Lebesgue log-density on the points that all methods score
+    f: dict[str, float]  # F-measure of the most probable components; empty without classes
+    failed: dict[str, int]  # points without a density
+
+
+def score_all(fits: Fits, test, labels=None) -> Scores:
+    """Held-out log-densities, and F-measures where there are labels to compare with."""
+    values, groups = {}, {}
+    for name, model in zip(METHODS, fits, strict=True):
+        if model is None:
+            values[name], groups[name] = np.full(len(test), np.nan), np.full(len(test), -1)
+        elif not isinstance(model, LANDMixtureModel):
+            values[name], groups[name] = model.score_samples(test), model.predict(test)
+        else:
+            values[name] = np.asarray(model.log_prob(test, "lebesgue", throw=False))
+            share = np.asarray(model.responsibilities(test, throw=False))
+            lost = np.isnan(share).any(axis=1)
+            groups[name] = np.where(lost, -1, np.nan_to_num(share).argmax(axis=1))
+    fitted = [name for name, model in zip(METHODS, fits, strict=True) if model is not None]
+    known = np.all([np.isfinite(values[name]) for name in fitted], axis=0)
+    density = {n: float(values[n][known].mean()) if n in fitted else np.nan for n in METHODS}
+    failed = {n: int(np.isnan(values[n]).sum()) for n in METHODS}
+    f = {}
+    if labels is not None:
+        f = {n: f_measure(labels, groups[n]) if n in fitted else np.nan for n in METHODS}
+    return Scores(density, {n: float(v) for n, v in f.items()}, failed)

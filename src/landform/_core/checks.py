@@ -1,0 +1,140 @@
+"""Arguments checked once: arrays of numbers, points, counts, choices, keys."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._core.arrays import is_traced, to_jax
+from landform._core.typing import Array, PRNGKeyArray
+
+
+def as_floats(name: str, value) -> Array:
+    """`value` as a JAX array of floats; integers and lists become the widest float."""
+    if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        if not (jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
+            raise TypeError(f"{name} must be an array of real numbers, got {value.dtype}")
+        return value.astype(float)
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked values; remove or impute them first")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if hasattr(value, "toarray") or array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} must be an array of real numbers, got {type(value).__name__} ({array.dtype})"
+        )
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        array = array.astype(np.float64)
+    return to_jax(array)
+
+
+def check_finite(name: str, value) -> None:
+    """Raise `ValueError` naming the argument if a concrete array has NaN or infinite entries."""
+    if is_traced(value):
+        return
+    finite = np.isfinite(np.asarray(value))
+    if not finite.all():
+        bad = int(finite.size - finite.sum())
+        raise ValueError(f"{name} has {bad} NaN or infinite value(s); remove or impute them first")
+
+
+def as_points(name: str, value, dim: int | None = None, *, ndim: tuple[int, ...] = (1, 2)) -> Array:
+    """Points of a chart as a floating array of shape ``(d,)`` or ``(n, d)``, checked.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not numeric.
+    ValueError
+        If the rank is not one of `ndim`, the last axis is not `dim`, or an entry is not finite.
+    """
+    points = as_floats(name, value)
+    wanted = " or ".join({1: "(d,)", 2: "(n, d)", 3: "(m, n, d)"}[k] for k in ndim)
+    if points.ndim not in ndim:
+        raise ValueError(f"{name} must have shape {wanted}, got {points.shape}")
+    if points.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {points.shape}")
+    if dim is not None and points.shape[-1] != dim:
+        raise ValueError(
+            f"{name} must have {dim} coordinate(s) to match the metric, got shape {points.shape}"
+        )
+    check_finite(name, points)
+    return points
+
+
+def as_count(name: str, value, least: int = 1) -> int:
+    """An integer of at least `least`."""
+    wrong = f"{name} must be an integer of at least {least}, got {value!r}"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(wrong)
+    if int(value) < least:
+        raise ValueError(wrong)
+    return int(value)
+
+
+def check_choice(name: str, value, choices) -> None:
+    """Raise `ValueError` unless `value` is one of the strings `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def as_positive(name: str, value) -> Array:
+    """A positive finite scalar as a floating array."""
+    scalar = as_floats(name, value)
+    if scalar.ndim != 0:
+        raise ValueError(f"{name} must be a single number, got shape {scalar.shape}")
+    if not is_traced(scalar) and not (np.isfinite(np.asarray(scalar)) and float(scalar) > 0):
+        raise ValueError(f"{name} must be positive and finite, got {float(scalar)}")
+    return scalar
+
+
+def as_positives(name: str, value, size: int | None = None) -> Array:
+    """Positive finite numbers: one, or `size` of them; of any shape where that is None."""
+    array = as_floats(name, value)
+    if size is not None and array.shape not in ((), (size,)):
+        raise ValueError(f"{name} must be a number or have shape ({size},), got {array.shape}")
+    check_finite(name, array)
+    check_positive(name, array)
+    return array
+
+
+def check_positive(name: str, array: Array, *, zero: bool = False) -> None:
+    """Raise unless all are positive, or with `zero` not negative."""
+    if is_traced(array):
+        return
+    values = np.asarray(array)
+    if not (values >= 0 if zero else values > 0).all():
+        raise ValueError(f"{name} must {'not be negative' if zero else 'be positive'}")
+
+
+def host_rng(key: PRNGKeyArray) -> np.random.Generator:
+    """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
+
+
+def check_key(key) -> PRNGKeyArray:
+    """One key of JAX, of the new style or the old; `TypeError` for anything else."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+        return key
+    if dtype == np.uint32 and shape == (2,):
+        return key
+    raise TypeError(f"key must be one JAX key, such as jax.random.key(0), got {key!r}")
+
+
+def check_generator(name: str, f) -> Callable:
+    """Raise `TypeError` unless `f` can be called, and by JAX."""
+    owner = getattr(f, "__self__", f)
+    if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):
+        raise TypeError(
+            f"{name} is a PyTorch module, which JAX cannot differentiate; convert it first, "
+            "landform.from_torch(module, codes)"
+        )
+    if not callable(f):
+        raise TypeError(f"{name} must be a callable of one latent point, got {type(f).__name__}")
+    return f

@@ -1,0 +1,79 @@
+"""Critical points of the variance that are no means: found out, and left."""
+
+import numpy as np
+
+from landform.geodesics._logarithms import solve_spokes, variance
+from landform.metrics.base import metric_tensor
+
+_PROBES = 3  # directions in which a critical point is tried
+_PROBE = 0.01  # lengths of these trials and of the way off a saddle, in root mean squares
+_AWAY = 0.2
+_BENT = -0.01  # curvature that tells a saddle, where that of flat space is 1
+
+
+def off_saddle(metric, data, weights, center, spokes, options):
+    """A point with less variance near a critical one that is no minimum, with its curves, or None.
+
+    Symmetric problems begin or end there: between two points on the two sides of a hill the best
+    place on the line through them is its top. The second derivative is found on a Krylov space of
+    a few directions, all of them in as many dimensions, by differences of the gradient.
+    """
+    size = np.sqrt(variance(weights, spokes) / weights[spokes.ok].sum())
+    matrix = tensor_at(metric, center)
+    if matrix is None or not size > 0.0:
+        return None
+    frame = np.linalg.inv(np.linalg.cholesky(matrix)).T  # orthonormal columns
+
+    def moved(step):
+        """The spokes from a point nearby, in units of the frame and the root mean square."""
+        point = center + size * frame @ step
+        matrix = tensor_at(metric, point)
+        if matrix is None:
+            return None
+        near = solve_spokes(metric, point, data, options, spokes)
+        return point, matrix, near, spokes.ok & near.ok
+
+    def slope(matrix, found, ok):
+        """The derivative of ½ Σ w d² in the frame's directions."""
+        return -frame.T @ matrix @ (weights[ok] @ found.velocity[ok])
+
+    rng = np.random.default_rng(0)
+    basis, images = np.zeros((0, center.size)), np.zeros((0, center.size))
+    following = rng.normal(size=center.size)
+    for _ in range(min(center.size, _PROBES)):
+        following = following - basis.T @ (basis @ following)
+        if np.linalg.norm(following) < 1e-3:  # the space is invariant: any other direction
+            following = rng.normal(size=center.size)
+            following = following - basis.T @ (basis @ following)
+        direction = following / np.linalg.norm(following)
+        found = moved(_PROBE * direction)
+        if found is None:
+            return None
+        _, there, near, ok = found
+        change = slope(there, near, ok) - slope(matrix, spokes, ok)
+        following = change / (_PROBE * size * weights[ok].sum())
+        basis, images = np.vstack([basis, direction]), np.vstack([images, following])
+    bend = basis @ images.T
+    values, vectors = np.linalg.eigh(0.5 * (bend + bend.T))
+    if values[0] > _BENT:
+        return None
+    noise = 4.0 * options["accuracy"]
+    for sign in (1.0, -1.0):
+        for length in (_AWAY, 0.1 * _AWAY):
+            found = moved(sign * length * (vectors[:, 0] @ basis))
+            if found is None:
+                continue
+            point, _, near, ok = found
+            if variance(weights, near, ok) < (1.0 - noise) * variance(weights, spokes, ok):
+                return point, near
+    return None
+
+
+def tensor_at(metric, point) -> np.ndarray | None:
+    """M at one point, or None where it is not finite and positive definite."""
+    if not np.isfinite(point).all():
+        return None
+    matrix = np.asarray(metric_tensor(metric, point))
+    if not np.isfinite(matrix).all() or np.linalg.eigvalsh(matrix)[0] <= 0.0:
+        return None
+    return matrix

@@ -1,9 +1,0 @@
-"""The demonstration: a generator of real images, its geometry measured, one page of HTML."""
-
-from landform.report.demo import STEPS as STEPS, run_demo as run_demo
-from landform.report.settings import (
-    TRIPLES as TRIPLES,
-    Sample as Sample,
-    Settings as Settings,
-    load_sample as load_sample,
-)

@@ -1,0 +1,144 @@
+"""What a curve is worth: its length, and how far it is from being a geodesic.
+
+A curve with momentum p = M ċ is a geodesic exactly when ``p(t) − ∫_0^t ½ ∇_x(ċᵀ M ċ)`` is constant.
+The deviation from the best constant, in the norm of M⁻¹ and relative to the curve's energy, is the
+dual norm of the first variation of the energy: a residual that does not depend on how the curve was
+found or discretised. Half its square bounds, to first order, the relative excess of the length over
+the nearest local minimum wherever the second variation is not small.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landform._core.compilation import block_size, compiled, map_blocks
+from landform._core.lanes import side_by_side
+from landform._core.linalg import root, solve_spd
+from landform._core.quadrature import lagrange_matrix, lobatto, lobatto_integral
+from landform._core.typing import Array, Float
+from landform.solvers.elements import Rule, is_wide, split
+
+_FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
+_BLOCKS = (128, 2048)  # points measured together: one program for few points and one for many
+
+
+class Certificate(NamedTuple):
+    """Measurements of one curve on nodes it was not computed with."""
+
+    length: Float[Array, ""]
+    energy: Float[Array, ""]
+    residual: Float[Array, ""]  # relative dual norm of the first variation
+    speed_drift: Float[Array, ""]  # (max − min) / mean of the speed
+    velocity: Float[Array, " d"]  # at t = 0, from the conserved momentum
+    final_velocity: Float[Array, " d"]  # at t = 1
+    finite: Array
+
+
+class _Local(NamedTuple):
+    """What the metric says at points with velocities; NaN where it is not positive definite."""
+
+    matrix: Any  # arrays of NumPy or of JAX
+    inverse: Any
+    force: Any  # ½ ∇_x(vᵀ M v)
+
+
+def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
+    """Measure one curve; NaN and ``finite=False`` where the metric is not finite on it."""
+    x, v = _sample(jnp, rule, nodes)
+    local = jax.vmap(jax.vmap(lambda a, b: _probe_one(metric, a, b)))(x, v)
+    return _measure(jnp, rule, v, local)
+
+
+def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
+    """`certify_one` for many concrete curves ``(n, T + 1, d)``, in one program for every rule."""
+    x, v = _sample(np, rule, np.asarray(nodes))
+    flat = [a.reshape(-1, a.shape[-1]) for a in (x, v)]
+    count = flat[0].shape[0]
+    few, many = _BLOCKS
+    size = few if count <= few or is_wide(metric, x.shape[-1]) else many
+
+    def arguments(start):
+        block = [a[start : start + size] for a in flat]
+        pad = ((0, size - block[0].shape[0]), (0, 0))
+        return metric, *(np.pad(a, pad, mode="edge") for a in block)
+
+    parts = list(side_by_side(_probe, arguments, range(0, count, size)))
+    whole = [np.concatenate(leaves)[:count] for leaves in zip(*parts, strict=True)]
+    local = _Local(*(a.reshape(x.shape[:-1] + a.shape[1:]) for a in whole))
+    with np.errstate(all="ignore"):  # a curve off the chart has no numbers, and says so
+        return _measure(np, rule, v, local)
+
+
+def num_probes(rule: Rule) -> int:
+    """Points at which measuring one curve evaluates the metric."""
+    return rule.elements * (rule.degree + _FINER + 1)
+
+
+def _probe_one(metric, x, v) -> _Local:
+    matrix, gradient = metric.matrix_and_gradient(x, v)
+    inverse = solve_spd(matrix, jnp.eye(x.shape[0], dtype=matrix.dtype))
+    return _Local(matrix, inverse, 0.5 * gradient)
+
+
+@compiled
+def _probe(metric, x, v):
+    block = block_size(metric, x[0]) if metric.embeds else len(x)
+    return map_blocks(lambda a, b: _probe_one(metric, a, b), block, x, v)
+
+
+def _sample(xp, rule: Rule, nodes):
+    """Points and velocities at the certificate's nodes, ``(…, m, q, d)``."""
+    m, p = rule
+    base = lobatto(p)[0]
+    fine, _, derivative = lobatto(p + _FINER)
+    refine = xp.asarray(lagrange_matrix(base, fine), nodes.dtype)
+    slope = xp.asarray(derivative * m, nodes.dtype)
+    pieces = split(rule, nodes)
+    offset = xp.einsum("qj,...mjd->...mqd", refine, pieces - pieces[..., :1, :])
+    v = xp.einsum("rq,...mqd->...mrd", slope, offset)
+    return pieces[..., :1, :] + offset, v
+
+
+def _measure(xp, rule: Rule, v, local: _Local) -> Certificate:
+    """The certificate from the metric at its nodes; arrays of NumPy or of JAX by `xp`."""
+    m, q = rule.elements, rule.degree + _FINER
+    dtype = v.dtype
+    momentum = xp.sum(local.matrix * v[..., None, :], axis=-1)
+    square = xp.sum(momentum * v, axis=-1)
+    speed = root(xp, square)
+    w = xp.asarray(lobatto(q)[1] / m, dtype)
+    integral = xp.asarray(lobatto_integral(q) / m, dtype)
+    inside = xp.einsum("rq,...mqd->...mrd", integral, local.force)
+    ends = inside[..., -1, :]
+    before = xp.cumsum(ends, axis=-2) - ends
+    pull = before[..., None, :] + inside
+    gap = momentum - pull
+    total = xp.einsum("q,...mqab->...ab", w, local.inverse)
+    right = xp.einsum("q,...mqab,...mqb->...a", w, local.inverse, gap)
+    constant = solve_spd(total, right) if xp is jnp else _solve_sound(total, right)
+    off = gap - constant[..., None, None, :]
+    residual = xp.einsum("q,...mqa,...mqab,...mqb->...", w, off, local.inverse, off)
+    length, twice = xp.einsum("q,...mq->...", w, speed), xp.einsum("q,...mq->...", w, square)
+    tiny = xp.finfo(dtype).tiny
+    last = constant + pull[..., -1, -1, :]
+    velocity = xp.einsum("...ab,...b->...a", local.inverse[..., 0, 0, :, :], constant)
+    final = xp.einsum("...ab,...b->...a", local.inverse[..., -1, -1, :, :], last)
+    finite = xp.isfinite(length) & xp.isfinite(residual) & xp.all(xp.isfinite(velocity), axis=-1)
+    return Certificate(
+        length=length,
+        energy=0.5 * twice,
+        residual=xp.sqrt(xp.maximum(residual, 0.0) / (twice + tiny)),
+        speed_drift=(xp.max(speed, axis=(-2, -1)) - xp.min(speed, axis=(-2, -1))) / (length + tiny),
+        velocity=velocity,
+        final_velocity=final,
+        finite=finite,
+    )
+
+
+def _solve_sound(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solutions of small systems, NaN where the matrix is not finite."""
+    sound = np.asarray(np.isfinite(matrix).all(axis=(-2, -1)))[..., None]
+    safe = np.where(sound[..., None], matrix, np.eye(matrix.shape[-1], dtype=matrix.dtype))
+    return np.where(sound, np.linalg.solve(safe, right[..., None])[..., 0], np.nan)

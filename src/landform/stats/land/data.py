@@ -1,0 +1,77 @@
+"""Data and options of a LAND fit, checked."""
+
+import warnings
+from typing import Literal
+
+import numpy as np
+
+from landform._core.checks import as_count, as_floats, as_points, as_positive
+
+_UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, of which a fit warns
+
+
+CovarianceType = Literal["full", "diag", "spherical"]
+
+
+def warn_of_unresolved(components, stacklevel: int) -> None:
+    """Warn of components whose normaliser lacks mass that no ray reaches; from under `precise`.
+
+    A search is drawn to such places: what the normaliser lacks, the likelihood gains.
+    """
+    lost = np.array([float(c.excluded["unresolved_mass"]) for c in components])
+    if lost.max() > _UNRESOLVED:
+        whose = "" if len(lost) == 1 else f" of component {lost.argmax()}"
+        warnings.warn(
+            f"{100 * lost.max():.0f} % of the mass{whose} lies where no ray from its mean could be "
+            "followed, beyond the end of the chart or a jump of the metric, and is missing in its "
+            f"normalizer: log-densities may be too high by {np.log1p(lost.max()):.2g}; use a "
+            "smoother metric (a larger sigma or rho), or a chart that holds the data",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def check_kind(kind) -> None:
+    """Raise `ValueError` unless the kind of covariance is known."""
+    if kind not in ("full", "diag", "spherical"):
+        raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
+
+
+def check_rays(rtol, n_samples) -> tuple[float, int | None]:
+    """The tolerance and the number of the normaliser's rays, checked before any work is done."""
+    count = None if n_samples is None else as_count("n_samples", n_samples)
+    as_positive("rtol", rtol)
+    return float(rtol), count
+
+
+def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Data and weights, checked, without the points of weight zero; and which points are left."""
+    X = check_data(metric, X)
+    weights = check_weights(weights, len(X))
+    kept = weights > 0
+    X, weights = X[kept], weights[kept]
+    if (X[0] == X).all():
+        raise ValueError("weights must be positive for at least two different points of X")
+    return X, weights, kept
+
+
+def check_data(metric, X) -> np.ndarray:
+    """Data as a float64 array, checked."""
+    X = np.asarray(as_points("X", X, metric.dim, ndim=(2,)), dtype=float)
+    if len(X) < 2:
+        raise ValueError(f"X must have at least 2 points, got {len(X)}")
+    if (X[0] == X).all():
+        raise ValueError("X must have at least two different points")
+    return X
+
+
+def check_weights(weights, n) -> np.ndarray:
+    """Weights as a float64 array, checked; ones for None."""
+    if weights is None:
+        return np.ones(n)
+    weights = np.asarray(as_floats("weights", weights), dtype=float)
+    if weights.shape != (n,):
+        raise ValueError(f"weights must have shape ({n},), got {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise ValueError("weights must be finite, not negative, and not all zero")
+    return weights

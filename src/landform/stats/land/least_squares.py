@@ -1,0 +1,114 @@
+"""The intrinsic least-squares estimator: the baseline that LAND is compared with."""
+
+import warnings
+
+import numpy as np
+
+from landform._core.arrays import precise
+from landform.geodesics.frechet import barycenter
+from landform.metrics.base import check_metric
+from landform.stats.land.data import check_rays, weighted_data
+from landform.stats.land.density import LAND, Normalizer, check_normalizer, euclidean_logs
+from landform.stats.land.objective import check_lost, warn_of_lost
+
+_TOL = 1e-6  # mean logarithm, over the root mean square distance, at which the mean is found
+_STILL = 1e-5  # the same that counts as found where some points have failed and are left out
+
+
+def fit_least_squares(
+    metric, X, *, weights=None, normalizer: Normalizer = "exact", n_samples: int | None = None,
+    seed: int = 0, rtol: float = 1e-5, throw: bool = True,
+) -> LAND:  # fmt: skip
+    """The intrinsic least-squares normal: Fréchet mean and second moment of the logarithms.
+
+    Minimises the sum of squared distances to the mean, with no regard to the normaliser; a baseline
+    for `fit_land`, with which it agrees on flat metrics only.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    X
+        Data, shape ``(n, d)``, n ≥ 2, that span the space.
+    weights
+        Weights of the points, shape ``(n,)``, not negative; None for equal ones.
+    normalizer, n_samples, seed, rtol
+        As for `LAND`; the second moment is that of the normaliser's logarithms.
+    throw
+        Raise if the search for the mean or a geodesic fails; with False warn, and leave failed
+        points out.
+
+    Returns
+    -------
+    The `LAND` with this mean and covariance ``(1/N) Σ Log Logᵀ``. Its ``history`` has the
+    ``variance`` after each step of the mean, and at the end the ``gradient``, as of `barycenter`,
+    the number of ``failures``, points with a weight that were left out, and whether the search
+    ``converged`` on the others, each of shape ``(1,)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a wrong metric, bad data or weights, or logarithms that do not span the space.
+    ConvergenceError
+        If more than 5 % of the weight has no geodesic to the mean, and with ``throw=True`` as
+        `frechet_mean`.
+
+    Warns
+    -----
+    UserWarning
+        With ``throw=False``, if points have no geodesic to the mean, or the search for it did not
+        converge.
+
+    Notes
+    -----
+    Cost: a Fréchet mean, and the rays of one normaliser. Pennec 2006; arXiv:1606.02518, sec. 5.
+
+    Examples
+    --------
+    >>> import numpy as np, landform as lf
+    >>> X = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
+    >>> land = lf.fit_least_squares(lf.Euclidean(2), X)
+    >>> land.mean.round(8).tolist(), land.covariance.round(8).tolist()
+    ([1.0, 1.0], [[1.0, 0.0], [0.0, 1.0]])
+    """
+    check_metric(metric)
+    check_normalizer(normalizer)
+    rtol, n_samples = check_rays(rtol, n_samples)
+    return _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw)
+
+
+@precise
+def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
+    X, weights, _ = weighted_data(metric, X, weights)
+    found = barycenter(metric, X, weights, tol=_TOL, throw=throw)
+    logs = np.asarray(found.logs)
+    known = np.asarray(np.isfinite(logs).all(axis=1))
+    check_lost(weights, known)
+    lost = int((~known).sum())
+    converged = bool(found.converged) or (lost > 0 and float(found.gradient) <= _STILL)
+    if not converged:
+        warnings.warn(
+            "fit_least_squares did not find the mean: at the point where the search ended the mean "
+            f"logarithm is {float(found.gradient):.2g} of the root mean square distance",
+            UserWarning, stacklevel=4,
+        )  # fmt: skip
+    warn_of_lost(known, stacklevel=4)
+    share = np.where(known, weights, 0.0)
+    logs = np.where(known[:, None], logs, 0.0)
+    if normalizer == "paper":
+        logs = np.asarray(euclidean_logs(metric, found.point, logs))
+    moment = (logs * (share / share.sum())[:, None]).T @ logs
+    values = np.linalg.eigvalsh(moment)
+    if not values[0] > 1e-12 * values[-1]:
+        raise ValueError(
+            "X must span the space: its logarithms at the mean lie in a subspace, and a normal "
+            "density needs a covariance of full rank"
+        )
+    return LAND(
+        metric, found.point, moment, normalizer=normalizer, n_samples=n_samples, seed=seed,
+        rtol=rtol,
+        history={
+            "variance": found.history, "gradient": np.array([found.gradient]),
+            "failures": np.array([lost]), "converged": np.array([converged]),
+        },
+    )  # fmt: skip

@@ -1,0 +1,275 @@
+"""Rays of the exponential map: geodesics from one point with their derivatives, at many radii.
+
+One integration along a direction u gives Exp_μ(s u) and both derivatives of Exp for every s, so an
+integral over the tangent space costs as many integrations as directions, not as samples.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from landform._core.arrays import to_length
+from landform._core.linalg import solve_spd
+from landform.metrics.analytic import Euclidean
+from landform.metrics.base import AbstractMetric
+
+_BATCH = 64  # rays in one program: it runs until the ray that needs most steps is through
+_STEPS = 1500  # attempted steps after which a ray counts as broken
+_SHORTEST = 1e-7  # step, relative to the last radius, under which a ray has left the chart
+_SHARE = 0.1  # of the tolerance for one step: the errors of all steps add up to about the whole
+_LOOSEST = 1e-3  # tolerance that the outer radii may be left with
+_FLIGHT = 1e-3  # share of its whole way that a ray on its way to infinity makes in such a step
+_DRIFT = 1e-3  # relative change of speed that no geodesic has, unless the tolerance explains it:
+_EXPLAINED = 30.0  # times the tolerance at a radius; about 8 are the most on smooth metrics
+
+# Dormand and Prince 1980, order 5 with an embedded order 4.
+_STAGES = np.array(
+    [
+        [0, 0, 0, 0, 0, 0],
+        [1 / 5, 0, 0, 0, 0, 0],
+        [3 / 40, 9 / 40, 0, 0, 0, 0],
+        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    ]
+)
+_ERROR = np.array(
+    [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40]
+)  # fmt: skip
+# The interpolant of order 4 between two steps, Hairer, Nørsett and Wanner 1993, sec. II.6.
+_DENSE = np.array(
+    [
+        -12715105075 / 11282082432,
+        0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ]
+)
+
+
+class Rays(NamedTuple):
+    """K rays at R radii as NumPy arrays; NaN from where a ray broke or is no geodesic any more."""
+
+    points: np.ndarray  # (K, R, d): Exp_μ(s u)
+    velocity: np.ndarray  # (K, R, d): d/ds Exp_μ(s u)
+    matrix: np.ndarray  # (K, R, d, d): M at the points
+    by_velocity: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ v at v = s u
+    by_mean: np.ndarray  # (K, R, d, d): ∂ Exp_μ(v) / ∂ μ at the same chart components v
+    speed: np.ndarray  # (K,): |u| at μ
+    reach: np.ndarray  # (K,): radius where a ray broke, else infinite
+    escaped: np.ndarray  # (K,): broken on its way to infinity of the chart
+
+
+def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float = 1e-5) -> Rays:
+    """Follow the geodesics from `mean` with velocities ``directions (K, d)`` to every radius.
+
+    Hamilton's equations and their linearisation, ``ẋ = M⁻¹p, ṗ = ½∇(vᵀMv)``, by an embedded
+    Runge–Kutta pair of order 5 with steps of its own choice, read off at the radii by its
+    interpolant. Rays are independent and run in batches of 64, padded, so that one compilation
+    serves every K; memory is O(K R d²) numbers.
+
+    Radii are in standard deviations of a normal density, or about one: the tolerance grows as
+    exp(s²/6), a third of what the density falls by, up to 1e-3, since the far tail need not be as
+    exact as the centre to count as little.
+
+    A ray breaks where no step is short enough, as at the end of a chart, where it needs too many,
+    or where its speed changes by more than the tolerance explains: the metric jumps there.
+
+    In `Euclidean` space the rays are straight lines, and nothing is integrated.
+    """
+    directions, mean = np.asarray(directions), jnp.asarray(mean)
+    if straight(metric):
+        return _lines(np.asarray(mean), directions, np.asarray(radii))
+    radii, tolerance = jnp.asarray(radii, mean.dtype), jnp.asarray(rtol, mean.dtype)
+    count = directions.shape[0]
+    parts = []
+    for start in range(0, count, _BATCH):
+        block = directions[start : start + _BATCH]
+        size = block.shape[0]
+        block = to_length(block, _BATCH)
+        out = _trace(metric, mean, jnp.asarray(block, mean.dtype), radii, tolerance)
+        parts.append([np.asarray(a)[:size] for a in out])
+    points, velocity, matrix, by_velocity, by_mean, gram, reach, escaped = (
+        np.concatenate(p) for p in zip(*parts, strict=True)
+    )
+    speed = np.sqrt(np.einsum("ki,kij,kj->k", directions, gram, directions))
+    rays = Rays(points, velocity, matrix, by_velocity, by_mean, speed, reach, escaped)
+    return _without_drift(rays, np.asarray(radii), rtol)
+
+
+def _without_drift(rays: Rays, radii, rtol) -> Rays:
+    """The rays, broken at the last radius before their speed is another than at the start."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        square = np.einsum("kri,krij,krj->kr", rays.velocity, rays.matrix, rays.velocity)
+        drift = np.abs(np.sqrt(square) / rays.speed[:, None] - 1.0)
+        wrong = drift > np.maximum(_DRIFT, _EXPLAINED * _tolerance(rtol, radii, np))
+    changed = wrong.any(axis=1)
+    if not changed.any():
+        return rays
+    lost = np.cumsum(wrong, axis=1) > 0
+    before = np.concatenate([[0.0], radii])[np.argmax(wrong, axis=1)]
+    names = ("points", "velocity", "matrix", "by_velocity", "by_mean")
+    blank = {n: np.where(_like(lost, getattr(rays, n)), np.nan, getattr(rays, n)) for n in names}
+    reach, escaped = np.where(changed, before, rays.reach), rays.escaped & ~changed
+    return rays._replace(**blank, reach=reach, escaped=escaped)
+
+
+def _like(mask, array):
+    return mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+
+
+def _tolerance(rtol, radius, xp=jnp):
+    """The tolerance of the whole way to a radius."""
+    return xp.minimum(rtol * xp.exp(xp.square(radius) / 6.0), xp.maximum(rtol, _LOOSEST))
+
+
+def straight(metric) -> bool:
+    """Whether rays are known to be straight lines of unit speed, with nothing to integrate."""
+    return type(metric) is Euclidean
+
+
+def _lines(mean, directions, radii) -> Rays:
+    """The rays of flat space; what is the same everywhere is one array seen from everywhere."""
+    start, steps = directions.astype(mean.dtype), radii.astype(mean.dtype)
+    points = mean + steps[:, None] * start[:, None]
+    eye = np.broadcast_to(np.eye(mean.size, dtype=mean.dtype), (*points.shape, mean.size))
+    velocity = np.broadcast_to(start[:, None], points.shape)
+    speed = np.linalg.norm(directions.astype(np.result_type(directions, mean)), axis=1)
+    count = len(points)
+    return Rays(
+        points, velocity, eye, eye, eye, speed, np.full(count, np.inf), np.zeros(count, bool)
+    )  # fmt: skip
+
+
+class _Front(NamedTuple):
+    """One ray on its way."""
+
+    t: jax.Array
+    y: jax.Array
+    slope: jax.Array
+    h: jax.Array
+    out: jax.Array  # (R, outputs): position, momentum and the derivatives of the position
+
+
+@eqx.filter_jit
+def _trace(metric, mean, directions, radii, rtol):
+    d, end = mean.shape[0], radii[-1]
+    start, field, size = _equations(metric, mean, d)
+    outputs = 2 * d + 2 * d * d
+
+    def begin(direction):
+        y = start(direction)
+        empty = jnp.full((radii.shape[0], outputs), jnp.nan, mean.dtype)
+        return _Front(jnp.zeros((), mean.dtype), y, jnp.zeros_like(y), 0.05 * end, empty)
+
+    def unfinished(carry):
+        state, count = carry
+        return jnp.any(_running(state, end)) & (count < _STEPS)
+
+    carry = (jax.vmap(begin)(directions), jnp.zeros((), int))
+
+    def advance(carry):
+        state, count = carry
+        # Later steps begin with the slope that the one before has ended with.
+        known = jnp.minimum(count, 1)
+        return jax.vmap(lambda s: _step(field, size, s, known, radii, rtol))(state), count + 1
+
+    state = jax.lax.while_loop(unfinished, advance, carry)[0]
+
+    def finish(out):
+        x, p, dx = out[:, :d], out[:, d : 2 * d], out[:, 2 * d :].reshape(-1, d, 2 * d)
+        matrix = jax.vmap(metric)(x)
+        by_velocity = dx[..., :d] / radii[:, None, None]
+        return x, jax.vmap(solve_spd)(matrix, p), matrix, by_velocity, dx[..., d:]
+
+    gram = jnp.broadcast_to(metric(mean), (directions.shape[0], d, d))
+    arrived, stuck = state.t >= end, ~_running(state, end)
+    way = jnp.max(jnp.abs(state.y[:, :d] - mean), axis=1)
+    pace = jnp.max(jnp.abs(state.slope[:, :d]), axis=1)
+    escaped = ~arrived & stuck & (pace * state.h > _FLIGHT * way)
+    return *jax.lax.map(finish, state.out), gram, jnp.where(arrived, jnp.inf, state.t), escaped
+
+
+def _equations(metric, mean, d):
+    """The start for a direction, the vector field, and the scale of errors, of flat states."""
+    eye, zero = jnp.eye(d, dtype=mean.dtype), jnp.zeros((d, d), mean.dtype)
+    blank = (mean, mean, jnp.zeros((d, 2 * d), mean.dtype), jnp.zeros((d, 2 * d), mean.dtype))
+    unravel = ravel_pytree(blank)[1]
+
+    def start(direction):
+        terms = metric.energy_terms(mean, direction)
+        # The columns of the variation: δv = e_i at fixed μ, then δμ = e_i at fixed components of v.
+        columns = jnp.concatenate([zero, eye], axis=1)
+        momenta = jnp.concatenate([terms.matrix, terms.cross], axis=1)
+        return ravel_pytree((mean, terms.matrix @ direction, columns, momenta))[0]
+
+    def field(y):
+        x, p, dx, dp = unravel(y)
+        matrix = metric(x)
+        v = solve_spd(matrix, p)
+        terms = metric.energy_terms(x, v)
+        dv = solve_spd(matrix, dp - terms.cross @ dx)
+        slope = (v, 0.5 * terms.gradient, dv, 0.5 * terms.hessian @ dx + terms.cross.T @ dv)
+        return ravel_pytree(slope)[0]
+
+    def size(y):
+        # Each part of the state in its own units: near the end of a chart they differ by powers.
+        return ravel_pytree(jax.tree.map(_largest, unravel(y)))[0]
+
+    return start, field, size
+
+
+def _largest(part):
+    return jnp.full_like(part, jnp.max(jnp.abs(part)))
+
+
+def _running(state, end):
+    return (state.t < end) & (state.h > _SHORTEST * end)
+
+
+def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
+    """Attempt one step of which `known` stages are; if accepted, fill in the radii it passed."""
+    t, y, slope, h, out = state
+    stages, error = jnp.asarray(_STAGES, y.dtype), jnp.asarray(_ERROR, y.dtype)
+    end = radii[-1]
+    last = t + h >= end * (1.0 - 1e-12)
+    now = jnp.where(last, end - t, h)
+
+    def stage(i, k):
+        return k.at[i].set(field(y + now * (stages[i] @ k[:6])))
+
+    k = jnp.zeros((7, y.shape[0]), y.dtype).at[0].set(slope)
+    k = jax.lax.fori_loop(known, 7, stage, k)
+    new = y + now * (stages[6] @ k[:6])
+    scale = _SHARE * _tolerance(rtol, t + now) * jnp.maximum(size(y), size(new))
+    ratio = jnp.sqrt(jnp.mean(jnp.square(now * (error @ k) / scale)))
+    ratio = jnp.where(jnp.all(jnp.isfinite(k)) & (ratio == ratio), ratio, jnp.inf)
+    running = _running(state, end)
+    good = (ratio <= 1.0) & running
+    factor = jnp.clip(0.9 * jnp.maximum(ratio, 1e-10) ** -0.2, 0.2, 5.0)
+
+    reached = jnp.where(last, end, t + now)
+    passed = good & (radii > t) & (radii <= reached)
+    share = ((radii - t) / now)[:, None]
+    m = out.shape[1]
+    gain = (new - y)[:m]
+    bend = now * k[0, :m] - gain
+    twist = gain - now * k[6, :m] - bend
+    rest = now * (jnp.asarray(_DENSE, y.dtype) @ k)[:m]
+    back = 1.0 - share
+    between = y[:m] + share * (gain + back * (bend + share * (twist + back * rest)))
+    return _Front(
+        t=jnp.where(good, reached, t),
+        y=jnp.where(good, new, y),
+        slope=jnp.where(good, k[6], k[0]),
+        h=jnp.where(running, now * factor, h),
+        out=jnp.where(passed[:, None], between, out),
+    )
