@@ -157,7 +157,7 @@ def test_the_program_is_installed_and_lists_its_commands():
 
 
 def test_the_page_on_the_command_line_has_every_command():
-    text = (Path(__file__).parent.parent / "docs" / "command_line.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text()
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert names == set(COMMANDS)
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []

@@ -364,7 +364,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
 _SLOW_WRITER = """
 import sys, time
 from pathlib import Path
-from landform._files import replaced
+from landform._core.files import replaced
 with replaced(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()
@@ -409,7 +409,7 @@ def test_an_interrupt_at_any_moment_is_one_line_and_its_code(tmp_path, rng, seco
 def test_damaged_files_are_read_or_refused(capsys):
     import importlib.util
 
-    script = Path(__file__).parents[1] / "benchmarks" / "fuzz_files.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "fuzz_files.py"
     spec = importlib.util.spec_from_file_location("fuzz_files", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
