@@ -38,8 +38,8 @@ FLOORS = [
     {"__main__"},
 ]
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}
-HEAVY = ("sklearn", "torch", "dask", "panel", "bokeh", "matplotlib", "pandas")
-OPTIONAL = {"torch", "dask", "panel", "bokeh", "distributed"}
+HEAVY = ("sklearn", "torch", "dask", "panel", "bokeh", "matplotlib", "pandas", "pyarrow")
+OPTIONAL = {"torch", "dask", "panel", "bokeh", "distributed", "pyarrow"}
 
 
 def relative(path: Path) -> str:
