@@ -33,8 +33,8 @@ FLOORS = [
 ]
 ROOT = {"__init__.py", "__main__.py", "datasets.py", "io.py"}
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}
-HEAVY = ("sklearn", "torch", "matplotlib", "pandas")
-OPTIONAL = {"torch"}
+HEAVY = ("sklearn", "torch", "matplotlib", "pandas", "pyarrow")
+OPTIONAL = {"torch", "pyarrow"}
 
 
 def relative(path: Path) -> str:

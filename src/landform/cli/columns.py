@@ -126,7 +126,8 @@ def _header(row: list[str], path: Path) -> tuple[str, ...]:
 def read_parquet(path: Path) -> Columns:
     if importlib.util.find_spec("pyarrow") is None:
         raise ValueError(
-            f"{path}: reading .parquet needs the package pyarrow, which is not installed"
+            f"{path}: reading .parquet needs the package pyarrow, which is not installed: "
+            "pip install 'landform[parquet]'"
         )
     import pyarrow
     import pyarrow.parquet

@@ -61,12 +61,9 @@ class Checkpoint:
             ) from None
         if header is None:
             raise ValueError(f"checkpoint {self.path} is a file of another kind: give another path")
-        parts = [
-            header.get(n) if isinstance(header, dict) else None for n in ("arguments", "stages")
-        ]
-        if not all(isinstance(part, dict) for part in parts):
+        theirs = header.get("arguments") if isinstance(header, dict) else None
+        if not isinstance(theirs, dict) or not isinstance(header.get("stages"), dict):
             raise self._damaged()
-        theirs = parts[0]
         names = [n for n in {**theirs, **self.arguments} if theirs.get(n) != self.arguments.get(n)]
         if names:
             told = "; ".join(
