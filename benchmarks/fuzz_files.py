@@ -32,11 +32,50 @@ from landform.cli.inputs import read_content, read_table
 FORMATS = ("landform", "npy", "npz", "csv", "parquet")
 _MOST_SECONDS = 5.0
 _MOST_GROWTH = 400 * 2**20  # of resident memory: the stated limit, and copies of it in conversion
-_NUMBERS = (b"0", b"-1", b"1", b"255", b"65536", b"2147483647", b"4294967296", b"1099511627776",
-            b"9223372036854775807", b"1e999", b"null", b"[]", b"{}", b'"x"')  # fmt: skip
-_WORDS = (b"<f8", b">f8", b"<U9", b"<U99999999", b"|O", b"|V8", b"|b1", b"<c16", b"<f2", b"F64",
-          b"F32", b"F8_E4M3", b"BF16", b"BOOL", b"I64", b"class", b"names", b"array", b"method",
-          b"list", b"float", b"estimator", b"numpy", b"scalar", b"jax", b"dtype")  # fmt: skip
+_NUMBERS = (
+    b"0",
+    b"-1",
+    b"1",
+    b"255",
+    b"65536",
+    b"2147483647",
+    b"4294967296",
+    b"1099511627776",
+    b"9223372036854775807",
+    b"1e999",
+    b"null",
+    b"[]",
+    b"{}",
+    b'"x"',
+)
+_WORDS = (
+    b"<f8",
+    b">f8",
+    b"<U9",
+    b"<U99999999",
+    b"|O",
+    b"|V8",
+    b"|b1",
+    b"<c16",
+    b"<f2",
+    b"F64",
+    b"F32",
+    b"F8_E4M3",
+    b"BF16",
+    b"BOOL",
+    b"I64",
+    b"class",
+    b"names",
+    b"array",
+    b"method",
+    b"list",
+    b"float",
+    b"estimator",
+    b"numpy",
+    b"scalar",
+    b"jax",
+    b"dtype",
+)
 
 
 def good_files(rng: np.random.Generator) -> dict[str, list[bytes]]:
@@ -165,8 +204,18 @@ def _with_length(content: bytes, more: int) -> bytes:
     return content
 
 
-_CHANGES = (_replace_bytes, _flip_bit, _cut_end, _cut_piece, _double_piece, _splice, _lie, _lie,
-            _lie, _lie_in_binary)  # fmt: skip
+_CHANGES = (
+    _replace_bytes,
+    _flip_bit,
+    _cut_end,
+    _cut_piece,
+    _double_piece,
+    _splice,
+    _lie,
+    _lie,
+    _lie,
+    _lie_in_binary,
+)
 
 
 def try_file(path: Path) -> str:

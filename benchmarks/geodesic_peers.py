@@ -81,7 +81,7 @@ def stochman_decoder(weights: dict[str, np.ndarray]):
             hidden = torch.tanh(points @ w["a1"] + w["b1"])
             hidden = torch.tanh(hidden @ w["a2"] + w["b2"])
             mean = hidden @ w["a3"] + w["b3"]
-            square = ((points[..., None, :] - w["centres"]) ** 2).sum(-1)
+            square = ((points[..., None, :] - w["centers"]) ** 2).sum(-1)
             precision = torch.exp(-w["rate"] * square) @ w["precision"] + w["floor"]
             return torch.cat([mean, precision**-0.5], dim=-1)
 

@@ -155,7 +155,7 @@ class Generator(eqx.Module):
         w = self.w
         hidden = jnp.tanh(z @ w["a1"] + w["b1"])
         hidden = jnp.tanh(hidden @ w["a2"] + w["b2"])
-        square = jnp.sum((z - w["centres"]) ** 2, axis=-1)
+        square = jnp.sum((z - w["centers"]) ** 2, axis=-1)
         precision = jnp.exp(-w["rate"] * square) @ w["precision"] + w["floor"]
         return hidden @ w["a3"] + w["b3"], 1.0 / jnp.sqrt(precision)
 
@@ -167,7 +167,7 @@ def decoder(options):
     shapes = {"a1": (2, 64), "a2": (64, 64), "a3": (64, 784)}
     weights = {name: rng.normal(size=s) * 1.5 / np.sqrt(s[0]) for name, s in shapes.items()}
     weights |= {"b1": rng.normal(size=64), "b2": rng.normal(size=64), "b3": rng.normal(size=784)}
-    weights |= {"centres": codes[:64], "precision": rng.uniform(0.0, 1.0, (64, 784))}
+    weights |= {"centers": codes[:64], "precision": rng.uniform(0.0, 1.0, (64, 784))}
     weights |= {"rate": np.array(4.0), "floor": np.array(0.05)}
     metric = lf.ExpectedPullback(Generator({k: jnp.asarray(v) for k, v in weights.items()}))
     x, y = pairs_of(codes, options.pairs)
@@ -208,7 +208,7 @@ def exponential(options):
     norm = np.sqrt(np.einsum("na,ab,nb->n", v, lf.metric_tensor(metric, x), v))
     v *= (2.0 * np.abs(rng.normal(size=1000)) / norm)[:, None]
     exact = peers.scipy_exp(metric, x, v[:100], "DOP853", 1e-13)
-    shot, run, cores, compiled = twice(lambda: lf.shoot(metric, x, v, throw=False), REPEATS)
+    shot, run, cores, compiled = twice(lambda: lf.geodesic_ivp(metric, x, v, throw=False), REPEATS)
     error = np.linalg.norm(np.asarray(shot.point)[:100] - exact, axis=1)
     print(f"\n1000 exps on two moons; {load()}")
     print(f"{'integrator':24} {'wall s':>8} {'core s':>8} {'ratio':>7} {'compile':>8}  worst error")
@@ -223,8 +223,11 @@ def exponential(options):
             )
             error = np.linalg.norm(found - exact, axis=1)
             name = f"scipy {method} {tolerance or 'default'} × 10"
-            print(f"{name:24} {wall * 10:8.3f} {cores * 10:8.3f} {wall * 10 / run:7.1f} {'':8}  "
-                  f"{error.max():.1e}", flush=True)  # fmt: skip
+            print(
+                f"{name:24} {wall * 10:8.3f} {cores * 10:8.3f} {wall * 10 / run:7.1f} {'':8}  "
+                f"{error.max():.1e}",
+                flush=True,
+            )
 
 
 def sphere(options):

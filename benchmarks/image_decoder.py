@@ -48,9 +48,16 @@ def images(seed: int = 0) -> np.ndarray:
 def model(X: np.ndarray, epochs: int) -> lf.VAE:
     """A convolutional generator of three layers with two latent dimensions."""
     return lf.train_vae(
-        X, 2, key=jax.random.key(0), architecture="conv", hidden=(8, 16, 32), epochs=epochs,
-        stage_one_std=0.05, a=1.0, rule="pooled",
-    )  # fmt: skip
+        X,
+        2,
+        key=jax.random.key(0),
+        architecture="conv",
+        hidden=(8, 16, 32),
+        epochs=epochs,
+        stage_one_std=0.05,
+        a=1.0,
+        rule="pooled",
+    )
 
 
 def direct(metric, x, y, accuracy: float):

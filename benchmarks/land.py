@@ -82,9 +82,12 @@ def one() -> None:
             )
             objective = np.asarray(land.history["objective"])
             line(
-                f"{label}, {algorithm}", run, compiled, f"{len(objective) - 1} steps",
+                f"{label}, {algorithm}",
+                run,
+                compiled,
+                f"{len(objective) - 1} steps",
                 f"objective {objective[-1]:.4f} ± {float(land.normalizer_stderr):.0e}",
-            )  # fmt: skip
+            )
 
 
 def mixture() -> None:

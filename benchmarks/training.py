@@ -25,9 +25,9 @@ SIDE, DRAWS = 28, 8
 def images(count, seed=0):
     """Smooth blobs in [0, 1]: what the pixels show does not matter for the time."""
     rng = np.random.default_rng(seed)
-    centre, width = rng.uniform(6, 22, (count, 2, 1, 1)), rng.uniform(2, 6, (count, 1, 1))
+    center, width = rng.uniform(6, 22, (count, 2, 1, 1)), rng.uniform(2, 6, (count, 1, 1))
     row, column = np.indices((SIDE, SIDE))
-    return np.exp(-((row - centre[:, 0]) ** 2 + (column - centre[:, 1]) ** 2) / (2 * width**2))
+    return np.exp(-((row - center[:, 0]) ** 2 + (column - center[:, 1]) ** 2) / (2 * width**2))
 
 
 class Network(nn.Module):
@@ -38,22 +38,38 @@ class Network(nn.Module):
         pixels, coarse = SIDE * SIDE, SIDE // 4
         if architecture == "mlp":
             self.encoder = nn.Sequential(
-                nn.Flatten(), nn.Linear(pixels, 64), nn.Tanh(), nn.Linear(64, 32), nn.Tanh(),
+                nn.Flatten(),
+                nn.Linear(pixels, 64),
+                nn.Tanh(),
+                nn.Linear(64, 32),
+                nn.Tanh(),
                 nn.Linear(32, 4),
-            )  # fmt: skip
+            )
             self.decoder = nn.Sequential(
-                nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, pixels),
+                nn.Linear(2, 32),
+                nn.Tanh(),
+                nn.Linear(32, 64),
+                nn.Tanh(),
+                nn.Linear(64, pixels),
                 nn.Unflatten(1, (1, SIDE, SIDE)),
-            )  # fmt: skip
+            )
         else:
             self.encoder = nn.Sequential(
-                nn.Conv2d(1, 16, 4, 2, 1), nn.Tanh(), nn.Conv2d(16, 32, 4, 2, 1), nn.Tanh(),
-                nn.Flatten(), nn.Linear(32 * coarse**2, 4),
-            )  # fmt: skip
+                nn.Conv2d(1, 16, 4, 2, 1),
+                nn.Tanh(),
+                nn.Conv2d(16, 32, 4, 2, 1),
+                nn.Tanh(),
+                nn.Flatten(),
+                nn.Linear(32 * coarse**2, 4),
+            )
             self.decoder = nn.Sequential(
-                nn.Linear(2, 32 * coarse**2), nn.Unflatten(1, (32, coarse, coarse)), nn.Tanh(),
-                nn.ConvTranspose2d(32, 16, 4, 2, 1), nn.Tanh(), nn.ConvTranspose2d(16, 1, 4, 2, 1),
-            )  # fmt: skip
+                nn.Linear(2, 32 * coarse**2),
+                nn.Unflatten(1, (32, coarse, coarse)),
+                nn.Tanh(),
+                nn.ConvTranspose2d(32, 16, 4, 2, 1),
+                nn.Tanh(),
+                nn.ConvTranspose2d(16, 1, 4, 2, 1),
+            )
         self.log_std = nn.Parameter(torch.zeros(()))
 
     def bound(self, x, noise):
@@ -91,9 +107,16 @@ def in_torch(train, held, architecture, epochs, batch):
 def in_landform(data, architecture, epochs, batch):
     """Stage one of `train_vae`; a constant variance takes no second stage."""
     lf.train_vae(
-        data, 2, key=jax.random.key(0), architecture=architecture, output="sigmoid",
-        variance="constant", epochs=epochs, batch_size=batch, patience=10**6,
-    )  # fmt: skip
+        data,
+        2,
+        key=jax.random.key(0),
+        architecture=architecture,
+        output="sigmoid",
+        variance="constant",
+        epochs=epochs,
+        batch_size=batch,
+        patience=10**6,
+    )
 
 
 def seconds(function):

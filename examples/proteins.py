@@ -82,7 +82,7 @@ def uncertainty(decoder, points):
     return np.asarray(jax.vmap(jax.vmap(one))(jnp.asarray(points)))
 
 
-def neighbours_agree(distances, y, k=3):
+def neighbors_agree(distances, y, k=3):
     """Share of points whose k nearest others mostly have their label."""
     order = np.argsort(distances, axis=1)[:, 1 : k + 1]
     votes = [np.bincount(y[row]).argmax() for row in order]
@@ -129,8 +129,8 @@ def run(epochs=200, pairs=40, per_class=15, grid=96, seed=0) -> dict[str, float]
         "straight over geodesic length": float(np.median(straight[good] / found.length[good])),
         "bits a column along geodesics": float(uncertainty(generator, found.points[good]).mean()),
         "bits a column along straight lines": float(uncertainty(generator, lines[good]).mean()),
-        "3-NN specificity, geodesic": neighbours_agree(np.nan_to_num(far, nan=np.inf), y[rows]),
-        "3-NN specificity, straight": neighbours_agree(flat, y[rows]),
+        "3-NN specificity, geodesic": neighbors_agree(np.nan_to_num(far, nan=np.inf), y[rows]),
+        "3-NN specificity, straight": neighbors_agree(flat, y[rows]),
     }
 
 

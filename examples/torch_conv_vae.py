@@ -22,15 +22,21 @@ class VAE(nn.Module):
     def __init__(self):
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.SiLU(),
-            nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.SiLU(),
-            nn.Flatten(), nn.Linear(128, 4),
-        )  # fmt: skip
+            nn.Conv2d(1, 16, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(128, 4),
+        )
         self.decoder = nn.Sequential(
-            nn.Linear(2, 128), nn.SiLU(), nn.Unflatten(1, (32, 2, 2)),
-            nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1), nn.SiLU(),
+            nn.Linear(2, 128),
+            nn.SiLU(),
+            nn.Unflatten(1, (32, 2, 2)),
+            nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+            nn.SiLU(),
             nn.ConvTranspose2d(16, 1, 4, stride=2, padding=1),
-        )  # fmt: skip
+        )
 
     def forward(self, x):
         mean, log_std = self.encoder(x).chunk(2, dim=1)

@@ -82,9 +82,7 @@ def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str,
     key = jax.random.key(seed)
     rbf = {"num_centers": settings.num_centers, "a": settings.a, "rule": "pooled"}
     vae = train_vae(circle.X, 2, key=key, epochs=settings.epochs, **rbf)
-    network = fit_variance(
-        vae, circle.X, key=key, variance="network", max_iter=settings.epochs
-    )  # fmt: skip
+    network = fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
     codes = np.asarray(vae.encode(circle.X))
     smooth = train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)
@@ -115,9 +113,12 @@ class Measured(NamedTuple):
 def measure(generator: Learned, circle: Circle, pairs: np.ndarray, accuracy: float) -> Measured:
     """Solve the pairs and compare with the circle."""
     found = geodesic(
-        generator.metric, generator.codes[pairs[0]], generator.codes[pairs[1]], accuracy=accuracy,
+        generator.metric,
+        generator.codes[pairs[0]],
+        generator.codes[pairs[1]],
+        accuracy=accuracy,
         throw=False,
-    )  # fmt: skip
+    )
     good = np.asarray(found.converged)
     lengths = np.where(good, np.asarray(found.length), np.nan)
     curves = np.asarray(found.points)
@@ -208,13 +209,20 @@ def run_circle(
     results["published"] = {f"correlation {name}": value for name, value in PUBLISHED.items()}
     progress("figures")
     sections = [
-        _lengths_section(results, shown, *first), _curves_section(results, shown, *first),
+        _lengths_section(results, shown, *first),
+        _curves_section(results, shown, *first),
         _maps_section(shown, settings, *first),
-    ]  # fmt: skip
+    ]
     write(
-        out, "The noisy circle", _LEAD, sections, [c.format(s=settings) for c in _CHOICES],
-        settings, results, time.perf_counter() - since,
-    )  # fmt: skip
+        out,
+        "The noisy circle",
+        _LEAD,
+        sections,
+        [c.format(s=settings) for c in _CHOICES],
+        settings,
+        results,
+        time.perf_counter() - since,
+    )
     return results
 
 
@@ -249,13 +257,15 @@ def _lengths_section(results, shown, circle, pairs) -> Section:
     gp = results["gp"]["correlation"]["mean"]
     plain = results["deterministic"]["correlation"]["mean"]
     return Section(
-        "lengths", "Estimated against true geodesic lengths",
+        "lengths",
+        "Estimated against true geodesic lengths",
         "Every dot is a pair of data points of the first seed. Chords bend away from arcs for "
         "distant pairs; generators that are uncertain of the hole stay proportional to the arcs.",
         f"{best:.4f}, {gp:.4f}",
         f"correlation of the RBF precision and of the Gaussian process, mean over seeds; the "
-        f"deterministic decoder's is {plain:.4f}", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"deterministic decoder's is {plain:.4f}",
+        plotting.png_bytes(fig),
+    )
 
 
 def _curves_section(results, shown, circle, pairs) -> Section:
@@ -274,14 +284,16 @@ def _curves_section(results, shown, circle, pairs) -> Section:
             ax.set_aspect("equal")
     plain = results["deterministic"]["hausdorff"]["mean"]
     return Section(
-        "curves", "Geodesics in data space",
+        "curves",
+        "Geodesics in data space",
         "A dozen geodesics of each generator, decoded and projected onto the plane of the circle, "
         "over the data.",
         f"{results['rbf']['hausdorff']['mean']:.2f}, {results['gp']['hausdorff']['mean']:.2f}",
         f"Hausdorff distance between all decoded geodesics and the circle (radius "
         f"{circle.radius:g}), RBF precision and Gaussian process; the deterministic decoder's is "
-        f"{plain:.2f}", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{plain:.2f}",
+        plotting.png_bytes(fig),
+    )
 
 
 def _maps_section(shown, settings, circle, pairs) -> Section:
@@ -305,7 +317,8 @@ def _maps_section(shown, settings, circle, pairs) -> Section:
             ax.set_xticks([])
             ax.set_yticks([])
     return Section(
-        "maps", "The latent spaces",
+        "maps",
+        "The latent spaces",
         "The magnification factor log √det M, white to dark, with the codes and some geodesics. "
         "Below each, the length of the straight line between the two most distant points, which "
         "crosses the hole, over that of the geodesic.",
@@ -313,7 +326,7 @@ def _maps_section(shown, settings, circle, pairs) -> Section:
         f"straight line over geodesic for the most distant pair, RBF precision and Gaussian "
         f"process; {across['deterministic']:.2f} for the deterministic decoder",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _two_lines(name: str) -> str:
@@ -333,8 +346,8 @@ _CHOICES = (
     "Hausdorff distance: between the images of all geodesics under the mean of the generator and "
     "the circle without noise, in data space, the larger of the two directions. The same for each "
     "pair and the arc between its points, averaged, is among the numbers.",
-    "The three autoencoders share encoder and mean. RBF: {s.num_centers} centres, a = {s.a}, one "
-    "bandwidth for all centres (rule 'pooled').",
+    "The three autoencoders share encoder and mean. RBF: {s.num_centers} centers, a = {s.a}, one "
+    "bandwidth for all centers (rule 'pooled').",
     "Gaussian process: codes of largest posterior probability, then variance and noise by "
     "likelihood under a kernel as wide as the radial basis functions, by the same rule on its own "
     "codes. With the likelihood's lengthscale, beside it, the plane of the circle is one linear "

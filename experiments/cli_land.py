@@ -33,16 +33,25 @@ def land_synthetic(
     settings = SyntheticSettings(seeds=tuple(range(seeds)), train=train)
     if quick:
         settings = dataclasses.replace(
-            settings, sets=("half-ellipse", "gaussian"), seeds=(0,), train=60, test=100,
-            n_samples=32, folds=2, grid=16, sweep=False,
-        )  # fmt: skip
+            settings,
+            sets=("half-ellipse", "gaussian"),
+            seeds=(0,),
+            train=60,
+            test=100,
+            n_samples=32,
+            folds=2,
+            grid=16,
+            sweep=False,
+        )
     with steps() as say:
         found = run_synthetic(settings, out, progress=say)
     rows: dict[str, object] = {
-        f"{name}, {method.replace('_', ' ')}":
-        f"{found[name][method]['mean']:.3f} ± {found[name][method]['sd']:.3f}"
-        for name in settings.sets for method in ("land", "least_squares", "gaussian")
-    }  # fmt: skip
+        f"{name}, {method.replace('_', ' ')}": (
+            f"{found[name][method]['mean']:.3f} ± {found[name][method]['sd']:.3f}"
+        )
+        for name in settings.sets
+        for method in ("land", "least_squares", "gaussian")
+    }
     report("held-out log-density per point, mean ± s.d. over seeds", rows)
     report("the page", {"file": out / "index.html"})
 
@@ -62,9 +71,13 @@ def land_sleep(
     from experiments import GroupSettings, run_sleep
 
     settings = GroupSettings(
-        components=(5,), seeds=tuple(range(seeds)), train=train, test=2000,
-        features="nmf" if nmf else "pca", bounds=(1e6, 1000.0, 300.0, 100.0, 30.0),
-    )  # fmt: skip
+        components=(5,),
+        seeds=tuple(range(seeds)),
+        train=train,
+        test=2000,
+        features="nmf" if nmf else "pca",
+        bounds=(1e6, 1000.0, 300.0, 100.0, 30.0),
+    )
     _groups(run_sleep, settings, out, quick)
 
 
@@ -84,10 +97,11 @@ def land_motion(
 
 @commands.command("noisy-circle")
 def noisy_circle(
-    out: Out = Path("noisy-circle"), seeds: Seeds = 3,
+    out: Out = Path("noisy-circle"),
+    seeds: Seeds = 3,
     noise: Annotated[float, typer.Option(help="Deviation on every coordinate.", min=0.0)] = 0.02,
     quick: Quick = False,
-) -> None:  # fmt: skip
+) -> None:
     """Geodesic lengths of five generators on a circle in 1000 dimensions, against the true ones.
 
     Example: `python -m experiments noisy-circle --out noisy-circle`
@@ -103,8 +117,9 @@ def noisy_circle(
         found = run_circle(settings, out, progress=say)
     rows: dict[str, object] = {
         name: f"{one['correlation']['mean']:.4f}, {one['hausdorff']['mean']:.2f}"
-        for name, one in found.items() if "correlation" in one
-    }  # fmt: skip
+        for name, one in found.items()
+        if "correlation" in one
+    }
     report("correlation with the true lengths, Hausdorff distance to the circle", rows)
     report("the page", {"file": out / "index.html"})
 
@@ -112,9 +127,16 @@ def noisy_circle(
 def _groups(run, settings, out: Path, quick: bool) -> None:
     if quick:
         settings = dataclasses.replace(
-            settings, components=(2,), seeds=(0,), train=80, test=60, n_samples=32, width=1.0,
-            bounds=(1e6, 100.0, 10.0, 1.0), max_groups=1,
-        )  # fmt: skip
+            settings,
+            components=(2,),
+            seeds=(0,),
+            train=80,
+            test=60,
+            n_samples=32,
+            width=1.0,
+            bounds=(1e6, 100.0, 10.0, 1.0),
+            max_groups=1,
+        )
     with steps() as say:
         found = run(settings, out, progress=say)
     for name, summary in found["summary"].items():

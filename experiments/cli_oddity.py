@@ -33,21 +33,29 @@ def oddity_variance(
     from experiments import VarianceSettings, run_variance
 
     settings = VarianceSettings(
-        data=data, seeds=tuple(range(seeds)),
+        data=data,
+        seeds=tuple(range(seeds)),
         classes=None if classes == "all" else integers("--classes", classes),
-    )  # fmt: skip
+    )
     if quick:
         settings = dataclasses.replace(
-            settings, seeds=(0,), per_class=100, samples=50, map_size=40, floors=(0.03, 0.3),
+            settings,
+            seeds=(0,),
+            per_class=100,
+            samples=50,
+            map_size=40,
+            floors=(0.03, 0.3),
             training=dataclasses.replace(settings.training, epochs=20),
-        )  # fmt: skip
+        )
     with steps() as say:
         found = run_variance(settings, out, progress=say)["summary"]
     rows: dict[str, object] = {
-        f"{name}, {key.replace('_', ' ')}":
-        f"{found[name][key]['mean']:.4g} ± {found[name][key]['sd']:.2g}"
-        for key in ("log_marginal", "std_ratio") for name in ("rbf", "network")
-    }  # fmt: skip
+        f"{name}, {key.replace('_', ' ')}": (
+            f"{found[name][key]['mean']:.4g} ± {found[name][key]['sd']:.2g}"
+        )
+        for key in ("log_marginal", "std_ratio")
+        for name in ("rbf", "network")
+    }
     rows["gain in nats"] = f"{found['gain']['mean']:.1f} ± {found['gain']['sd']:.1f}"
     report("mean ± s.d. over seeds", rows)
     report("the page", {"file": out / "index.html"})
@@ -87,9 +95,15 @@ def oddity_kmeans(
     )
     if quick:
         settings = dataclasses.replace(
-            settings, seeds=(0,), per_class=100, subsets=2, subset=150, widths=(1.0, 2.0),
-            table_size=64, training=dataclasses.replace(settings.training, epochs=40),
-        )  # fmt: skip
+            settings,
+            seeds=(0,),
+            per_class=100,
+            subsets=2,
+            subset=150,
+            widths=(1.0, 2.0),
+            table_size=64,
+            training=dataclasses.replace(settings.training, epochs=40),
+        )
     with steps() as say:
         found = run_kmeans(settings, out, progress=say)["summary"]
     rows: dict[str, object] = {}
@@ -98,8 +112,8 @@ def oddity_kmeans(
             flat, curved = row["euclidean"], row["riemannian"]
             rows[name] = (
                 f"{flat['mean']:.1f} ± {flat['sd_subsets']:.1f} to {curved['mean']:.1f} ± "
-                f"{curved['sd_subsets']:.1f} (nearest neighbour "
-                f"{row['nearest_neighbour']['mean']:.1f})"
+                f"{curved['sd_subsets']:.1f} (nearest neighbor "
+                f"{row['nearest_neighbor']['mean']:.1f})"
             )
     report("F-measure in %, Euclidean to Riemannian, mean ± s.d. over subsets", rows)
     report("the page", {"file": out / "index.html"})

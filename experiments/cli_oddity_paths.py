@@ -118,10 +118,11 @@ def oddity_land(
     names = {
         f"{key}_{kind}": f"{text}, {kind}"
         for key, text in (
-            ("f", "F-measure"), ("in_support", "draws in the support"),
+            ("f", "F-measure"),
+            ("in_support", "draws in the support"),
             ("log_density", "held-out log-density"),
         )
         for kind in ("land", "gauss")
-    }  # fmt: skip
+    }
     report("mean ± s.d. over seeds", _rows(found, names))
     report("the page", {"file": out / "index.html"})

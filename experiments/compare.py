@@ -25,7 +25,7 @@ NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND
 
 _ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
 _FOLLOWED = 2  # of LAND's three starts, those that may run to the end
-_SCORED = 4  # times the directions of a fit, others, for the normaliser that scores
+_SCORED = 4  # times the directions of a fit, others, for the normalizer that scores
 
 
 class Fits(NamedTuple):
@@ -53,15 +53,17 @@ def described(train, found: Bandwidth) -> dict[str, Any]:
     columns = ("sigmas", "rhos", "scores", "stderr", "variation", "n_scored")
     rows = zip(*(np.asarray(getattr(found, name)).tolist() for name in columns), strict=True)
     return {
-        "sigma": sigma, "rho": rho, "variation": variation(train, sigma, rho),
+        "sigma": sigma,
+        "rho": rho,
+        "variation": variation(train, sigma, rho),
         "candidates": [dict(zip(columns, row, strict=True)) for row in rows],
-    }  # fmt: skip
+    }
 
 
 def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -> Fits:
     """Mixtures of `count` components under the metrics chosen, and a Gaussian mixture.
 
-    The Gaussian one is the best of five starts of each of three kinds. The normalisers of the
+    The Gaussian one is the best of five starts of each of three kinds. The normalizers of the
     others are integrated anew for scoring, in other directions than the fit has adapted to.
     """
     found: dict[str, LANDMixtureModel | None] = {}
@@ -69,9 +71,18 @@ def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -
         metric = LocalVariance(train, float(chosen[name].sigma), float(chosen[name].rho))
         try:
             model = fit_land_mixture(
-                metric, train, count, estimator=estimator, n_samples=n_samples, tol=tol, seed=seed,
-                n_init=1 if count == 1 else _FOLLOWED, rtol=1e-3, max_iter=60, throw=False,
-            )  # fmt: skip
+                metric,
+                train,
+                count,
+                estimator=estimator,
+                n_samples=n_samples,
+                tol=tol,
+                seed=seed,
+                n_init=1 if count == 1 else _FOLLOWED,
+                rtol=1e-3,
+                max_iter=60,
+                throw=False,
+            )
             found[name] = renormalized(model, _SCORED * n_samples, seed + 1)
         except (ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
@@ -84,7 +95,7 @@ def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
 
 
 def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
-    """The same mixture with normalisers integrated in other directions."""
+    """The same mixture with normalizers integrated in other directions."""
     components = tuple(
         LAND(c.metric, c.mean, c.covariance, n_samples=n_samples, seed=seed, rtol=c.rtol)
         for c in model.components

@@ -104,9 +104,15 @@ def _run(title, lead, groups, count, settings: GroupSettings, out, progress) -> 
     if first is not None:
         sections.append(_map_section(*first))
     write(
-        out, title, lead, sections, _choices(settings), settings, results,
+        out,
+        title,
+        lead,
+        sections,
+        _choices(settings),
+        settings,
+        results,
         time.perf_counter() - since,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -124,16 +130,26 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
         warnings.simplefilter("ignore", UserWarning)  # wide metrics are among the candidates
         sigma = settings.width * auto_sigma(train)
         chosen = choose(
-            train, count, sigmas=[sigma], rhos=np.array(settings.bounds) * auto_rho(train, sigma),
-            seed=seed, n_folds=settings.folds, n_samples=settings.n_samples, rule=settings.rule,
-        )  # fmt: skip
+            train,
+            count,
+            sigmas=[sigma],
+            rhos=np.array(settings.bounds) * auto_rho(train, sigma),
+            seed=seed,
+            n_folds=settings.folds,
+            n_samples=settings.n_samples,
+            rule=settings.rule,
+        )
     fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed, tol=5e-3)
     scores = score_all(fits, features[test], group.y[test])
     row = {
-        "group": group.name, "dimensions": d, "seed": seed,
+        "group": group.name,
+        "dimensions": d,
+        "seed": seed,
         "metric": {name: described(train, found) for name, found in chosen.items()},
-        "density": scores.density, "f": scores.f, "failed": scores.failed,
-    }  # fmt: skip
+        "density": scores.density,
+        "f": scores.f,
+        "failed": scores.failed,
+    }
     return row, (features[test], group.y[test], fits)
 
 
@@ -186,9 +202,10 @@ def _paired_section(rows, key: str) -> Section:
         ax.set_yticks(range(len(names)), [f"{g}, {d}-D" for g, d in names])
         ax.invert_yaxis()
         ax.set_xlabel(
-            "F-measure of the components" if key == "f"
+            "F-measure of the components"
+            if key == "f"
             else "held-out log-density per point, minus the Gaussian mixture's (nats)"
-        )  # fmt: skip
+        )
         ax.legend(loc="best")
     titles = {"f": "Components against classes", "density": "Held-out log-density"}
     see = {
@@ -197,9 +214,13 @@ def _paired_section(rows, key: str) -> Section:
         "density": "How well each mixture predicts the test points. Every dot is a seed.",
     }
     return Section(
-        key, titles[key], see[key], f"{wins} of {len(names)}",
-        "rows in which LAND's mean over seeds is above both others", plotting.png_bytes(fig),
-    )  # fmt: skip
+        key,
+        titles[key],
+        see[key],
+        f"{wins} of {len(names)}",
+        "rows in which LAND's mean over seeds is above both others",
+        plotting.png_bytes(fig),
+    )
 
 
 def _map_section(X, y, fits) -> Section:
@@ -215,10 +236,13 @@ def _map_section(X, y, fits) -> Section:
     for ax in axes:
         ax.set_xlabel("first principal component")
     return Section(
-        "map", "The first run, in two of its dimensions",
+        "map",
+        "The first run, in two of its dimensions",
         "Test points by class and by their most probable component.",
-        f"{len(X)}", "test points", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{len(X)}",
+        "test points",
+        plotting.png_bytes(fig),
+    )
 
 
 _SLEEP = (
@@ -235,7 +259,7 @@ _MOTION = (
 _CHOICES = (
     "Classes score the components; nothing was fitted or chosen with them.",
     "In every group {s.train} points train and up to {s.test} others are scored; they are drawn at "
-    "random, so neighbours in time are in both. σ and ρ are chosen on the training points alone by "
+    "random, so neighbors in time are in both. σ and ρ are chosen on the training points alone by "
     "{s.folds}-fold cross-validation of the likelihood, for LAND and for least squares apart: σ is "
     "{s.width:g} times the rule's, and ρ goes down from a flat metric, {bounds} times the rule's, "
     "to where held-out points say that it is too rough: {rule}.",

@@ -23,9 +23,12 @@ class Images(NamedTuple):
 
 
 def load_images(
-    data: str | None = None, *, classes: Sequence[int] | None = None,
-    per_class: int | None = None, seed: int = 0,
-) -> Images:  # fmt: skip
+    data: str | None = None,
+    *,
+    classes: Sequence[int] | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+) -> Images:
     """Images by the name of a data set or from a file, shuffled.
 
     Parameters
@@ -109,9 +112,15 @@ class Training:
 def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> VAE:
     """Stage one: encoder and mean, with a constant variance."""
     return train_vae(
-        X, latent_dim, key=jax.random.key(seed), hidden=training.hidden, epochs=training.epochs,
-        batch_size=training.batch_size, stage_one_std=training.stage_one_std, variance="constant",
-    )  # fmt: skip
+        X,
+        latent_dim,
+        key=jax.random.key(seed),
+        hidden=training.hidden,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        stage_one_std=training.stage_one_std,
+        variance="constant",
+    )
 
 
 def train_std(vae: VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf") -> VAE:
@@ -120,8 +129,14 @@ def train_std(vae: VAE, X: np.ndarray, training: Training, seed: int, variance: 
     The rows held out are those of stage one, where `X` is what that was trained on.
     """
     return fit_variance(
-        vae, X, key=jax.random.key(seed + 1), variance=variance, num_centers=training.num_centers,
-        a=training.a, rule=training.rule, max_std=training.max_std,
+        vae,
+        X,
+        key=jax.random.key(seed + 1),
+        variance=variance,
+        num_centers=training.num_centers,
+        a=training.a,
+        rule=training.rule,
+        max_std=training.max_std,
         min_std=training.min_std,
         max_iter=training.epochs if variance == "network" else 300,
-    )  # fmt: skip
+    )

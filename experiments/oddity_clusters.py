@@ -17,7 +17,7 @@ from landform.stats.clustering.kmedoids import kmedoids
 from landform.stats.clustering.scores import f_measure
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
-_NEIGHBOUR = 10  # the neighbour whose distance is the width of a spectral affinity
+_NEIGHBOUR = 10  # the neighbor whose distance is the width of a spectral affinity
 
 
 class Space(NamedTuple):
@@ -50,7 +50,7 @@ def euclidean(space: Space, rows: np.ndarray, count: int, seed: int) -> np.ndarr
 
 
 def riemannian(space: Space, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of k-means under the metric with its centres among the codes; and the centres.
+    """Labels of k-means under the metric with its centers among the codes; and the centers.
 
     The sum of squared distances to the nearest of `count` codes is minimised by exchanges, with
     distances along a graph over all codes. In two dimensions among a thousand codes one is never
@@ -61,23 +61,29 @@ def riemannian(space: Space, rows: np.ndarray, count: int) -> tuple[np.ndarray, 
 
 
 def exact(space: Space, rows: np.ndarray, centers: np.ndarray, seed: int) -> dict[str, Any]:
-    """Labels of k-means with exact geodesics and Fréchet means, from the centres of `riemannian`.
+    """Labels of k-means with exact geodesics and Fréchet means, from the centers of `riemannian`.
 
-    A point whose geodesics to all centres failed has the label −1.
+    A point whose geodesics to all centers failed has the label −1.
     """
     found = geodesic_kmeans(
-        space.table, space.codes[rows], len(centers), key=jax.random.key(seed),
-        init=space.codes[centers], solver=SOLVER, num_points=65, accuracy=ACCURACY, tol=1e-2,
-        max_iter=20, throw=False,
-    )  # fmt: skip
+        space.table,
+        space.codes[rows],
+        len(centers),
+        key=jax.random.key(seed),
+        init=space.codes[centers],
+        solver=SOLVER,
+        num_points=65,
+        accuracy=ACCURACY,
+        tol=1e-2,
+        max_iter=20,
+        throw=False,
+    )
     labels = np.asarray(found.labels)
-    return {
-        "labels": labels, "converged": bool(found.converged), "lost": int(np.sum(labels < 0))
-    }  # fmt: skip
+    return {"labels": labels, "converged": bool(found.converged), "lost": int(np.sum(labels < 0))}
 
 
 def spectral(D: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Labels of spectral clustering, each point's affinity as wide as its neighbourhood."""
+    """Labels of spectral clustering, each point's affinity as wide as its neighborhood."""
     width = np.partition(D, _NEIGHBOUR, axis=1)[:, _NEIGHBOUR]
     affinity = np.exp(-(D**2) / (width[:, None] * width[None]))
     model = SpectralClustering(count, affinity="precomputed", random_state=seed)

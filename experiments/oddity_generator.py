@@ -76,11 +76,20 @@ def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> VAE:
     if X.ndim < 3:
         raise ValueError(f"data must be images for a convolutional network, got points {X.shape}")
     return train_vae(
-        X, 2, key=jax.random.key(seed), architecture=settings.architecture,
-        hidden=training.hidden, epochs=training.epochs, batch_size=training.batch_size,
-        stage_one_std=training.stage_one_std, num_centers=training.num_centers, a=training.a,
-        rule=training.rule, max_std=training.max_std, min_std=training.min_std,
-    )  # fmt: skip
+        X,
+        2,
+        key=jax.random.key(seed),
+        architecture=settings.architecture,
+        hidden=training.hidden,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        stage_one_std=training.stage_one_std,
+        num_centers=training.num_centers,
+        a=training.a,
+        rule=training.rule,
+        max_std=training.max_std,
+        min_std=training.min_std,
+    )
 
 
 def tabulate(vae: VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:
@@ -94,9 +103,14 @@ def tabulate(vae: VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:
 
 
 def each_seed(
-    settings, images_of: Callable[[int], Images], measure: Callable, what: str, *,
-    progress: Callable[[str], None], fitting: Callable | None = None,
-) -> tuple[dict[str, Any], Images, tuple[Generator, Any, dict[str, Any]]]:  # fmt: skip
+    settings,
+    images_of: Callable[[int], Images],
+    measure: Callable,
+    what: str,
+    *,
+    progress: Callable[[str], None],
+    fitting: Callable | None = None,
+) -> tuple[dict[str, Any], Images, tuple[Generator, Any, dict[str, Any]]]:
     """Train a generator for every seed and measure it.
 
     Parameters

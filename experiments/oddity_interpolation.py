@@ -58,15 +58,21 @@ def run_interpolation(
             settings.data, classes=settings.classes, per_class=settings.per_class, seed=seed
         ),
         lambda generator, _, seed: interpolate(generator, settings, seed),
-        "geodesics", progress=progress,
-    )  # fmt: skip
+        "geodesics",
+        progress=progress,
+    )
     progress("figures")
     sections = _sections(generator, arrays, results["summary"], settings)
     write(
-        out, "Latent Space Oddity: interpolation", _LEAD, sections,
+        out,
+        "Latent Space Oddity: interpolation",
+        _LEAD,
+        sections,
         choices_of(_CHOICES, settings, results["summary"]),
-        settings, results, time.perf_counter() - since,
-    )  # fmt: skip
+        settings,
+        results,
+        time.perf_counter() - since,
+    )
     return results
 
 
@@ -79,9 +85,14 @@ def interpolate(
     """
     x, y = random_pairs(generator.codes, settings.pairs, seed)
     found = geodesic(
-        generator.table, x, y, solver=SOLVER, num_points=settings.nodes, accuracy=ACCURACY,
+        generator.table,
+        x,
+        y,
+        solver=SOLVER,
+        num_points=settings.nodes,
+        accuracy=ACCURACY,
         throw=False,
-    )  # fmt: skip
+    )
     times = np.linspace(0.0, 1.0, settings.frames)
     paths = {
         "riemannian": np.asarray(found.curve(times)),
@@ -139,12 +150,12 @@ def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.nd
 def autocorrelation(images: np.ndarray, lags: int) -> np.ndarray:
     """Correlation of the pixels of frames k apart, averaged over the frames, ``(n, lags + 1)``.
 
-    Frames ``(n, T, D)``; every frame is centred and scaled to unit norm, so that the value at 0
+    Frames ``(n, T, D)``; every frame is centerd and scaled to unit norm, so that the value at 0
     is 1. An abrupt change in a sequence that is otherwise still shows as a curve that falls early.
     """
-    centred = images - images.mean(axis=2, keepdims=True)
-    norm = np.linalg.norm(centred, axis=2, keepdims=True)
-    unit = centred / np.where(norm > 0.0, norm, 1.0)
+    centerd = images - images.mean(axis=2, keepdims=True)
+    norm = np.linalg.norm(centerd, axis=2, keepdims=True)
+    unit = centerd / np.where(norm > 0.0, norm, 1.0)
     frames = images.shape[1]
     lags = min(lags, frames - 1)
     same = [
@@ -177,13 +188,15 @@ def _map_section(generator: Generator, arrays, settings) -> Section:
         ax.legend(loc="upper left", fontsize=7, frameon=True, framealpha=0.85, edgecolor="none")
     outside = {kind: float(arrays["seen"][kind]["outside"].mean()) for kind in KINDS}
     return Section(
-        "map", "Geodesics and straight lines over the magnification factor",
+        "map",
+        "Geodesics and straight lines over the magnification factor",
         "Six of the pairs, those whose jumps differ most. The ridges are where the image or its "
         "uncertainty changes fast.",
         f"{outside['riemannian']:.1%}",
         "of the frames of all geodesics have a σ above the data's 95 % quantile; "
-        f"{outside['euclidean']:.1%} of those of straight lines", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{outside['euclidean']:.1%} of those of straight lines",
+        plotting.png_bytes(fig),
+    )
 
 
 def _std_section(arrays, summary) -> Section:
@@ -194,15 +207,17 @@ def _std_section(arrays, summary) -> Section:
     share, about = summary["lower_std_by_length"], summary["at_most_2_percent_less_sure"]
     frames = summary["lower_std_by_frames"]
     return Section(
-        "std", "How sure the generator is along the way",
+        "std",
+        "How sure the generator is along the way",
         "Every dot is a pair; under the line the geodesic is the surer. On the left both curves "
         "are averaged by their length under the metric, on the right over their frames, of which "
         "straight lines have more where nothing changes.",
         f"{share['mean']:.1%}",
         f"of the geodesics are surer by arc length (± {share['sd']:.1%} over seeds), "
         f"{about['mean']:.1%} surer or less sure by no more than {_LEVEL - 1:.0%}; "
-        f"{frames['mean']:.1%} ± {frames['sd']:.1%} are surer over frames", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{frames['mean']:.1%} ± {frames['sd']:.1%} are surer over frames",
+        plotting.png_bytes(fig),
+    )
 
 
 def _jump_section(arrays, summary) -> Section:
@@ -216,13 +231,15 @@ def _jump_section(arrays, summary) -> Section:
     )
     ratio, half = summary["jump_ratio_of_means"], summary["jump_at_most_half"]
     return Section(
-        "jump", "The largest jump between consecutive images",
+        "jump",
+        "The largest jump between consecutive images",
         "On the left every pair; on the right the frames of the first pair of the strips below, "
         "chosen among those whose jumps differ most.",
         f"{ratio['mean']:.2f} ×",
         f"mean largest jump of geodesics over that of straight lines (± {ratio['sd']:.2f} over "
-        f"seeds); at most half in {half['mean']:.0%} of the pairs", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"seeds); at most half in {half['mean']:.0%} of the pairs",
+        plotting.png_bytes(fig),
+    )
 
 
 def _against(ax, seen, key: str, what: str, title: str) -> None:
@@ -252,12 +269,14 @@ def _strip_section(generator: Generator, arrays, settings) -> Section:
             strips(parts[f"{kind}{i}"], images, NAMES[kind].split()[0])
     ratio = arrays["seen"]["riemannian"]["jump"] / arrays["seen"]["euclidean"]["jump"]
     return Section(
-        "strips", "Decoded images along three pairs",
+        "strips",
+        "Decoded images along three pairs",
         "Equal steps of time. Of the pairs that are further apart than half of them, those whose "
         "jumps differ most.",
-        f"{ratio[chosen[0]]:.2f} ×", "largest jump of the first pair, geodesic over straight line",
+        f"{ratio[chosen[0]]:.2f} ×",
+        "largest jump of the first pair, geodesic over straight line",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _correlation_section(arrays, settings) -> Section:
@@ -272,13 +291,15 @@ def _correlation_section(arrays, settings) -> Section:
         ax, lag, lines, xlabel="lag, in shares of the way", ylabel="auto-correlation of the images"
     )
     return Section(
-        "correlation", "Auto-correlation of the sequences",
+        "correlation",
+        "Auto-correlation of the sequences",
         "Median and 10 to 90 % of the pairs; both sequences have the same ends. A sudden change is "
         "a fast fall at small lags.",
         f"{drop['riemannian']:.2g}",
         "mean loss of correlation from one frame to the next along geodesics; along straight lines "
-        f"{drop['euclidean']:.2g}", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{drop['euclidean']:.2g}",
+        plotting.png_bytes(fig),
+    )
 
 
 def quick(settings: InterpolationSettings) -> InterpolationSettings:
@@ -286,9 +307,16 @@ def quick(settings: InterpolationSettings) -> InterpolationSettings:
     training = dataclasses.replace(settings.generator.training, epochs=25, num_centers=12, a=2.0)
     generator = dataclasses.replace(settings.generator, training=training, table_size=128)
     return dataclasses.replace(
-        settings, seeds=settings.seeds[:1], per_class=80, pairs=24, frames=41, nodes=65, lags=12,
-        map_size=40, generator=generator,
-    )  # fmt: skip
+        settings,
+        seeds=settings.seeds[:1],
+        per_class=80,
+        pairs=24,
+        frames=41,
+        nodes=65,
+        lags=12,
+        map_size=40,
+        generator=generator,
+    )
 
 
 _LEAD = (
@@ -301,8 +329,8 @@ _CHOICES = (
     "{s.seeds}. Every pair counts, also where the solver did not certify its curve "
     "({n[converged][mean]:.1%} were).",
     "Generator: {s.generator.architecture}, layers {t.hidden}, constant deviation "
-    "{t.stage_one_std} in stage one, {t.num_centers} centres, a = {t.a}, rule {t.rule}. The paper "
-    "has 64 centres and a = 2: its σ is so wide that it hardly tells a gap between codes from the "
+    "{t.stage_one_std} in stage one, {t.num_centers} centers, a = {t.a}, rule {t.rule}. The paper "
+    "has 64 centers and a = 2: its σ is so wide that it hardly tells a gap between codes from the "
     "codes beside it. Many functions that overlap as the paper's do, but are narrow, leave σ "
     "smooth on the codes and let it rise in the gaps. Number, width and stage-one deviation were "
     "chosen without labels, by the two numbers that are reported, among settings listed in the "

@@ -20,7 +20,7 @@ from experiments.oddity_clusters import (
 )
 from experiments.oddity_kmeans_page import sections
 from experiments.write import keep, prepared, write
-from landform.demo.measure import nearest_neighbour_accuracy
+from landform.demo.measure import nearest_neighbor_accuracy
 from landform.models.vae import VAE
 from landform.stats.clustering.scores import f_measure
 
@@ -112,11 +112,15 @@ def run_kmeans(
         results["ablation"] = ablation
     progress("figures")
     write(
-        out, "Latent Space Oddity: k-means in latent spaces", _LEAD,
+        out,
+        "Latent Space Oddity: k-means in latent spaces",
+        _LEAD,
         sections(results, shown, PUBLISHED),
-        [c.format(s=settings, t=settings.training) for c in _CHOICES], settings, results,
+        [c.format(s=settings, t=settings.training) for c in _CHOICES],
+        settings,
+        results,
         time.perf_counter() - since,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -152,30 +156,40 @@ def one_run(group: tuple[int, ...], seed: int, settings: KMeansSettings):
     for i, some in enumerate(rows):
         y = images.y[some]
         flat, (curved, centers) = (
-            euclidean(space, some, count, seed), riemannian(space, some, count),
-        )  # fmt: skip
+            euclidean(space, some, count, seed),
+            riemannian(space, some, count),
+        )
         table["euclidean"].append(100.0 * f_measure(y, flat))
         table["riemannian"].append(100.0 * f_measure(y, curved))
         if i < settings.exact and seed == settings.seeds[0]:
             found = exact(space, some, centers, seed)
-            solved.append({
-                "f": 100.0 * f_measure(y, found["labels"]), "f_graph": table["riemannian"][-1],
-                "same_label": float(np.mean(found["labels"] == curved)), "lost": found["lost"],
-                "converged": found["converged"],
-            })  # fmt: skip
+            solved.append(
+                {
+                    "f": 100.0 * f_measure(y, found["labels"]),
+                    "f_graph": table["riemannian"][-1],
+                    "same_label": float(np.mean(found["labels"] == curved)),
+                    "lost": found["lost"],
+                    "converged": found["converged"],
+                }
+            )
         seen = seen or Shown(images, space, some, flat, curved, centers)
     history = vae.history
     run = {
-        "group": name_of(group), "seed": seed, "images": len(images.X), "width": best["width"],
-        "silhouette": best["silhouette"], "candidates": candidates,
+        "group": name_of(group),
+        "seed": seed,
+        "images": len(images.X),
+        "width": best["width"],
+        "silhouette": best["silhouette"],
+        "candidates": candidates,
         "held_out_bound": 0.0 if history is None else history.best_held_out_elbo,
-        "epochs": 0 if history is None else len(history.elbo), "f": table,
+        "epochs": 0 if history is None else len(history.elbo),
+        "f": table,
         "mean": {name: float(np.mean(values)) for name, values in table.items()},
         "sd": {name: _sd(values) for name, values in table.items()},
-        "nearest_neighbour": 100.0 * nearest_neighbour_accuracy(space.codes, images.y),
+        "nearest_neighbor": 100.0 * nearest_neighbor_accuracy(space.codes, images.y),
         "exact": solved,
         "core_seconds": time.process_time() - since,
-    }  # fmt: skip
+    }
     return run, seen
 
 
@@ -191,10 +205,13 @@ def chosen(
         vae = train_std(start, X, dataclasses.replace(settings.training, a=width), seed)
         space = space_of(vae, X, settings.table_size)
         score, history = silhouette(space, np.arange(len(X)), count), vae.history
-        candidates.append({
-            "width": width, "silhouette": score,
-            "held_out_bound": 0.0 if history is None else history.best_held_out_elbo,
-        })  # fmt: skip
+        candidates.append(
+            {
+                "width": width,
+                "silhouette": score,
+                "held_out_bound": 0.0 if history is None else history.best_held_out_elbo,
+            }
+        )
         if best is None or score > best[0]:
             best = (score, vae, space)
     assert best is not None
@@ -210,11 +227,12 @@ def summary(runs) -> dict[str, Any]:
         for name in ("euclidean", "riemannian"):
             means = [run["mean"][name] for run in some]
             row[name] = {
-                "mean": float(np.mean(means)), "sd_seeds": _sd(means),
+                "mean": float(np.mean(means)),
+                "sd_seeds": _sd(means),
                 "sd_subsets": float(np.mean([run["sd"][name] for run in some])),
-            }  # fmt: skip
-        ceiling = [run["nearest_neighbour"] for run in some]
-        row["nearest_neighbour"] = {"mean": float(np.mean(ceiling)), "sd_seeds": _sd(ceiling)}
+            }
+        ceiling = [run["nearest_neighbor"] for run in some]
+        row["nearest_neighbor"] = {"mean": float(np.mean(ceiling)), "sd_seeds": _sd(ceiling)}
         row["gain"] = row["riemannian"]["mean"] - row["euclidean"]["mean"]
         out[group] = row
     out["mean_gain"] = float(np.mean([row["gain"] for row in out.values()]))
@@ -251,7 +269,7 @@ def ablate(group, settings: KMeansSettings, progress) -> Iterator[tuple[str, dic
             {key: 100.0 * value for key, value in row.items()}
             | {
                 "silhouette": silhouette(space, rows, k),
-                "nearest neighbour": 100.0 * nearest_neighbour_accuracy(space.codes, images.y),
+                "nearest neighbor": 100.0 * nearest_neighbor_accuracy(space.codes, images.y),
                 "held-out bound": 0.0 if vae.history is None else vae.history.best_held_out_elbo,
             },
         )
@@ -266,7 +284,7 @@ _LEAD = (
 _CHOICES = (
     "Labels score the clusters and colour the maps; nothing was fitted or chosen with them.",
     "As in the paper: up to {s.per_class} images a class, one generator for each set of classes, "
-    "layers {t.hidden} with tanh, a sigmoid mean, {t.num_centers} centres, {s.subsets} random "
+    "layers {t.hidden} with tanh, a sigmoid mean, {t.num_centers} centers, {s.subsets} random "
     "subsets, here of {s.subset} images. The paper's bandwidth multiplier is a = 2; here it is "
     "the one of {s.widths} under which the clusters of all codes have the largest silhouette in "
     "distances under the metric, a number that needs no labels.",
@@ -275,8 +293,8 @@ _CHOICES = (
     "tenth of the images held out.",
     "The metric is tabulated on {s.table_size} × {s.table_size} points with cubic splines. "
     "Riemannian k-means minimises the sum of squared distances along a graph over all codes, its "
-    "centres among the codes; {s.exact} subsets of the first seed were also solved with exact "
+    "centers among the codes; {s.exact} subsets of the first seed were also solved with exact "
     "geodesics and Fréchet means. Euclidean k-means takes the best of ten starts.",
-    "The bar of the first figure is the accuracy of a nearest neighbour that knows the labels of "
+    "The bar of the first figure is the accuracy of a nearest neighbor that knows the labels of "
     "all other images, in ten folds; a clustering may exceed it a little.",
 )

@@ -26,18 +26,24 @@ def sections(results: dict[str, Any], shown: dict[str, Any], published) -> list[
 
 def _scores(results, names, published) -> Section:
     table = {
-        kind: np.array([
-            [run["mean"][kind] for run in results["runs"] if run["group"] == name]
-            for name in names
-        ])
+        kind: np.array(
+            [
+                [run["mean"][kind] for run in results["runs"] if run["group"] == name]
+                for name in names
+            ]
+        )
         for kind in ("euclidean", "riemannian")
-    }  # fmt: skip
+    }
     rows = [results["summary"][name] for name in names]
     fig, (ax,) = plotting.figure(width=6.8, height=1.5 + 0.7 * len(names))
     plotting.paired(
-        ax, names, table["euclidean"], table["riemannian"], xlabel="F-measure of k-means, %",
-        ceiling=np.array([row["nearest_neighbour"]["mean"] for row in rows]),
-    )  # fmt: skip
+        ax,
+        names,
+        table["euclidean"],
+        table["riemannian"],
+        xlabel="F-measure of k-means, %",
+        ceiling=np.array([row["nearest_neighbor"]["mean"] for row in rows]),
+    )
     known = {",".join(map(str, key)): value for key, value in published.items()}
     said = []
     with plotting.style():
@@ -46,18 +52,24 @@ def _scores(results, names, published) -> Section:
             text = f"{name}: {flat['mean']:.1f} to {curved['mean']:.1f}"
             if name in known:
                 ax.scatter(
-                    known[name], [i + 0.24] * 2, s=26, marker="x", linewidths=1.2,
+                    known[name],
+                    [i + 0.24] * 2,
+                    s=26,
+                    marker="x",
+                    linewidths=1.2,
                     c=[plotting.EUCLIDEAN, plotting.RIEMANNIAN],
-                )  # fmt: skip
+                )
                 text += f" (paper {known[name][0]} to {known[name][1]})"
             said.append(text)
     return Section(
-        "scores", "K-means under both distances",
+        "scores",
+        "K-means under both distances",
         "Small dots are seeds, large ones their means; crosses are the paper's numbers (quoted "
-        "second-hand), the bar is a nearest neighbour that knows the labels.",
+        "second-hand), the bar is a nearest neighbor that knows the labels.",
         f"{results['summary']['mean_gain']:+.1f} points",
-        "mean change of the F-measure. " + "; ".join(said) + " %", plotting.png_bytes(fig),
-    )  # fmt: skip
+        "mean change of the F-measure. " + "; ".join(said) + " %",
+        plotting.png_bytes(fig),
+    )
 
 
 def _map(name: str, seen, results) -> Section:
@@ -81,13 +93,14 @@ def _map(name: str, seen, results) -> Section:
     first = next(run for run in results["runs"] if run["group"] == name)
     flat, curved = (first["f"][kind][0] for kind in ("euclidean", "riemannian"))
     return Section(
-        f"map-{name.replace(',', '')}", f"Classes {name}",
+        f"map-{name.replace(',', '')}",
+        f"Classes {name}",
         "The first subset of the first seed over the magnification factor: straight borders "
         "without the metric; with it, clusters that end where the generator changes fast.",
         f"{curved:.1f} %",
         f"F-measure of these Riemannian clusters; {flat:.1f} % of the Euclidean ones",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _widths(results, names) -> Section:
@@ -100,21 +113,27 @@ def _widths(results, names) -> Section:
                 y = [c["silhouette"] for c in run["candidates"]]
                 ax.plot(x, y, color=plotting.RIEMANNIAN, marker=".", linewidth=1.0)
                 ax.scatter(
-                    [run["width"]], [run["silhouette"]], s=46, facecolors="none",
-                    edgecolors=plotting.INK, zorder=4,
-                )  # fmt: skip
+                    [run["width"]],
+                    [run["silhouette"]],
+                    s=46,
+                    facecolors="none",
+                    edgecolors=plotting.INK,
+                    zorder=4,
+                )
                 kept.append(run["width"])
             ax.set_title(name)
             ax.set_xticks(x)
             ax.set_xlabel("a")
     axes[0].set_ylabel("silhouette")
     return Section(
-        "widths", "The width of the basis functions",
+        "widths",
+        "The width of the basis functions",
         "The silhouette of clusters under the metric, one line a seed; the circle is the width "
         "that was kept, without labels.",
-        f"{np.mean(kept):.2g}", "mean of the chosen multipliers a; the paper's is 2",
+        f"{np.mean(kept):.2g}",
+        "mean of the chosen multipliers a; the paper's is 2",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 _METHODS = {
@@ -147,7 +166,8 @@ def _ablation(ablation) -> Section:
         for name, rows in ablation.items()
     }
     return Section(
-        "ablation", "What the scores depend on",
+        "ablation",
+        "What the scores depend on",
         "One choice changed at a time from the paper's (K = 64, a = 2) on one subset of the first "
         "seed; results.json has these numbers, the silhouettes and the held-out bounds.",
         f"{max(ablation[n][v]['Riemannian k-means'] for n, v in best.items()):.1f} %",
@@ -158,4 +178,4 @@ def _ablation(ablation) -> Section:
         )
         + " (known only with labels)",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )

@@ -58,15 +58,21 @@ def run_land(
         settings,
         lambda seed: _separable(settings, seed),
         lambda generator, images, seed: fit_both(generator, images.y, settings, seed),
-        "mixtures", progress=progress, fitting=_fitting,
-    )  # fmt: skip
+        "mixtures",
+        progress=progress,
+        fitting=_fitting,
+    )
     progress("figures")
     write(
-        out, "Latent Space Oddity: distributions", _LEAD,
+        out,
+        "Latent Space Oddity: distributions",
+        _LEAD,
         _sections(*shown, results["summary"], settings),
         choices_of(_CHOICES, settings, results["summary"]),
-        settings, results, time.perf_counter() - since,
-    )  # fmt: skip
+        settings,
+        results,
+        time.perf_counter() - since,
+    )
     return results
 
 
@@ -81,10 +87,10 @@ def _separable(settings: LandSettings, seed: int) -> Images:
 
 
 def _fitting(settings: GeneratorSettings, count: int) -> GeneratorSettings:
-    """No more centres than one for twenty images: between more of them the metric is all ridges."""
+    """No more centers than one for twenty images: between more of them the metric is all ridges."""
     most = max(2, count // _IMAGES_A_CENTRE)
-    centres = min(settings.training.num_centers, most)
-    training = dataclasses.replace(settings.training, num_centers=centres)
+    centers = min(settings.training.num_centers, most)
+    training = dataclasses.replace(settings.training, num_centers=centers)
     return dataclasses.replace(settings, training=training)
 
 
@@ -99,9 +105,16 @@ def fit_both(
     size = min(settings.points, len(codes) // 2)
     train, test = codes[:size], codes[size : 2 * size]
     land = fit_land_mixture(
-        generator.table, train, count, n_samples=settings.n_samples, max_iter=settings.max_iter,
-        n_init=settings.starts, seed=seed, rtol=1e-3, throw=False,
-    )  # fmt: skip
+        generator.table,
+        train,
+        count,
+        n_samples=settings.n_samples,
+        max_iter=settings.max_iter,
+        n_init=settings.starts,
+        seed=seed,
+        rtol=1e-3,
+        throw=False,
+    )
     gauss = GaussianMixture(count, n_init=10, random_state=seed).fit(train)
     share = np.asarray(land.responsibilities(test, throw=False))
     lost = ~np.isfinite(share).all(axis=1)
@@ -153,7 +166,8 @@ def _density_section(generator: Generator, arrays, summary, settings) -> Section
         ax.set_ylabel("")
     land, gauss = summary["in_support_land"], summary["in_support_gauss"]
     return Section(
-        "densities", "Both mixtures over the codes",
+        "densities",
+        "Both mixtures over the codes",
         "Regions that hold 95, 80, 50 and 20 % of what each mixture draws, by narrow kernels. "
         "LANDs bend with the valleys of the metric; Gaussians are ellipses and reach across gaps.",
         f"{land['mean']:.1%}",
@@ -161,7 +175,7 @@ def _density_section(generator: Generator, arrays, summary, settings) -> Section
         f"(± {land['sd']:.1%} over seeds); of the Gaussian mixture's draws {gauss['mean']:.1%} ± "
         f"{gauss['sd']:.1%}, of the data {summary['codes_in_support']['mean']:.0%}",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _group_section(arrays, labels, summary) -> Section:
@@ -176,12 +190,14 @@ def _group_section(arrays, labels, summary) -> Section:
         ax.set_ylabel("")
     land, gauss = summary["f_land"], summary["f_gauss"]
     return Section(
-        "groups", "Most probable components of codes that took no part in the fit",
+        "groups",
+        "Most probable components of codes that took no part in the fit",
         "The classes are on the right; neither mixture knew them.",
         f"{land['mean']:.1%}",
         f"F-measure of the LAND mixture (± {land['sd']:.1%} over seeds); of the Gaussian mixture "
-        f"{gauss['mean']:.1%} ± {gauss['sd']:.1%}", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{gauss['mean']:.1%} ± {gauss['sd']:.1%}",
+        plotting.png_bytes(fig),
+    )
 
 
 def _strip_section(generator: Generator, arrays, summary, settings) -> Section:
@@ -191,12 +207,14 @@ def _strip_section(generator: Generator, arrays, summary, settings) -> Section:
         label = "LAND" if kind == "land" else "Gauss"
         strips(parts[kind], np.asarray(generator.vae.decode(drawn)), label)
     return Section(
-        "samples", "Decoded samples",
+        "samples",
+        "Decoded samples",
         "The first draws of either mixture, decoded.",
         f"{summary['mean_std_land']['mean']:.3f}",
         "mean σ at the draws of LAND; at those of the Gaussian mixture "
-        f"{summary['mean_std_gauss']['mean']:.3f}", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{summary['mean_std_gauss']['mean']:.3f}",
+        plotting.png_bytes(fig),
+    )
 
 
 def quick(settings: LandSettings) -> LandSettings:
@@ -207,9 +225,17 @@ def quick(settings: LandSettings) -> LandSettings:
     training = dataclasses.replace(settings.generator.training, epochs=60, stage_one_std=0.1)
     generator = dataclasses.replace(settings.generator, training=training, table_size=192)
     return dataclasses.replace(
-        settings, seeds=settings.seeds[:1], per_class=500, generator=generator, points=50,
-        n_samples=24, max_iter=6, starts=1, draws=100, map_size=32,
-    )  # fmt: skip
+        settings,
+        seeds=settings.seeds[:1],
+        per_class=500,
+        generator=generator,
+        points=50,
+        n_samples=24,
+        max_iter=6,
+        starts=1,
+        draws=100,
+        map_size=32,
+    )
 
 
 _LEAD = (
@@ -223,10 +249,10 @@ _CHOICES = (
     "the Gaussian mixture, by likelihood. Classes only score.",
     "LAND has the expected metric of the generator itself, tabulated on {s.generator.table_size} "
     "points a side, relative error {n[table_error][mean]:.1g} at the 99th percentile of the codes; "
-    "exact normaliser along {s.n_samples} directions.",
+    "exact normalizer along {s.n_samples} directions.",
     "Held-out log-density per code against Lebesgue measure: LAND {n[log_density_land][mean]:.3f}, "
     "Gaussian mixture {n[log_density_gauss][mean]:.3f}; {n[without_a_density][mean]:.1%} of the "
     "codes had no geodesic to some mean, and count as wrong in the F-measure.",
     "Generator: layers {t.hidden}, constant deviation {t.stage_one_std} in stage one, "
-    "{t.num_centers} centres but at least twenty images for each, a = {t.a}, rule {t.rule}.",
+    "{t.num_centers} centers but at least twenty images for each, a = {t.a}, rule {t.rule}.",
 )

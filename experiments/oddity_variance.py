@@ -80,10 +80,15 @@ def run_variance(
         _floor_section(rows, settings),
     ]
     write(
-        out, "Latent Space Oddity: what the variance knows", _LEAD, sections,
-        [c.format(s=settings, t=settings.training) for c in _CHOICES], settings, results,
+        out,
+        "Latent Space Oddity: what the variance knows",
+        _LEAD,
+        sections,
+        [c.format(s=settings, t=settings.training) for c in _CHOICES],
+        settings,
+        results,
         time.perf_counter() - since,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -101,13 +106,14 @@ def _one(seed: int, settings: VarianceSettings):
         rings[name] = rings_of(vae, trained.codes)
         fits[name] = calibration(vae, trained.test, key=key, bins=settings.bins)
         row[name] = {
-            "log_marginal": found[name].mean, "stderr": found[name].stderr,
+            "log_marginal": found[name].mean,
+            "stderr": found[name].stderr,
             "std_on_data": rings[name]["on_data"],
             "std_at_three_radii": float(rings[name]["mean"][_THREE]),
             "std_smallest_at_three_radii": float(rings[name]["least"][_THREE]),
             "std_ratio": float(rings[name]["mean"][_THREE]) / rings[name]["on_data"],
             "calibration_error": fits[name].error,
-        }  # fmt: skip
+        }
     row["gain"] = float(gain.mean())
     row["gain_median"] = float(np.median(gain))
     row["share_better"] = float(np.mean(gain > 0.0))
@@ -163,9 +169,11 @@ def rings_of(vae: VAE, codes: np.ndarray) -> dict[str, Any]:
     radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
     around = deviation(vae, codes.mean(axis=0) + _RADII[:, None, None] * radius * ring)
     return {
-        "on_data": float(deviation(vae, codes).mean()), "mean": around.mean(axis=1),
-        "least": around.min(axis=1), "band": np.quantile(around, [0.1, 0.5, 0.9], axis=1),
-    }  # fmt: skip
+        "on_data": float(deviation(vae, codes).mean()),
+        "mean": around.mean(axis=1),
+        "least": around.min(axis=1),
+        "band": np.quantile(around, [0.1, 0.5, 0.9], axis=1),
+    }
 
 
 def _summary(rows) -> dict[str, Any]:
@@ -193,9 +201,13 @@ def _evidence_section(rows, detail, summary) -> Section:
         for name in VARIANCES:
             values = [row[name]["log_marginal"] for row in rows]
             axes[0].scatter(
-                values, range(len(rows)), s=36, c=COLOURS[name], label=NAMES[name],
+                values,
+                range(len(rows)),
+                s=36,
+                c=COLOURS[name],
+                label=NAMES[name],
                 marker="o" if name == "rbf" else "s",
-            )  # fmt: skip
+            )
         axes[0].set_yticks(range(len(rows)), [f"seed {row['seed']}" for row in rows])
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         axes[0].set_xlabel("test log-marginal per image (nats)")
@@ -208,7 +220,8 @@ def _evidence_section(rows, detail, summary) -> Section:
         axes[1].set_ylabel("share of test images below")
     gain = summary["gain"]
     return Section(
-        "evidence", "Test log-marginal",
+        "evidence",
+        "Test log-marginal",
         "Left: the mean over the test images of each split, larger is better. Right: the first "
         "split's gain, image by image.",
         f"{gain['mean']:+.0f} ± {gain['sd']:.0f} nats",
@@ -218,29 +231,33 @@ def _evidence_section(rows, detail, summary) -> Section:
         f"{PUBLISHED['rbf']} against {PUBLISHED['network']}, a gain of "
         f"{PUBLISHED['rbf'] - PUBLISHED['network']:.1f}",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _deviation_section(detail, summary) -> Section:
     fig, (ax,) = plotting.figure(width=6.2, height=3.2)
     lines = {NAMES[name]: detail["rings"][name]["band"] for name in VARIANCES}
     plotting.profiles(
-        ax, _RADII, lines, xlabel="distance from the codes' mean, in data radii",
+        ax,
+        _RADII,
+        lines,
+        xlabel="distance from the codes' mean, in data radii",
         ylabel="mean σ of the decoder",
-    )  # fmt: skip
+    )
     ax.axvspan(0, 1, color="#f0f0f0", zorder=-1)
     with plotting.style():
         ax.text(0.5, 0.03, "data", transform=ax.get_xaxis_transform(), ha="center", size=8)
     rbf, network = (summary[name]["std_ratio"] for name in VARIANCES)
     return Section(
-        "deviation", "σ away from the data",
+        "deviation",
+        "σ away from the data",
         "The radial basis functions let σ rise to its bound; the network extrapolates. Bands hold "
         "80 % of the directions.",
         f"{rbf['mean']:.0f} ± {rbf['sd']:.0f} ×",
         "σ at three data radii over σ at the codes; the variance network: "
         f"{network['mean']:.1f} ± {network['sd']:.1f} ×",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _map_sections(trained: Trained, settings: VarianceSettings):
@@ -267,13 +284,14 @@ def _map_sections(trained: Trained, settings: VarianceSettings):
             plotting.latent_axes(ax, extent, title=NAMES[name])
         inside, outside = _levels(trained, values["rbf"], points)
         yield Section(
-            key, title,
+            key,
+            title,
             "One colour scale for both; dots are the codes of the training images, by class.",
             f"{10 ** (outside - inside):.3g} ×",
             f"the median of {what} on the map beyond one data radius over that at the nearest "
             "places to the codes, RBF precision, first seed",
             plotting.png_bytes(fig),
-        )  # fmt: skip
+        )
 
 
 def _levels(trained: Trained, values, points) -> tuple[float, float]:
@@ -293,7 +311,8 @@ def _calibration_section(fits: dict[str, Calibration], summary) -> Section:
     plotting.calibration(ax, {NAMES[name]: fits[name] for name in VARIANCES})
     rbf, network = (summary[name]["calibration_error"] for name in VARIANCES)
     return Section(
-        "calibration", "Predicted σ against residuals",
+        "calibration",
+        "Predicted σ against residuals",
         "Pixels of the test images of the first split in groups of equal size by their predicted "
         "σ: the root mean square of the residuals against that of σ. On the diagonal σ is right; "
         "above it are pixels that are rarely inked, of which both are too sure.",
@@ -301,7 +320,7 @@ def _calibration_section(fits: dict[str, Calibration], summary) -> Section:
         "typical factor between predicted and observed, RBF precision, mean over groups and seeds; "
         f"the variance network: {100 * (np.exp(network['mean']) - 1):.0f} %",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _floor_section(rows, settings: VarianceSettings) -> Section:
@@ -320,11 +339,14 @@ def _floor_section(rows, settings: VarianceSettings) -> Section:
         ax.set_ylabel("gain (nats)")
     least = table.mean(axis=0).min()
     return Section(
-        "floor", "The same under larger smallest deviations",
+        "floor",
+        "The same under larger smallest deviations",
         "Pixels that are always empty may be credited with any small σ, which sets the scale of "
         "all log-marginals; the gain under other bounds. Dots are seeds.",
-        f"{least:+.0f} nats", "the smallest mean gain among these bounds", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{least:+.0f} nats",
+        "the smallest mean gain among these bounds",
+        plotting.png_bytes(fig),
+    )
 
 
 _LEAD = (
@@ -336,7 +358,7 @@ _LEAD = (
 _CHOICES = (
     "The split: {s.test_share:.0%} of the images are for the test and seen by no training; a tenth "
     "of the others stops it early. Each seed has its own split.",
-    "As in the paper: layers {t.hidden} with tanh, {t.num_centers} centres by k-means of the "
+    "As in the paper: layers {t.hidden} with tanh, {t.num_centers} centers by k-means of the "
     "codes, bandwidths of {t.a:g} times the clusters' radius. Not from the paper: Adam at 5e-3, "
     "batches of {t.batch_size}, at most {t.epochs} epochs and the best one by the held-out bound.",
     "Log-marginals by importance sampling with {s.samples} draws an image; their standard error is "

@@ -21,8 +21,10 @@ from landform.stats.brownian import brownian_motion
 
 KINDS = ("brownian", "driftless", "euclidean")
 NAMES = {
-    "brownian": "Brownian motion", "driftless": "walk of the paper", "euclidean": "Euclidean walk"
-}  # fmt: skip
+    "brownian": "Brownian motion",
+    "driftless": "walk of the paper",
+    "euclidean": "Euclidean walk",
+}
 _SHOWN = 4000  # most steps in a figure
 
 
@@ -34,13 +36,18 @@ class WalkSettings:
     seeds: tuple[int, ...] = (0, 1)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            architecture="conv", table_size=384,
+            architecture="conv",
+            table_size=384,
             training=Training(
-                hidden=(8, 16, 32), epochs=60, stage_one_std=0.05, num_centers=256, a=1.3,
+                hidden=(8, 16, 32),
+                epochs=60,
+                stage_one_std=0.05,
+                num_centers=256,
+                a=1.3,
                 rule="pooled",
             ),
         )
-    )  # fmt: skip
+    )
     walks: int = 8
     steps: int = 5000
     substeps: int = 64  # fewer jump over the ridges of σ; four times as many change nothing
@@ -65,16 +72,21 @@ def run_walk(
         settings,
         lambda seed: frames_of(settings.data, seed),
         lambda generator, _, seed: walk_all(generator, settings, seed),
-        "walks", progress=progress,
-    )  # fmt: skip
+        "walks",
+        progress=progress,
+    )
     results = {"data": images.name} | results
     progress("figures")
     write(
-        out, "Latent Space Oddity: random walks", _LEAD.format(name=images.name),
+        out,
+        "Latent Space Oddity: random walks",
+        _LEAD.format(name=images.name),
         _sections(generator, arrays, results["summary"], settings),
         choices_of(_CHOICES, settings, results["summary"]),
-        settings, results, time.perf_counter() - since,
-    )  # fmt: skip
+        settings,
+        results,
+        time.perf_counter() - since,
+    )
     return results
 
 
@@ -103,9 +115,14 @@ def walk_all(
     arrays: dict[str, Any] = {}
     for kind, (metric, length, drift) in plan.items():
         path = brownian_motion(
-            metric, start, key=key, time=length, num_steps=settings.steps * settings.substeps,
-            drift=drift, throw=False,
-        )  # fmt: skip
+            metric,
+            start,
+            key=key,
+            time=length,
+            num_steps=settings.steps * settings.substeps,
+            drift=drift,
+            throw=False,
+        )
         path = np.asarray(path)[:, settings.substeps :: settings.substeps]
         sound = np.asarray(np.isfinite(path).all(axis=2, keepdims=True))
         path = np.where(sound, path, 1e6)  # a walk that broke down is not in the support
@@ -148,22 +165,26 @@ def _support_section(generator, arrays, summary, shown, extent) -> Section:
         ax.scatter(*generator.codes.T, s=5, c="#c4c9cf", linewidths=0, zorder=1)
         step = max(1, arrays[kind].shape[1] // _SHOWN)
         plotting.walk(
-            ax, arrays[kind][shown][::step], inside=arrays[f"{kind}_near"][shown][::step],
+            ax,
+            arrays[kind][shown][::step],
+            inside=arrays[f"{kind}_near"][shown][::step],
             kind="euclidean" if kind == "euclidean" else "riemannian",
-        )  # fmt: skip
+        )
         plotting.latent_axes(ax, extent, title=NAMES[kind])
     for ax in axes[1:]:
         ax.set_ylabel("")
     curved, flat = summary["in_support_brownian"], summary["in_support_euclidean"]
     return Section(
-        "walks", "Three walks with steps of one size",
+        "walks",
+        "Three walks with steps of one size",
         "Codes in grey, steps outside the support hollow. Under the metric a step is short where "
         "the generator changes fast or is unsure, and the walk turns back at the edge of the data.",
         f"{curved['mean']:.1%}",
         f"of the steps of Brownian motion lie near a code (± {curved['sd']:.1%} over seeds); "
         f"{summary['in_support_driftless']['mean']:.1%} of the paper's walk without drift, "
-        f"{flat['mean']:.1%} ± {flat['sd']:.1%} of the Euclidean walk", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{flat['mean']:.1%} ± {flat['sd']:.1%} of the Euclidean walk",
+        plotting.png_bytes(fig),
+    )
 
 
 def _strip_section(generator, arrays, summary, shown, settings) -> Section:
@@ -174,7 +195,8 @@ def _strip_section(generator, arrays, summary, shown, settings) -> Section:
         strips(parts[kind], images, {"brownian": "Brownian"}.get(kind, kind))
     there = summary["visited_brownian"]["mean"]
     return Section(
-        "strips", "What the walks decode to",
+        "strips",
+        "What the walks decode to",
         "Frames at equal times. Within the support they are images of the data; outside the mean "
         "decodes to nothing in particular.",
         f"{there:.0%}",
@@ -182,7 +204,7 @@ def _strip_section(generator, arrays, summary, shown, settings) -> Section:
         f"{summary['visited_driftless']['mean']:.0%} for the walk without drift, "
         f"{summary['visited_euclidean']['mean']:.0%} for the Euclidean one",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _drift_section(generator, arrays, summary, settings) -> Section:
@@ -200,12 +222,14 @@ def _drift_section(generator, arrays, summary, settings) -> Section:
     )
     gap = summary["mean_std_driftless"]["mean"] / summary["mean_std_brownian"]["mean"]
     return Section(
-        "drift", "With the drift and without it",
+        "drift",
+        "With the drift and without it",
         "How often the walks are where the volume is large. Without the drift the walk depends on "
         "the chart; its law is not that of Brownian motion, which visits places by their volume.",
-        f"{gap:.2f} ×", "mean σ along the paper's walk over that along Brownian motion",
+        f"{gap:.2f} ×",
+        "mean σ along the paper's walk over that along Brownian motion",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 def _deviation_section(generator: Generator, summary, settings) -> Section:
@@ -217,7 +241,8 @@ def _deviation_section(generator: Generator, summary, settings) -> Section:
     plotting.latent_axes(ax, extent)
     certain = {kind: summary[f"certain_{kind}"]["mean"] for kind in KINDS}
     return Section(
-        "deviation", "The support by the generator's own uncertainty",
+        "deviation",
+        "The support by the generator's own uncertainty",
         "σ by non-negative transposed convolutions of radial basis functions. Measured by it the "
         "support ends where σ passes the 95 % quantile at the codes, so that 95 % of the data "
         "themselves lie in it.",
@@ -226,8 +251,9 @@ def _deviation_section(generator: Generator, summary, settings) -> Section:
         f"drift, {certain['euclidean']:.1%} of the Euclidean walk; below the largest σ at a code "
         f"{summary['below_largest_std_brownian']['mean']:.1%}, "
         f"{summary['below_largest_std_driftless']['mean']:.1%} and "
-        f"{summary['below_largest_std_euclidean']['mean']:.1%}", plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{summary['below_largest_std_euclidean']['mean']:.1%}",
+        plotting.png_bytes(fig),
+    )
 
 
 def quick(settings: WalkSettings) -> WalkSettings:
@@ -255,8 +281,8 @@ _CHOICES = (
     "The support: latent points within {n[reach][mean]:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. The support by σ is given beside it.",
     "Generator: convolutions with {t.hidden} channels, {t.epochs} epochs, constant deviation "
-    "{t.stage_one_std} in stage one; {t.num_centers} centres, a = {t.a}, rule {t.rule}, so that σ "
-    "also rises between neighbouring strands of codes. The metric is tabulated on "
+    "{t.stage_one_std} in stage one; {t.num_centers} centers, a = {t.a}, rule {t.rule}, so that σ "
+    "also rises between neighboring strands of codes. The metric is tabulated on "
     "{s.generator.table_size} points a side, relative error {n[table_error][mean]:.1g} at the 99th "
     "percentile of the codes.",
 )

@@ -103,9 +103,15 @@ def run_synthetic(
         sections.append(_sweep_section(sweep))
     choices = [c.format(s=settings, rule=RULE_WORDS[settings.rule]) for c in _CHOICES]
     write(
-        out, "LAND on synthetic data", _LEAD, sections, choices, settings, results,
+        out,
+        "LAND on synthetic data",
+        _LEAD,
+        sections,
+        choices,
+        settings,
+        results,
         time.perf_counter() - since,
-    )  # fmt: skip
+    )
     return results
 
 
@@ -151,11 +157,14 @@ def _scores_section(results, settings) -> Section:
         loss = results["gaussian"]["gaussian"]["mean"] - results["gaussian"]["land"]["mean"]
         meaning += f"; on truly Gaussian data LAND loses {loss:.3f} nats"
     return Section(
-        "scores", "Held-out log-density at equal numbers of components",
+        "scores",
+        "Held-out log-density at equal numbers of components",
         "Every dot is a seed. To the right of the line a model predicts new points better than the "
         "Gaussian mixture with as many components.",
-        f"{better} of {len(curved)}", meaning, plotting.png_bytes(fig),
-    )  # fmt: skip
+        f"{better} of {len(curved)}",
+        meaning,
+        plotting.png_bytes(fig),
+    )
 
 
 def _density_sections(shown, settings):
@@ -178,27 +187,35 @@ def _density_sections(shown, settings):
             ax.set_yticks([])
             ax.set_aspect("equal")
         yield Section(
-            f"density-{name}", name.capitalize(),
+            f"density-{name}",
+            name.capitalize(),
             "Nested regions hold 95, 80, 50 and 20 % of each model's mass on the map.",
-            f"{len(train)}", "training points of the first seed", plotting.png_bytes(fig),
-        )  # fmt: skip
+            f"{len(train)}",
+            "training points of the first seed",
+            plotting.png_bytes(fig),
+        )
 
 
 def _sweep_section(sweep) -> Section:
     fig, (ax,) = plotting.figure(width=6.2, height=3.0)
     finite = np.isfinite(sweep["land"])
     plotting.profiles(
-        ax, sweep["sigma"][finite], {"LAND": sweep["land"][finite]}, xlabel="σ",
+        ax,
+        sweep["sigma"][finite],
+        {"LAND": sweep["land"][finite]},
+        xlabel="σ",
         ylabel="held-out log-density",
-    )  # fmt: skip
+    )
     ax.axvline(float(sweep["chosen"]), color="#b0b0b0", linewidth=0.8)
     return Section(
-        "sweep", "The width of the metric",
+        "sweep",
+        "The width of the metric",
         "Held-out log-density of LAND on the half ellipse under other σ at one ρ; the line is the "
         "cross-validated σ.",
-        f"{float(sweep['chosen']):.3g}", "σ by cross-validation on the training points",
+        f"{float(sweep['chosen']):.3g}",
+        "σ by cross-validation on the training points",
         plotting.png_bytes(fig),
-    )  # fmt: skip
+    )
 
 
 _LEAD = (
@@ -211,6 +228,6 @@ _CHOICES = (
     "σ and ρ of the local-variance metric: by {s.folds}-fold cross-validation of the likelihood "
     "on the {s.train} training points, for LAND and for least squares apart, down from a flat "
     "metric: {rule}. Scored on {s.test} others.",
-    "Normaliser: exact, along {s.n_samples} directions of the tangent space.",
+    "Normalizer: exact, along {s.n_samples} directions of the tangent space.",
     "Gaussian mixtures: scikit-learn's, the best of five starts of each of three kinds.",
 )

@@ -9,9 +9,15 @@ from landform.demo.page import Section, render
 
 
 def write(
-    out: Path, title: str, lead: str, sections: list[Section], choices: list[str], settings,
-    results: dict, seconds: float,
-) -> None:  # fmt: skip
+    out: Path,
+    title: str,
+    lead: str,
+    sections: list[Section],
+    choices: list[str],
+    settings,
+    results: dict,
+    seconds: float,
+) -> None:
     """Write ``index.html``, one PNG a section and ``results.json`` into a folder."""
     for section in sections:
         write_whole(out / f"{section.key}.png", section.png)

@@ -245,7 +245,9 @@ def test_public_names_are_re_exported_under_their_own_name():
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 private = (alias.asname or "").startswith("_")
-                assert private or alias.asname == alias.name, f"write `{alias.name} as {alias.name}`"
+                assert private or alias.asname == alias.name, (
+                    f"write `{alias.name} as {alias.name}`"
+                )
         else:
             assert isinstance(node, ast.Assign | ast.Expr), "the namespace only re-exports"
 

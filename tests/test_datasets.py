@@ -186,7 +186,7 @@ def test_the_files_of_the_folder_have_the_shapes_their_description_gives(name, s
 
 
 @pytest.mark.data
-def test_nearest_neighbours_tell_mnist_digits_apart_so_labels_belong_to_images():
+def test_nearest_neighbors_tell_mnist_digits_apart_so_labels_belong_to_images():
     found = datasets.load("mnist")
     rows = found.X.reshape(len(found.X), -1)
     nearest = KNeighborsClassifier(1).fit(rows[:3000], found.y[:3000])

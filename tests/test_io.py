@@ -100,16 +100,35 @@ def test_the_method_of_a_module_can_be_a_generator(tmp_path):
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, 3, 2.5, float("inf"), "text", (1, ("a", [None])), {"a": (), 2: {}},
-        np.arange(3, dtype=np.int8), np.float32(1.5), np.array(7), np.zeros((0, 3)),
-        np.arange(6.0).reshape(2, 3).T, np.array([1 + 2j]), jnp.ones(2, jnp.bfloat16),
-        np.zeros(2, bool), np.array(["ab", "c"]), np.array([["x"]], ">U3"), np.zeros((0, 2), "U4"),
-        np.array("ab"), np.array(["a", "bc"], object), np.array([1 + 2j], ">c16"),
-        np.array([1, 2], ">i4"), np.array(["2020-02-03"], "M8[D]"), jnp.ones(2, jnp.float8_e5m2),
+        None,
+        True,
+        3,
+        2.5,
+        float("inf"),
+        "text",
+        (1, ("a", [None])),
+        {"a": (), 2: {}},
+        np.arange(3, dtype=np.int8),
+        np.float32(1.5),
+        np.array(7),
+        np.zeros((0, 3)),
+        np.arange(6.0).reshape(2, 3).T,
+        np.array([1 + 2j]),
+        jnp.ones(2, jnp.bfloat16),
+        np.zeros(2, bool),
+        np.array(["ab", "c"]),
+        np.array([["x"]], ">U3"),
+        np.zeros((0, 2), "U4"),
+        np.array("ab"),
+        np.array(["a", "bc"], object),
+        np.array([1 + 2j], ">c16"),
+        np.array([1, 2], ">i4"),
+        np.array(["2020-02-03"], "M8[D]"),
+        jnp.ones(2, jnp.float8_e5m2),
         np.ones(2, jnp.int4),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_plain_value_comes_back_as_it_was(value, tmp_path):
     back = roundtrip(tmp_path, [value])[0]
     assert type(back) is type(value)
@@ -279,9 +298,15 @@ def test_a_foreign_or_damaged_file_is_one_clear_value_error(tmp_path):
     content = good.read_bytes()
     bad = tmp_path / "bad"
     for broken in [
-        b"", b"hello", b"\x80\x04K\x01.", content[: len(content) // 2], content[:-8], content[9:],
-        content.replace(b"fields", b"f\xff\xfelds"), b"\xff" * 200,
-    ]:  # fmt: skip
+        b"",
+        b"hello",
+        b"\x80\x04K\x01.",
+        content[: len(content) // 2],
+        content[:-8],
+        content[9:],
+        content.replace(b"fields", b"f\xff\xfelds"),
+        b"\xff" * 200,
+    ]:
         bad.write_bytes(broken)
         with pytest.raises(ValueError, match="bad is not a landform file, or is damaged"):
             lf.load(bad)
@@ -291,9 +316,15 @@ def test_a_foreign_or_damaged_file_is_one_clear_value_error(tmp_path):
     with pytest.raises(ValueError, match="landform has not written it"):
         lf.load(bad)
     for tree in [
-        {"class": "LocalVariance", "fields": {}}, {"array": "t9", "kind": "jax"}, {"x": 1}, [1],
-        {"class": "LocalVariance"}, {"array": "t0"}, {"list": 3}, {},
-    ]:  # fmt: skip
+        {"class": "LocalVariance", "fields": {}},
+        {"array": "t9", "kind": "jax"},
+        {"x": 1},
+        [1],
+        {"class": "LocalVariance"},
+        {"array": "t0"},
+        {"list": 3},
+        {},
+    ]:
         write(bad, tree)
         with pytest.raises(ValueError, match="bad is damaged"):
             lf.load(bad)

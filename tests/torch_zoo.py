@@ -57,12 +57,12 @@ class TwoHeaded(nn.Module):
         self.mean = nn.Sequential(
             nn.Linear(2, 24), nn.LayerNorm(24), nn.Softplus(), nn.Linear(24, 12)
         )
-        self.register_buffer("centres", torch.randn(7, 2))
+        self.register_buffer("centers", torch.randn(7, 2))
         self.bandwidth = nn.Parameter(torch.rand(7) + 0.5)
         self.weight = nn.Parameter(torch.rand(12, 7))
 
     def forward(self, z):
-        distances = (z[:, None] - self.centres).pow(2).sum(-1)
+        distances = (z[:, None] - self.centers).pow(2).sum(-1)
         precision = F.linear(torch.exp(-self.bandwidth * distances), self.weight.abs()) + 1e-2
         return self.mean(z), precision.rsqrt()
 
@@ -233,10 +233,26 @@ def implicit():
 ARCHITECTURES = {
     f.__name__: f
     for f in (
-        mlp, conv_vae, resnet, unet, dcgan, attention, layernorm_rbf, conv1d, conv3d, sequence,
-        pixel_shuffle, film, recurrent, distributions, mixer, flow, style, implicit,
+        mlp,
+        conv_vae,
+        resnet,
+        unet,
+        dcgan,
+        attention,
+        layernorm_rbf,
+        conv1d,
+        conv3d,
+        sequence,
+        pixel_shuffle,
+        film,
+        recurrent,
+        distributions,
+        mixer,
+        flow,
+        style,
+        implicit,
     )
-}  # fmt: skip
+}
 SMOOTH = sorted(ARCHITECTURES.keys() - {"dcgan", "style", "pixel_shuffle", "conv3d"})
 
 

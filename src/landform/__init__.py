@@ -27,15 +27,15 @@ from landform.geodesics.distances import (
     graph_distances as graph_distances,
     pairwise_distances as pairwise_distances,
 )
-from landform.geodesics.exponential import exp as exp, shoot as shoot
+from landform.geodesics.exponential import exp as exp, geodesic_ivp as geodesic_ivp
 from landform.geodesics.frechet import (
-    Barycenter as Barycenter,
+    FrechetMean as FrechetMean,
     barycenter as barycenter,
     frechet_mean as frechet_mean,
 )
 from landform.geodesics.free_ends import (
     FreeGeodesic as FreeGeodesic,
-    geodesic_between as geodesic_between,
+    free_geodesic as free_geodesic,
 )
 from landform.geodesics.geodesic import (
     Geodesic as Geodesic,

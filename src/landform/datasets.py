@@ -97,9 +97,12 @@ def data_folder() -> Path | None:
 
 
 def load(
-    name: str = "digits", *, classes: Sequence[int] | None = None,
-    per_class: int | None = None, seed: int | None = 0,
-) -> Dataset:  # fmt: skip
+    name: str = "digits",
+    *,
+    classes: Sequence[int] | None = None,
+    per_class: int | None = None,
+    seed: int | None = 0,
+) -> Dataset:
     """A data set by name, in random order.
 
     Parameters
@@ -278,9 +281,14 @@ def two_moons(n: int = 200, *, noise: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def half_ellipse(
-    n: int = 200, *, components: int = 20, width: float = 2.0, height: float = 1.0,
-    noise: float = 0.1, seed: int = 0,
-) -> Dataset:  # fmt: skip
+    n: int = 200,
+    *,
+    components: int = 20,
+    width: float = 2.0,
+    height: float = 1.0,
+    noise: float = 0.1,
+    seed: int = 0,
+) -> Dataset:
     """A mixture of round Gaussians whose means lie on the upper half of an ellipse.
 
     Parameters

@@ -70,8 +70,8 @@ def test_one_side_in_single_precision_does_not_round_the_distances():
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda x: lf.pairwise_distances(FLAT, x, method="graph", neighbours=0), "neighbours"),
-        (lambda x: lf.graph_distances(FLAT, x, neighbours=-3), "neighbours"),
+        (lambda x: lf.pairwise_distances(FLAT, x, method="graph", n_neighbors=0), "neighbors"),
+        (lambda x: lf.graph_distances(FLAT, x, n_neighbors=-3), "neighbors"),
         (lambda x: lf.graph_distances(FLAT, x, probes=-1), "probes"),
         (lambda x: lf.curve_length(FLAT, x, order=0), "order"),
         (lambda x: lf.metric_tensor(FLAT, x[None, :0]), "x must not be empty"),

@@ -52,8 +52,11 @@ def _run(script, *arguments, **environment):
     code = textwrap.dedent((_PAIRS + script).replace("{seconds}", str(_SECONDS)))
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *arguments],
-        capture_output=True, text=True, timeout=_SECONDS + 60, env=os.environ | environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS + 60,
+        env=os.environ | environment,
+    )
 
 
 @pytest.mark.slow

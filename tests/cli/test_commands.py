@@ -16,9 +16,18 @@ from landform.cli.inputs import read_table, write_table
 from landform.sklearn import LatentVAE
 
 COMMANDS = [
-    "demo", "fit-land", "fit-vae", "encode", "decode", "distances", "geodesic", "cluster", "walk",
-    "sample", "info",
-]  # fmt: skip
+    "demo",
+    "fit-land",
+    "fit-vae",
+    "encode",
+    "decode",
+    "distances",
+    "geodesic",
+    "cluster",
+    "walk",
+    "sample",
+    "info",
+]
 
 
 @pytest.fixture

@@ -187,9 +187,11 @@ def test_a_label_that_a_file_cannot_have_is_refused(tmp_path, rng):
 
 def test_a_mean_over_some_of_the_points_says_so(monkeypatch):
     found = SimpleNamespace(
-        mean=np.zeros(2), log_normalizer=0.0, normalizer_stderr=0.0,
+        mean=np.zeros(2),
+        log_normalizer=0.0,
+        normalizer_stderr=0.0,
         log_prob=lambda X, **_: np.array([-1.0, np.nan, -3.0]),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(lf, "fit_land", lambda *_, **__: found)
     _, rows = _fit_land(lf.Euclidean(2), np.zeros((3, 2)), 1, "exact", 0)
     assert (

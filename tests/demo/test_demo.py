@@ -14,9 +14,20 @@ from landform.demo import measure, model, page, study
 from landform.demo.words import section
 
 TINY = report.Settings(
-    per_class=25, epochs=6, num_centers=12, width=2.0, table_size=96, map_size=16, pairs=6,
-    matrix_points=40, land_points=30, draws=60, walks=2, walk_steps=50, frames=5,
-)  # fmt: skip
+    per_class=25,
+    epochs=6,
+    num_centers=12,
+    width=2.0,
+    table_size=96,
+    map_size=16,
+    pairs=6,
+    matrix_points=40,
+    land_points=30,
+    draws=60,
+    walks=2,
+    walk_steps=50,
+    frames=5,
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +119,7 @@ def test_labels_change_no_number_but_the_scores():
     sample = report.load_sample(TINY)
     small = dataclasses.replace(TINY, epochs=2)
     blind = dataclasses.replace(sample, y=None)
-    codes = [
-        model.train_smooth(s, small).codes for s in (sample, blind)
-    ]  # fmt: skip
+    codes = [model.train_smooth(s, small).codes for s in (sample, blind)]
     np.testing.assert_array_equal(*codes)
 
 

@@ -10,9 +10,7 @@ import landform as lf
 from experiments import CircleSettings, run_circle
 from experiments.circle import Circle, Learned, arc_lengths, draw, hausdorff, measure
 
-SMALL = CircleSettings(
-    seeds=(0,), n=80, dim=60, pairs=20, epochs=100, num_centers=10, grid=16
-)  # fmt: skip
+SMALL = CircleSettings(seeds=(0,), n=80, dim=60, pairs=20, epochs=100, num_centers=10, grid=16)
 
 
 def ring(radius, count=4000):

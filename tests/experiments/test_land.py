@@ -55,9 +55,15 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 @pytest.mark.slow
 def test_the_synthetic_experiment_writes_a_page_with_its_numbers(tmp_path):
     settings = SyntheticSettings(
-        sets=("half-ellipse", "gaussian"), seeds=(0,), train=60, test=100, n_samples=32, folds=2,
-        grid=16, sweep=False,
-    )  # fmt: skip
+        sets=("half-ellipse", "gaussian"),
+        seeds=(0,),
+        train=60,
+        test=100,
+        n_samples=32,
+        folds=2,
+        grid=16,
+        sweep=False,
+    )
     results = run_synthetic(settings, tmp_path, progress=lambda text: None)
     stored = json.loads((tmp_path / "results.json").read_text())["results"]
     assert stored["half-ellipse"]["land"]["mean"] == results["half-ellipse"]["land"]["mean"]
@@ -91,9 +97,14 @@ def test_features_have_one_scale_and_no_labels(kind, rng):
 @pytest.mark.slow
 def test_the_motion_experiment_reports_every_method(tmp_path, data_folder):
     settings = GroupSettings(
-        components=(2,), seeds=(0,), train=80, test=60, n_samples=32, width=1.0,
+        components=(2,),
+        seeds=(0,),
+        train=80,
+        test=60,
+        n_samples=32,
+        width=1.0,
         bounds=(1e6, 100.0, 10.0, 1.0),
-    )  # fmt: skip
+    )
     kept = []
 
     def progress(text):

@@ -76,9 +76,14 @@ def variance(tmp_path_factory):
     """A small run on scikit-learn's digits, and the folder it wrote."""
     folder = tmp_path_factory.mktemp("variance")
     settings = VarianceSettings(
-        data="digits", per_class=60, seeds=(0,), samples=50, map_size=20, floors=(0.03,),
+        data="digits",
+        per_class=60,
+        seeds=(0,),
+        samples=50,
+        map_size=20,
+        floors=(0.03,),
         training=SMALL,
-    )  # fmt: skip
+    )
     return run_variance(settings, folder, progress=lambda text: None), folder
 
 
@@ -188,9 +193,7 @@ def test_exact_geodesics_find_the_same_strips(space, blobs):
 
 def test_the_silhouette_is_larger_for_strips_that_are_farther_apart(space, blobs):
     rows = np.arange(len(blobs[1]))
-    far = space._replace(
-        distances=space.distances + 5.0 * (blobs[1][:, None] != blobs[1][None])
-    )  # fmt: skip
+    far = space._replace(distances=space.distances + 5.0 * (blobs[1][:, None] != blobs[1][None]))
     assert silhouette(space, rows, 3) < silhouette(far, rows, 3) <= 1.0
 
 
@@ -199,10 +202,18 @@ def kmeans(tmp_path_factory):
     """A small run on scikit-learn's digits, and the folder it wrote."""
     folder = tmp_path_factory.mktemp("kmeans")
     settings = KMeansSettings(
-        data="digits", groups=((0, 1, 2),), per_class=60, seeds=(0,), subsets=2, subset=120,
-        widths=(1.0, 2.0), table_size=48, training=SMALL, ablation=True,
+        data="digits",
+        groups=((0, 1, 2),),
+        per_class=60,
+        seeds=(0,),
+        subsets=2,
+        subset=120,
+        widths=(1.0, 2.0),
+        table_size=48,
+        training=SMALL,
+        ablation=True,
         variants=("paper", "a = 1"),
-    )  # fmt: skip
+    )
     return run_kmeans(settings, folder, progress=lambda text: None), folder
 
 

@@ -154,15 +154,27 @@ def test_frames_are_found_or_replaced_by_digits(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("run", "small", "settings", "keys"),
     [
-        (run_interpolation, interpolation.quick, InterpolationSettings(data="digits"),
-         ("map", "std", "jump", "strips", "correlation")),
-        (run_land, distributions.quick, LandSettings(data="digits"),
-         ("densities", "groups", "samples")),
-        (run_walk, walking.quick, WalkSettings(data="digits"),
-         ("walks", "strips", "drift", "deviation")),
+        (
+            run_interpolation,
+            interpolation.quick,
+            InterpolationSettings(data="digits"),
+            ("map", "std", "jump", "strips", "correlation"),
+        ),
+        (
+            run_land,
+            distributions.quick,
+            LandSettings(data="digits"),
+            ("densities", "groups", "samples"),
+        ),
+        (
+            run_walk,
+            walking.quick,
+            WalkSettings(data="digits"),
+            ("walks", "strips", "drift", "deviation"),
+        ),
     ],
     ids=["interpolation", "land", "walk"],
-)  # fmt: skip
+)
 def test_the_experiment_writes_what_it_found(run, small, settings, keys, tmp_path):
     results = run(small(settings), tmp_path, progress=silent)
     stored = json.loads((tmp_path / "results.json").read_text())

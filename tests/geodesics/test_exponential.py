@@ -44,7 +44,7 @@ def test_fixed_steps_converge_with_order_four():
 
 def test_speed_is_conserved(shots):
     x, v = shots
-    shot = lf.shoot(PLANE, x, v * x[:, 1:])
+    shot = lf.geodesic_ivp(PLANE, x, v * x[:, 1:])
     assert np.max(shot.speed_drift) < 1e-6
     assert np.all(np.asarray(shot.status) == lf.Status.CONVERGED)
 
@@ -59,11 +59,11 @@ def test_a_chart_of_small_coordinates_is_integrated_as_well(shots):
 def test_a_batch_of_any_size_is_the_single_ones(shots):
     x, v = shots
     v = v * x[:, 1:]
-    batch = lf.shoot(PLANE, x, v)
-    few = lf.shoot(PLANE, x[:5], v[:5])
+    batch = lf.geodesic_ivp(PLANE, x, v)
+    few = lf.geodesic_ivp(PLANE, x[:5], v[:5])
     np.testing.assert_allclose(batch.point[:5], few.point, rtol=1e-13)
     np.testing.assert_array_equal(batch.steps[:5], few.steps)
-    one = lf.shoot(PLANE, x[4], v[4])
+    one = lf.geodesic_ivp(PLANE, x[4], v[4])
     np.testing.assert_allclose(one.point, few.point[4], rtol=1e-13)
 
 
@@ -73,7 +73,7 @@ def test_the_estimated_error_covers_the_true_one_and_follows_the_tolerance(shots
     exact = np.asarray(PLANE.exact_exp(x, v))
     totals = []
     for tolerance in (1e-6, 1e-9):
-        shot = lf.shoot(PLANE, x, v, solver=lf.AdaptiveIVP(rtol=tolerance, atol=tolerance))
+        shot = lf.geodesic_ivp(PLANE, x, v, solver=lf.AdaptiveIVP(rtol=tolerance, atol=tolerance))
         wrong = np.linalg.norm(np.asarray(shot.point) - exact, axis=1)
         assert np.median(wrong / np.asarray(shot.error)) < 1.0
         assert np.max(wrong) < 300 * tolerance
@@ -103,10 +103,10 @@ def test_a_step_has_order_eight():
 
 def test_infinity_of_a_chart_is_passed_by_or_reported():
     sphere = lf.StereographicSphere(2)
-    # Along a line through the chart's centre at infinity, and past it at a small distance.
+    # Along a line through the chart's center at infinity, and past it at a small distance.
     v = np.array([[1.0, 0.0], [1.0, 1e-3]]) * 2.0
     x = np.array([[1.0, 0.0], [1.0, 0.0]])
-    shot = lf.shoot(sphere, x, v, throw=False)
+    shot = lf.geodesic_ivp(sphere, x, v, throw=False)
     exact = np.asarray(sphere.exact_exp(x, v))
     for point, status, right in zip(shot.point, shot.status, exact, strict=True):
         if int(status) == lf.Status.CONVERGED:

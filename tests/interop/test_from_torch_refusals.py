@@ -106,15 +106,15 @@ def test_guards_and_operations_on_weights_are_no_kinks():
 
 
 def test_norms_of_low_order_and_casts_to_integers_are_kinks():
-    centres = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    centers = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
 
     class Steps(nn.Module):
         def forward(self, z):
-            return z.norm(p=1, dim=1), torch.cdist(z, centres, p=1.5), z * (3 * z).long()
+            return z.norm(p=1, dim=1), torch.cdist(z, centers, p=1.5), z * (3 * z).long()
 
     class Smooth(nn.Module):
         def forward(self, z):
-            return z.norm(dim=1), torch.cdist(z, centres), z.norm(p=4, dim=1)
+            return z.norm(dim=1), torch.cdist(z, centers), z.norm(p=4, dim=1)
 
     with pytest.warns(KinkWarning):
         kinks = lf.from_torch(Steps(), torch.rand(1, 2)).kinks

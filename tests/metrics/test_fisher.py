@@ -48,9 +48,12 @@ def kl_negative_binomial(p, q, r=SIZES):
 def kl_gamma(p, q):
     (a, b), (c, d) = p, q
     return np.sum(
-        (a - c) * sc.digamma(a) - sc.gammaln(a) + sc.gammaln(c)
-        + c * np.log(b / d) + a * (d - b) / b
-    )  # fmt: skip
+        (a - c) * sc.digamma(a)
+        - sc.gammaln(a)
+        + sc.gammaln(c)
+        + c * np.log(b / d)
+        + a * (d - b) / b
+    )
 
 
 def kl_dirichlet(p, q):

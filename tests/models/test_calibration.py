@@ -18,9 +18,14 @@ def known():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((4000, 4)) * STDS
     vae = lf.train_vae(
-        X[:60], 2, key=jax.random.key(0), hidden=(), epochs=1, variance="constant",
+        X[:60],
+        2,
+        key=jax.random.key(0),
+        hidden=(),
+        epochs=1,
+        variance="constant",
         output="identity",
-    )  # fmt: skip
+    )
     blind = jax.tree.map(lambda leaf: 0.0 * leaf, vae.mean)
     vae = eqx.tree_at(lambda v: (v.mean, v.std), vae, (blind, ConstantStd(jnp.asarray(STDS))))
     return vae, X

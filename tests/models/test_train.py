@@ -114,12 +114,16 @@ def test_no_more_updates_of_the_weights_are_made_than_asked_for(vae, digits):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"max_iter": 0}, ValueError), ({"max_iter": 2.5}, TypeError),
-        ({"batch_size": 0}, ValueError), ({"learning_rate": -0.5}, ValueError),
-        ({"held_out": [1, 300]}, ValueError), ({"held_out": [1]}, ValueError),
-        ({"held_out": 0.6}, ValueError), ({"held_out": [0.5, 1.0]}, ValueError),
+        ({"max_iter": 0}, ValueError),
+        ({"max_iter": 2.5}, TypeError),
+        ({"batch_size": 0}, ValueError),
+        ({"learning_rate": -0.5}, ValueError),
+        ({"held_out": [1, 300]}, ValueError),
+        ({"held_out": [1]}, ValueError),
+        ({"held_out": 0.6}, ValueError),
+        ({"held_out": [0.5, 1.0]}, ValueError),
     ],
-)  # fmt: skip
+)
 def test_bad_arguments_of_stage_two_are_refused_by_name(vae, digits, change, error):
     with pytest.raises(error, match=next(iter(change))):
         lf.fit_variance(vae, digits, key=jax.random.key(0), variance="network", **change)
@@ -228,8 +232,11 @@ def largest(program) -> int:
         inner = jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")
         )
-        sizes += [largest(one.jaxpr if hasattr(one, "jaxpr") else one) for one in inner
-                  if hasattr(one, "eqns")]  # fmt: skip
+        sizes += [
+            largest(one.jaxpr if hasattr(one, "jaxpr") else one)
+            for one in inner
+            if hasattr(one, "eqns")
+        ]
     return max(sizes)
 
 
@@ -243,18 +250,28 @@ def test_many_images_are_encoded_and_decoded_in_little_memory():
     )
     rows, codes = jnp.zeros((200, 4096)), jnp.zeros((200, 2))
     for function, given in (
-        (model.encode, rows), (model.decode, codes),
+        (model.encode, rows),
+        (model.decode, codes),
         (lambda X: lf.elbo(model, X, key=jax.random.key(0), num_samples=2), rows),
-    ):  # fmt: skip
+    ):
         assert largest(jax.make_jaxpr(function)(given).jaxpr) <= rows.size
 
 
 def test_early_stopping_returns_the_best_iterate():
     train, held = jnp.ones((8, 1)), jnp.full((4, 1), 0.3)
     fitted = fit(
-        _parabola, jnp.zeros(()), None, train, held, key=jax.random.key(0), latent_dim=1,
-        epochs=400, batch_size=8, learning_rate=0.02, patience=5,
-    )  # fmt: skip
+        _parabola,
+        jnp.zeros(()),
+        None,
+        train,
+        held,
+        key=jax.random.key(0),
+        latent_dim=1,
+        epochs=400,
+        batch_size=8,
+        learning_rate=0.02,
+        patience=5,
+    )
     best = int(np.argmax(fitted.held_out))
     assert fitted.stopped_early
     assert len(fitted.held_out) == best + 6
@@ -265,10 +282,18 @@ def test_early_stopping_returns_the_best_iterate():
 def test_divergence_is_a_failure_that_keeps_the_best_iterate():
     def run(rate):
         return fit(
-            _parabola, jnp.zeros(()), None, jnp.ones((8, 1)), jnp.ones((4, 1)),
-            key=jax.random.key(0), latent_dim=1, epochs=5, batch_size=8, learning_rate=rate,
+            _parabola,
+            jnp.zeros(()),
+            None,
+            jnp.ones((8, 1)),
+            jnp.ones((4, 1)),
+            key=jax.random.key(0),
+            latent_dim=1,
+            epochs=5,
+            batch_size=8,
+            learning_rate=rate,
             patience=5,
-        )  # fmt: skip
+        )
 
     with pytest.raises(lf.ConvergenceError, match="training failed: the bound became") as caught:
         run(1e200)
@@ -326,9 +351,16 @@ def test_a_fixed_variance_of_stage_one_is_kept(digits):
 @pytest.mark.slow
 def test_bernoulli_and_convolutional_models_train(digits):
     model = lf.train_vae(
-        digits, 3, key=jax.random.key(0), architecture="conv", hidden=(4, 6), epochs=3,
-        likelihood="bernoulli", num_centers=6, batch_size=30,
-    )  # fmt: skip
+        digits,
+        3,
+        key=jax.random.key(0),
+        architecture="conv",
+        hidden=(4, 6),
+        epochs=3,
+        likelihood="bernoulli",
+        num_centers=6,
+        batch_size=30,
+    )
     assert model.encode(digits).shape == (300, 3)
     assert model.decode(np.zeros((2, 3))).shape == (2, 8, 8)
     precision = model.std.precision

@@ -26,8 +26,10 @@ def test_figures_need_no_pyplot_and_change_no_settings(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "f.png")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == ["False", "True"]
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
@@ -194,8 +196,9 @@ def test_every_line_is_drawn_and_looks_different(ax):
     assert [line.get_label() for line in ax.lines] == list(lines)
     assert len({line.get_color() for line in ax.lines}) == 11
     with pytest.raises(ValueError, match="lines must be at most 11"):
-        plotting.profiles(ax, np.arange(5.0), lines | {"one more": np.ones(5)}, xlabel="",
-                          ylabel="")  # fmt: skip
+        plotting.profiles(
+            ax, np.arange(5.0), lines | {"one more": np.ones(5)}, xlabel="", ylabel=""
+        )
 
 
 def test_calibration_draws_every_model(ax):

@@ -164,8 +164,10 @@ def test_estimators_are_known_to_a_program_that_has_not_imported_them(model, tmp
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "m.landform")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == ["LatentVAE", "3"]
 
 

@@ -76,7 +76,7 @@ def test_an_indefinite_system_is_noticed(rng):
     assert not bool(solve_newton(4, blocks, jnp.ones((4, 3, 2))).positive)
 
 
-# On a great circle away from the chart's centre every discretisation has its theoretical order.
+# On a great circle away from the chart's center every discretisation has its theoretical order.
 @pytest.mark.parametrize(
     ("degree", "elements", "chord", "order"),
     [

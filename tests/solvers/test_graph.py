@@ -30,7 +30,7 @@ def test_edges_carry_riemannian_lengths():
 
 def test_components_are_bridged_by_their_closest_pairs(rng):
     left, right = rng.normal(size=(20, 2)) * 0.1, rng.normal(size=(20, 2)) * 0.1 + [5.0, 0.0]
-    graph = build_graph(FLAT, np.concatenate([left, right]), neighbours=3)
+    graph = build_graph(FLAT, np.concatenate([left, right]), n_neighbors=3)
     crossing = (graph.points[graph.edges][:, :, 0] > 2.5).sum(axis=1) == 1
     assert crossing.sum() == 1
     gaps = np.linalg.norm(left[:, None] - right[None], axis=2)
@@ -61,7 +61,7 @@ def test_paths_of_a_fine_graph_are_nearer_to_the_distance(rng):
 
 def test_paths_bound_distances_and_approach_them(rng):
     points = rng.uniform(size=(400, 2))
-    graph = build_graph(FLAT, points, neighbours=16)
+    graph = build_graph(FLAT, points, n_neighbors=16)
     matrix, index, _ = attach(FLAT, graph, points[:10])
     found = distances_between(matrix, index, index)
     exact = np.linalg.norm(points[:10, None] - points[None, :10], axis=2)
@@ -112,7 +112,7 @@ def test_resampled_paths_have_equal_steps():
 
 def test_a_point_on_a_vertex_is_that_vertex_and_others_are_joined(rng):
     points = rng.uniform(size=(30, 2))
-    graph = build_graph(FLAT, points, neighbours=4)
+    graph = build_graph(FLAT, points, n_neighbors=4)
     matrix, index, joined = attach(FLAT, graph, np.stack([points[7], [0.5, 0.5]]))
     assert matrix.shape == (31, 31)
     np.testing.assert_array_equal(joined[index], [points[7], [0.5, 0.5]])

@@ -55,9 +55,12 @@ def test_the_squared_distance_grows_by_the_dimension_for_short_times():
 
 def test_the_log_height_in_the_half_plane_falls_by_half_the_time():
     walks = lf.brownian_motion(
-        lf.PoincareHalfPlane(), np.tile([0.0, 2.0], (20000, 1)), key=jax.random.key(3), time=0.5,
+        lf.PoincareHalfPlane(),
+        np.tile([0.0, 2.0], (20000, 1)),
+        key=jax.random.key(3),
+        time=0.5,
         num_steps=100,
-    )  # fmt: skip
+    )
     height = np.log(np.asarray(walks)[:, -1, 1] / 2.0)
     assert abs(height.mean() + 0.25) < 4.0 * height.std() / np.sqrt(20000) + 2e-3
     assert height.var() == pytest.approx(0.5, rel=0.05)

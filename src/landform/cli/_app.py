@@ -40,11 +40,12 @@ Label = Annotated[str | None, typer.Option(help="Array or column that holds the 
 MetricName = Annotated[
     str,
     typer.Option(
-        "--metric", "-m",
+        "--metric",
+        "-m",
         help="local-variance (learned from the data), euclidean, or a .landform file with a "
         "metric, a VAE, a fitted distribution or estimator.",
     ),
-]  # fmt: skip
+]
 Sigma = Annotated[
     float | None, typer.Option(help="Width σ of the local-variance metric; chosen from the data.")
 ]
@@ -206,8 +207,11 @@ def check_definite(metric, table: Table, name: str):
 def bar(label: str, total: int):
     """A progress bar on stderr, as a function of the number finished."""
     columns = [
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    ]  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
     screen = Console(stderr=True)
     off = not screen.is_terminal  # even unseen, its end would leave an empty line in a log
     with Progress(*columns, console=screen, transient=True, disable=off) as progress:

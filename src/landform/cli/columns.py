@@ -235,9 +235,9 @@ def _check_row_numbers(table: Columns, k: int, cells: np.ndarray, alone: bool) -
     """Refuse a column of identifiers: whole, all different, and named so, or counting the rows."""
     if alone or cells.ndim > 1 or len(cells) < 2 or not np.isfinite(cells).all():
         return
-    counts = k == 0 and len(cells) >= _FEW_ROWS and cells[0] in (0, 1) and np.all(
-        np.diff(cells) == 1
-    )  # fmt: skip
+    counts = (
+        k == 0 and len(cells) >= _FEW_ROWS and cells[0] in (0, 1) and np.all(np.diff(cells) == 1)
+    )
     named = bool(table.names) and _ROW_NAMES.fullmatch(table.names[k]) is not None
     different = named and np.all(cells == np.round(cells)) and np.unique(cells).size == cells.size
     if counts or different:

@@ -72,10 +72,19 @@ def _settings(data: str, digits: str, per_class, quick: bool, seed: int):
     settings = Settings(data=data, digits=chosen, per_class=per_class, seed=seed)
     if quick:
         settings = dataclasses.replace(
-            settings, epochs=20, num_centers=32, table_size=96, map_size=40, pairs=12,
-            matrix_points=120, land_points=30, draws=200, walks=2, walk_steps=200,
+            settings,
+            epochs=20,
+            num_centers=32,
+            table_size=96,
+            map_size=40,
+            pairs=12,
+            matrix_points=120,
+            land_points=30,
+            draws=200,
+            walks=2,
+            walk_steps=200,
             per_class=per_class or 40,
-        )  # fmt: skip
+        )
     return settings
 
 
@@ -99,8 +108,9 @@ def _summary(n: dict[str, float], out: Path) -> None:
     table.add_section()
     table.add_row("geodesics surer than straight lines", "", f"{n['geodesics_with_lower_std']:.0%}")
     table.add_row(
-        "σ at 3 radii over σ on the data", f"{n['network_std_ratio']:.1f} (network)",
+        "σ at 3 radii over σ on the data",
+        f"{n['network_std_ratio']:.1f} (network)",
         f"{n['rbf_std_ratio']:.1f} (RBF)",
-    )  # fmt: skip
+    )
     console().print(table)
     console().print(f"{n['seconds_total']:.0f} s; the report is {out / 'index.html'}")

@@ -39,7 +39,7 @@ def fit_vae(
         "gaussian"
     ),
     variance: Annotated[str, typer.Option(help="rbf, network or constant.")] = "rbf",
-    num_centers: Annotated[int, typer.Option(help="Centres of the RBF variance.", min=1)] = 64,
+    num_centers: Annotated[int, typer.Option(help="Centers of the RBF variance.", min=1)] = 64,
     a: Annotated[
         float, typer.Option(help="Width of its kernels, relative to the clusters'.")
     ] = 2.0,
@@ -66,10 +66,18 @@ def fit_vae(
     if plot and latent_dim != 2:
         raise ValueError("--plot needs --latent-dim 2")
     vae = lf.train_vae(
-        table.X, latent_dim, key=jax.random.key(seed), architecture=architecture,
-        likelihood=likelihood, variance=variance, num_centers=num_centers, a=a, epochs=epochs,
-        checkpoint=checkpoint, progress=True,
-    )  # fmt: skip
+        table.X,
+        latent_dim,
+        key=jax.random.key(seed),
+        architecture=architecture,
+        likelihood=likelihood,
+        variance=variance,
+        num_centers=num_centers,
+        a=a,
+        epochs=epochs,
+        checkpoint=checkpoint,
+        progress=True,
+    )
     settings = {"data": table.path.name, "rows": len(table.X), "seed": seed}
     save(out, vae, metadata=settings)
     if plot:

@@ -149,7 +149,7 @@ def cluster(
         str,
         typer.Option(
             help="kmeans (round clusters about a mean), kmedoids (about a row of the data) or "
-            "spectral (chains of neighbours, however bent)."
+            "spectral (chains of neighbors, however bent)."
         ),
     ] = "kmeans",
     distances: Annotated[

@@ -84,19 +84,22 @@ def walk(
     with working("walking"):
         paths = np.asarray(
             lf.brownian_motion(
-                chosen, np.tile(x, (walks, 1)), key=jax.random.key(seed), time=time,
-                num_steps=steps, drift=drift, throw=False,
+                chosen,
+                np.tile(x, (walks, 1)),
+                key=jax.random.key(seed),
+                time=time,
+                num_steps=steps,
+                drift=drift,
+                throw=False,
             )
-        )  # fmt: skip
+        )
     sound = np.isfinite(paths).all(axis=(1, 2))
     if not sound.any():
         raise lf.ConvergenceError(
             "every walk left the domain of the metric: start where there are data, raise --steps "
             "or lower --time"
         )
-    write_table(
-        out, X=paths[0] if walks == 1 else paths, time=np.linspace(0.0, time, steps + 1)
-    )  # fmt: skip
+    write_table(out, X=paths[0] if walks == 1 else paths, time=np.linspace(0.0, time, steps + 1))
     inside = Support(table.X)(paths)
     if plot:
         _plot_walks(plot, chosen, table, paths, inside)
@@ -110,11 +113,12 @@ def walk(
             "time": f"{time:.6g}, in which {reach:.4g} is covered where the metric is constant",
             "near the data": f"{100 * inside[sound].mean():.1f} % of the steps",
             "start to end": f"{flat.mean():.4g} on a straight line in coordinates{average}",
-            "left the domain": f"{(~sound).sum()} (NaN from there on)" if walks > sound.sum()
+            "left the domain": f"{(~sound).sum()} (NaN from there on)"
+            if walks > sound.sum()
             else "none",
             "written": out,
         },
-    )  # fmt: skip
+    )
 
 
 def _crossing_time(metric, X: np.ndarray) -> float:

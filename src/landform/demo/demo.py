@@ -16,15 +16,26 @@ from landform.io import save
 from landform.plotting import png_bytes
 
 STEPS = (
-    "training", "magnification", "deviation", "interpolation", "distances", "clusters", "mixtures",
-    "walks", "writing",
-)  # fmt: skip
+    "training",
+    "magnification",
+    "deviation",
+    "interpolation",
+    "distances",
+    "clusters",
+    "mixtures",
+    "walks",
+    "writing",
+)
 
 
 def run_demo(
-    sample: Sample, settings: Settings, out: Path, *, progress: Callable[[str], None] = print,
+    sample: Sample,
+    settings: Settings,
+    out: Path,
+    *,
+    progress: Callable[[str], None] = print,
     study: bool = False,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Run every part, write the page, its figures, ``results.json`` and the model into a folder.
 
     Parameters
@@ -87,16 +98,18 @@ def _measure(model: Model, sample: Sample, settings: Settings, clock):
     labels = grouped[1]["riemannian"] if sample.y is None else sample.y
     clock("magnification")
     background = add(
-        "magnification", measure.magnification(model, settings),
+        "magnification",
+        measure.magnification(model, settings),
         lambda a: figures.magnification(a, model, labels),
-    )  # fmt: skip
+    )
     clock("deviation")
     add("deviation", measure.deviation(model, settings), lambda a: figures.deviation(a, model))
     clock("interpolation")
     add(
-        "interpolation", measure.interpolation(model, settings),
+        "interpolation",
+        measure.interpolation(model, settings),
         lambda a: figures.interpolation(a, model, background),
-    )  # fmt: skip
+    )
     clock("distances")
     add("distances", measure.distances(model, labels, settings), figures.distances)
     add("clusters", grouped, lambda a: figures.clusters(a, model, sample.y))
@@ -108,9 +121,7 @@ def _measure(model: Model, sample: Sample, settings: Settings, clock):
 
 
 def _write(out: Path, sample, settings, model, results, pngs) -> None:
-    described = {
-        "settings": dataclasses.asdict(settings), "data": sample.name, "numbers": results
-    }  # fmt: skip
+    described = {"settings": dataclasses.asdict(settings), "data": sample.name, "numbers": results}
     text = json.dumps(described, indent=2) + "\n"
     write_whole(out / "results.json", text.encode())
     sections = [Section(key, *section(key, results), png) for key, png in pngs.items()]

@@ -23,13 +23,16 @@ def magnification(arrays: dict[str, Any], model: Model, labels: np.ndarray) -> F
 
 
 def deviation(arrays: dict[str, Any], model: Model) -> Figure:
-    """Standard deviation against the distance from the data's centre, for both uncertainties."""
+    """Standard deviation against the distance from the data's center, for both uncertainties."""
     fig, (ax,) = plotting.figure(width=6.2, height=3.4)
     lines = {"RBF precision": arrays["rbf"], "variance network": arrays["network"]}
     plotting.profiles(
-        ax, arrays["radii"], lines, xlabel="distance from the centre, in data radii",
+        ax,
+        arrays["radii"],
+        lines,
+        xlabel="distance from the center, in data radii",
         ylabel="mean σ of the decoder",
-    )  # fmt: skip
+    )
     ax.axvspan(0, 1, color="#f0f0f0", zorder=-1)
     ax.text(0.5, 0.97, "data", transform=ax.get_xaxis_transform(), ha="center", va="top", size=8)
     return fig
@@ -39,10 +42,12 @@ def interpolation(arrays: dict[str, Any], model: Model, background: dict[str, An
     """One geodesic beside the straight line, and the two strips of decoded images."""
     shown = arrays["shown"]
     fig, parts = plotting.mosaic(
-            [["map", "scatter"], ["curved", "curved"], ["straight", "straight"]],
-            height_ratios=[3.3, 0.8, 0.8], width_ratios=[1.2, 1.0],
-        width=7.2, height=4.8,
-    )  # fmt: skip
+        [["map", "scatter"], ["curved", "curved"], ["straight", "straight"]],
+        height_ratios=[3.3, 0.8, 0.8],
+        width_ratios=[1.2, 1.0],
+        width=7.2,
+        height=4.8,
+    )
     ax = parts["map"]
     plotting.field(ax, background["extent"], background["values"], label=_LABEL)
     plotting.points(ax, model.codes, size=3, alpha=0.4)
@@ -109,10 +114,11 @@ def clusters(arrays: dict[str, Any], model: Model, labels: np.ndarray | None) ->
 def mixtures(arrays: dict[str, Any], model: Model) -> Figure:
     """Both mixtures as densities over the codes, and images decoded from their samples."""
     fig, parts = plotting.mosaic(
-            [["gauss", "land"], ["gauss_strip", "gauss_strip"], ["land_strip", "land_strip"]],
-            height_ratios=[4.2, 0.8, 0.8],
-        width=7.2, height=4.9,
-    )  # fmt: skip
+        [["gauss", "land"], ["gauss_strip", "gauss_strip"], ["land_strip", "land_strip"]],
+        height_ratios=[4.2, 0.8, 0.8],
+        width=7.2,
+        height=4.9,
+    )
     for name, title, colour in (
         ("gauss", "Gaussian mixture", plotting.EUCLIDEAN),
         ("land", "LAND mixture", plotting.RIEMANNIAN),
@@ -130,10 +136,11 @@ def mixtures(arrays: dict[str, Any], model: Model) -> Figure:
 def walks(arrays: dict[str, Any], model: Model) -> Figure:
     """The walks under both metrics over the codes, and what they decode to."""
     fig, parts = plotting.mosaic(
-            [["euclidean", "riemannian"], ["euclidean_strip"] * 2, ["riemannian_strip"] * 2],
-            height_ratios=[4.2, 0.8, 0.8],
-        width=7.2, height=5.0,
-    )  # fmt: skip
+        [["euclidean", "riemannian"], ["euclidean_strip"] * 2, ["riemannian_strip"] * 2],
+        height_ratios=[4.2, 0.8, 0.8],
+        width=7.2,
+        height=5.0,
+    )
     everything = np.concatenate([model.codes, arrays["euclidean"], arrays["riemannian"]])
     extent = np.stack(plotting.bounds(everything, margin=0.03), axis=1).ravel()
     for name in ("euclidean", "riemannian"):
@@ -150,8 +157,12 @@ def study(table: dict[str, np.ndarray]) -> Figure:
     fig, (ax,) = plotting.figure(width=6.4, height=3.4)
     names = ["".join(map(str, triple)) for triple in TRIPLES[: len(table["euclidean"])]]
     plotting.paired(
-        ax, names, table["euclidean"], table["riemannian"], xlabel="F-measure of k-means",
+        ax,
+        names,
+        table["euclidean"],
+        table["riemannian"],
+        xlabel="F-measure of k-means",
         ceiling=table["ceiling"].mean(axis=1),
-    )  # fmt: skip
+    )
     ax.set_ylabel("digits")
     return fig

@@ -86,9 +86,15 @@ def interpolation(model: Model, settings: Settings, *, progress=None) -> Measure
     """Geodesics and straight lines between random codes: the uncertainty of what they decode to."""
     x, y = random_pairs(model.codes, settings.pairs, settings.seed)
     found = geodesic(
-        model.table, x, y, solver=SOLVER, num_points=NUM_POINTS, accuracy=ACCURACY, throw=False,
+        model.table,
+        x,
+        y,
+        solver=SOLVER,
+        num_points=NUM_POINTS,
+        accuracy=ACCURACY,
+        throw=False,
         progress=progress,
-    )  # fmt: skip
+    )
     curved = np.asarray(found.points)
     t = np.linspace(0.0, 1.0, curved.shape[1])[:, None]
     straight = x[:, None] + (y - x)[:, None] * t
@@ -108,10 +114,14 @@ def interpolation(model: Model, settings: Settings, *, progress=None) -> Measure
     }
     frames = np.linspace(0, curved.shape[1] - 1, settings.frames).round().astype(int)
     arrays = {
-        "curves": curved, "straight": straight, "low": low, "high": high, "shown": shown,
+        "curves": curved,
+        "straight": straight,
+        "low": low,
+        "high": high,
+        "shown": shown,
         "strip_curved": np.asarray(model.vae.decode(curved[shown][frames])),
         "strip_straight": np.asarray(model.vae.decode(straight[shown][frames])),
-    }  # fmt: skip
+    }
     return numbers, arrays
 
 
@@ -140,8 +150,8 @@ def distances(model: Model, labels: np.ndarray, settings: Settings) -> Measured:
     return numbers, {"euclidean": euclidean, "riemannian": riemannian, "labels": labels}
 
 
-def nearest_neighbour_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
-    """Accuracy of the nearest neighbour in the latent space, leave-one-out by ten folds."""
+def nearest_neighbor_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy of the nearest neighbor in the latent space, leave-one-out by ten folds."""
     folds = min(10, int(np.unique(labels, return_counts=True)[1].min()))
     predicted = cross_val_predict(KNeighborsClassifier(1), codes, labels, cv=folds)
     return float(np.mean(predicted == labels))
@@ -171,20 +181,31 @@ def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Set
     graph = np.asarray(pairwise_distances(smooth, codes, method="graph"))
     start = codes[np.asarray(kmedoids(graph**2, k).medoids)]
     curved = geodesic_kmeans(
-        smooth, codes, k, key=key, init=start, solver=SOLVER, num_points=65,
-        accuracy=ACCURACY, tol=1e-2, max_iter=20, throw=False,
-    )  # fmt: skip
+        smooth,
+        codes,
+        k,
+        key=key,
+        init=start,
+        solver=SOLVER,
+        num_points=65,
+        accuracy=ACCURACY,
+        tol=1e-2,
+        max_iter=20,
+        throw=False,
+    )
     labels = np.asarray(curved.labels)
     classes = flat.labels_ if sample.y is None else sample.y
     arrays = {
-        "euclidean": matched(flat.labels_, classes), "euclidean_centers": flat.cluster_centers_,
-        "riemannian": matched(labels, classes), "riemannian_centers": np.asarray(curved.centers),
-    }  # fmt: skip
+        "euclidean": matched(flat.labels_, classes),
+        "euclidean_centers": flat.cluster_centers_,
+        "riemannian": matched(labels, classes),
+        "riemannian_centers": np.asarray(curved.centers),
+    }
     numbers = {"kmeans_failed_pairs": float(curved.n_failed)}
     if sample.y is not None:
         numbers["f_euclidean"] = f_measure(sample.y, flat.labels_)
         numbers["f_riemannian"] = f_measure(sample.y, labels)
-        numbers["nearest_neighbour_accuracy"] = nearest_neighbour_accuracy(codes, sample.y)
+        numbers["nearest_neighbor_accuracy"] = nearest_neighbor_accuracy(codes, sample.y)
     return numbers, arrays
 
 
@@ -264,9 +285,15 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
     sigma = auto_sigma(train)
     metric = LocalVariance(train, sigma=sigma, rho=auto_rho(train, sigma))
     land = fit_land_mixture(
-        metric, train, k, seed=settings.seed, n_samples=64, rtol=1e-3, max_iter=20,
+        metric,
+        train,
+        k,
+        seed=settings.seed,
+        n_samples=64,
+        rtol=1e-3,
+        max_iter=20,
         throw=False,
-    )  # fmt: skip
+    )
     gauss = GaussianMixture(k, random_state=settings.seed, n_init=5).fit(train)
     held_out = np.asarray(land.log_prob(test, base="lebesgue", throw=False))
     key = jax.random.key(settings.seed + 3)
@@ -285,10 +312,13 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
     for name, samples in drawn.items():
         numbers[f"samples_in_support_{name}"] = float(support(samples).mean())
     arrays = {
-        "land": smoothed(drawn["land"], points), "gauss": smoothed(drawn["gauss"], points),
+        "land": smoothed(drawn["land"], points),
+        "gauss": smoothed(drawn["gauss"], points),
         "extent": extent,
         "land_strip": np.asarray(model.vae.decode(drawn["land"][: settings.frames])),
         "gauss_strip": np.asarray(model.vae.decode(drawn["gauss"][: settings.frames])),
-        "land_samples": drawn["land"], "gauss_samples": drawn["gauss"], "mixture": land,
-    }  # fmt: skip
+        "land_samples": drawn["land"],
+        "gauss_samples": drawn["gauss"],
+        "mixture": land,
+    }
     return numbers, arrays

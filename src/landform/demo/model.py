@@ -56,9 +56,13 @@ def train_smooth(sample: Sample, settings: Settings) -> Start:
     """Train the generator, and tabulate its metric with the paper's wide uncertainty."""
     keys = jax.random.split(jax.random.key(settings.seed), 3)
     vae = train_vae(
-        sample.X, 2, key=keys[0], hidden=settings.hidden, epochs=settings.epochs,
+        sample.X,
+        2,
+        key=keys[0],
+        hidden=settings.hidden,
+        epochs=settings.epochs,
         variance="constant",
-    )  # fmt: skip
+    )
     wide = fit_variance(vae, sample.X, key=keys[1])
     codes = np.asarray(vae.encode(sample.X))
     smooth = _tabulated(wide, codes, settings.table_size // 2)
@@ -70,9 +74,13 @@ def train(sample: Sample, settings: Settings) -> Model:
     start = train_smooth(sample, settings)
     rbf, network = start.keys
     vae = fit_variance(
-        start.vae, sample.X, key=rbf, num_centers=settings.num_centers, a=settings.width,
+        start.vae,
+        sample.X,
+        key=rbf,
+        num_centers=settings.num_centers,
+        a=settings.width,
         rule=settings.rule,
-    )  # fmt: skip
+    )
     epochs = min(100, settings.epochs)
     other = fit_variance(start.vae, sample.X, key=network, variance="network", max_iter=epochs)
     return assemble(vae, other, start, settings)

@@ -67,20 +67,27 @@ class Section:
 
 
 def render(
-    title: str, lead: str, sections: list[Section], choices: list[str], numbers: dict[str, float],
+    title: str,
+    lead: str,
+    sections: list[Section],
+    choices: list[str],
+    numbers: dict[str, float],
     footer: str,
-) -> str:  # fmt: skip
+) -> str:
     """The page as text."""
     rows = "".join(
         f"<tr><td>{html.escape(key.replace('_', ' '))}</td><td class='n'>{value:.6g}</td></tr>"
         for key, value in numbers.items()
     )
     return _PAGE.substitute(
-        title=html.escape(title), css=_CSS, lead=html.escape(lead),
+        title=html.escape(title),
+        css=_CSS,
+        lead=html.escape(lead),
         sections="\n".join(_section(s) for s in sections),
         choices="".join(f"<li>{html.escape(c)}</li>" for c in choices),
-        numbers=rows, footer=html.escape(footer),
-    )  # fmt: skip
+        numbers=rows,
+        footer=html.escape(footer),
+    )
 
 
 def _section(section: Section) -> str:

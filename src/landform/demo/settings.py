@@ -16,7 +16,7 @@ class Settings:
     """Everything the demonstration may be asked; the defaults are those of `landform demo`.
 
     No choice here was made with labels: the decoder's layers, and the number and width of the
-    centres of its uncertainty, are those of a few tried for which most geodesics between random
+    centers of its uncertainty, are those of a few tried for which most geodesics between random
     codes are certified and surer than straight lines; the rest are defaults of the library.
     """
 

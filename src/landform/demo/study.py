@@ -15,7 +15,7 @@ SEEDS = (0, 1, 2)
 def run_study(
     settings: Settings, *, triples=TRIPLES, seeds=SEEDS, progress: Callable[[str], None] = print
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """F-measures of k-means and the ceiling of a nearest neighbour, for every triple and seed.
+    """F-measures of k-means and the ceiling of a nearest neighbor, for every triple and seed.
 
     Parameters
     ----------
@@ -32,9 +32,10 @@ def run_study(
     """
     shape = (len(triples), len(seeds))
     names = {
-        "euclidean": "f_euclidean", "riemannian": "f_riemannian",
-        "ceiling": "nearest_neighbour_accuracy",
-    }  # fmt: skip
+        "euclidean": "f_euclidean",
+        "riemannian": "f_riemannian",
+        "ceiling": "nearest_neighbor_accuracy",
+    }
     table = {name: np.zeros(shape) for name in names}
     for i, j in np.ndindex(*shape):
         progress(f"digits {triples[i]}, seed {seeds[j]}")

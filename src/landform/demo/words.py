@@ -10,17 +10,17 @@ LEAD = (
 CHOICES = (
     "Labels colour the figures and score the clusters; nothing was fitted or chosen with them.",
     "Generator: 2-D latent space, tanh layers {hidden}, trained by the held-out bound.",
-    "Uncertainty: radial basis functions at {num_centers} k-means centres of the codes, one width "
-    "for all, {width} times the mean distance of a code to its centre. Layers, centres and width "
+    "Uncertainty: radial basis functions at {num_centers} k-means centers of the codes, one width "
+    "for all, {width} times the mean distance of a code to its center. Layers, centers and width "
     "are those of a few tried, without labels, for which most geodesics between random codes are "
     "certified and surer than straight lines. The held-out bound alone prefers a wider "
-    "uncertainty, which k-means uses below (64 centres, twice their clusters' radius).",
+    "uncertainty, which k-means uses below (64 centers, twice their clusters' radius).",
     "The metric E[M] is tabulated on {table_size} × {table_size} points with cubic splines. Its "
     "relative error at the codes: {table_error_median:.1g} in the median, {table_error_99:.1g} at "
     "the 99th percentile.",
     "Standard deviations along curves are averaged by arc length of the metric, for geodesics and "
     "straight lines alike.",
-    "All pairwise distances are shortest paths on a neighbour graph, a slight upper bound; the "
+    "All pairwise distances are shortest paths on a neighbor graph, a slight upper bound; the "
     "geodesics of the figure are solved exactly.",
     "The support: latent points within {support_radius:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. {walks} walks of {walk_steps} steps under each "
@@ -93,8 +93,8 @@ def _clusters(n):
         see,
         f"{100 * n['f_riemannian']:.1f} %",
         f"F-measure of the Riemannian clusters; {100 * n['f_euclidean']:.1f} % of the Euclidean "
-        f"ones. A nearest neighbour that knows the labels reaches "
-        f"{100 * n['nearest_neighbour_accuracy']:.1f} %",
+        f"ones. A nearest neighbor that knows the labels reaches "
+        f"{100 * n['nearest_neighbor_accuracy']:.1f} %",
     )
 
 
@@ -126,7 +126,7 @@ def _study(n):
     return (
         "K-means on five digit triples, three seeds each",
         "One dot a seed: blue Euclidean, orange Riemannian, joined at their means; the bar is the "
-        "accuracy of a nearest neighbour that knows the labels.",
+        "accuracy of a nearest neighbor that knows the labels.",
         f"{100 * (n['study_f_riemannian'] - n['study_f_euclidean']):+.1f} points",
         "mean change of the F-measure, as it comes: "
         f"{100 * n['study_f_euclidean']:.1f} % to {100 * n['study_f_riemannian']:.1f} %",

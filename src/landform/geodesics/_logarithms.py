@@ -1,4 +1,4 @@
-"""Geodesics from centres to points, kept and followed while the centres move."""
+"""Geodesics from centers to points, kept and followed while the centers move."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ def solve_options(num_points, accuracy, solver) -> dict:
 
 
 class Spokes(NamedTuple):
-    """Geodesics from one centre to n points, on the host."""
+    """Geodesics from one center to n points, on the host."""
 
     nodes: np.ndarray  # (n, T + 1, d), at the nodes of one rule
     velocity: np.ndarray  # (n, d)
@@ -54,10 +54,10 @@ class Spokes(NamedTuple):
 
 
 def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> Spokes:
-    """Geodesics from `center`, or from one centre for each point, to the rows of `data`.
+    """Geodesics from `center`, or from one center for each point, to the rows of `data`.
 
-    With `known` they start from these curves, their first ends moved to the centre. Points that
-    coincide with their centre but for rounding are joined by the segment between them. Where
+    With `known` they start from these curves, their first ends moved to the center. Points that
+    coincide with their center but for rounding are joined by the segment between them. Where
     logarithms are known in closed form nothing is solved, and the curves stay segments.
     """
     rule = Rule(max(1, -(-(options["num_points"] - 1) // _DEGREE)), _DEGREE)
@@ -65,9 +65,11 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
     centers = np.broadcast_to(center, data.shape)
     gap = data - centers
     out = Spokes(
-        centers[:, None] + times[:, None] * gap[:, None], gap.copy(), np.zeros(len(data)),
+        centers[:, None] + times[:, None] * gap[:, None],
+        gap.copy(),
+        np.zeros(len(data)),
         np.full(len(data), int(Status.CONVERGED)),
-    )  # fmt: skip
+    )
     size = np.maximum(np.abs(data), np.abs(centers)).max(axis=1, initial=0.0)
     far = np.abs(gap).max(axis=1, initial=0.0) > 100.0 * np.finfo(data.dtype).eps * size
     if not far.any():
@@ -142,7 +144,7 @@ def accuracy_for(rtol: float) -> float:
     """The relative error of lengths that goes with the tolerance of the rays in a fit.
 
     A length that is wrong by ε of itself changes a log-density by ε times the squared logarithm,
-    which is d on average: a normaliser of tolerance ε is no better.
+    which is d on average: a normalizer of tolerance ε is no better.
     """
     return float(np.clip(rtol, 1e-6, 1e-4))
 
@@ -182,11 +184,14 @@ def _solve_chunks(metric, mean, X, count: int, accuracy: float, known: Spokes | 
     options = solve_options(count, accuracy, None)
     parts = [
         solve_spokes(
-            metric, mean, X[i : i + _CHUNK], options,
+            metric,
+            mean,
+            X[i : i + _CHUNK],
+            options,
             None if known is None else known.take(slice(i, i + _CHUNK)),
         )
         for i in range(0, len(X), _CHUNK)
-    ]  # fmt: skip
+    ]
     return parts[0] if len(parts) == 1 else Spokes(*map(np.concatenate, zip(*parts, strict=True)))
 
 

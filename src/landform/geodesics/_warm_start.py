@@ -25,9 +25,17 @@ def guide_accuracy(accuracy: float) -> float:
 
 
 def solve_guided(
-    metric, x, y, *, solver: EnergySolver, rule: Rule, guide, curves: PolynomialCurve,
-    accuracy: float, **options,
-) -> Solved:  # fmt: skip
+    metric,
+    x,
+    y,
+    *,
+    solver: EnergySolver,
+    rule: Rule,
+    guide,
+    curves: PolynomialCurve,
+    accuracy: float,
+    **options,
+) -> Solved:
     """Solve n concrete pairs from `curves`, geodesics of the metric `guide` between them."""
     x, y = np.asarray(x), np.asarray(y)
     level = _levels(guide, curves, x, y, rule, solver.max_refinements, accuracy)
@@ -42,10 +50,16 @@ def solve_guided(
         rows.append(some)
         parts.append(
             solve(
-                metric, x[some], y[some], solver=left, rule=finer, init=start, accuracy=accuracy,
+                metric,
+                x[some],
+                y[some],
+                solver=left,
+                rule=finer,
+                init=start,
+                accuracy=accuracy,
                 **options,
             )
-        )  # fmt: skip
+        )
     return _join(np.concatenate(rows), parts)
 
 

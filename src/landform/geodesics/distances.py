@@ -31,7 +31,7 @@ def pairwise_distances(
     solver: EnergySolver | None = None,
     num_points: int = 65,
     accuracy: float = 1e-6,
-    neighbours: int = 16,
+    n_neighbors: int = 16,
     grid_size: int | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
@@ -45,7 +45,7 @@ def pairwise_distances(
     X, Y
         Points, shapes ``(n, d)`` and ``(m, d)``; Y = None stands for X, each pair solved once.
     method
-        ``"geodesic"`` solves every pair. ``"graph"`` runs Dijkstra on a neighbourhood graph over
+        ``"geodesic"`` solves every pair. ``"graph"`` runs Dijkstra on a neighborhood graph over
         X, Y and the metric's landmarks: an upper bound, typically 2 to 6 % too long, for thousands
         of points at once; `graph_distances` measures by how much. ``"grid"``, in at most three
         dimensions, solves the eikonal equation on two regular grids from every row of X: some
@@ -54,8 +54,8 @@ def pairwise_distances(
         methods can be checked.
     solver, num_points, accuracy
         As for `geodesic`; used with ``method="geodesic"``.
-    neighbours
-        Neighbours of every point; used with ``method="graph"``.
+    n_neighbors
+        Neighbors of every point; used with ``method="graph"``.
     grid_size
         Nodes on the longest side of the coarser grid; used with ``method="grid"``. By default 501,
         101 and 21 in one, two and three dimensions.
@@ -77,7 +77,7 @@ def pairwise_distances(
 
     Notes
     -----
-    ``"geodesic"`` costs n (n − 1) / 2 solves; ``"graph"`` O(n (n k + n log n)) for k neighbours.
+    ``"geodesic"`` costs n (n − 1) / 2 solves; ``"graph"`` O(n (n k + n log n)) for k neighbors.
 
     Examples
     --------
@@ -90,19 +90,19 @@ def pairwise_distances(
         raise ValueError(f"method must be 'geodesic', 'graph' or 'grid', got {method!r}")
     if grid_size is not None:
         grid_size = as_count("grid_size", grid_size, 5)
-    neighbours = as_count("neighbours", neighbours)
+    n_neighbors = as_count("n_neighbors", n_neighbors)
     return _pairwise(
-        metric, X, Y, method, solver, num_points, accuracy, neighbours, grid_size, throw, progress
+        metric, X, Y, method, solver, num_points, accuracy, n_neighbors, grid_size, throw, progress
     )
 
 
 @precise
 def _pairwise(
-    metric, X, Y, method, solver, num_points, accuracy, neighbours, grid_size, throw, progress
+    metric, X, Y, method, solver, num_points, accuracy, n_neighbors, grid_size, throw, progress
 ):
     X, other = _check_points(metric, X, Y)
     if method == "graph":
-        matrix, status = _by_graph(metric, X, other, neighbours, Y is None)
+        matrix, status = _by_graph(metric, X, other, n_neighbors, Y is None)
     elif method == "grid":
         matrix, status = _by_grid(metric, X, other, Y is None, grid_size)
     else:
@@ -159,7 +159,7 @@ def _by_geodesics(metric, X, Y, symmetric, solver, num_points, accuracy, progres
 
 
 class GraphDistances(AbstractResult):
-    """Distances along a neighbourhood graph, with what is known of their error.
+    """Distances along a neighborhood graph, with what is known of their error.
 
     Attributes
     ----------
@@ -194,11 +194,11 @@ def graph_distances(
     X,
     Y=None,
     *,
-    neighbours: int = 16,
+    n_neighbors: int = 16,
     probes: int = 50,
     random_state: int = 0,
 ) -> GraphDistances:
-    """Distances along a neighbourhood graph for up to 10⁵ points, with their error measured.
+    """Distances along a neighborhood graph for up to 10⁵ points, with their error measured.
 
     Parameters
     ----------
@@ -208,8 +208,8 @@ def graph_distances(
         Points, shapes ``(n, d)`` and ``(m, d)``; Y = None stands for X. Both are vertices of the
         graph, so that with 10⁵ points on one side a few hundred on the other are the practical
         size of the matrix.
-    neighbours
-        Neighbours of every point; more of them bring the paths closer to geodesics.
+    n_neighbors
+        Neighbors of every point; more of them bring the paths closer to geodesics.
     probes
         Random pairs that are solved exactly to measure the error; 0 for none.
     random_state
@@ -237,9 +237,9 @@ def graph_distances(
     [[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]]
     """
     check_metric(metric)
-    neighbours, probes = as_count("neighbours", neighbours), as_count("probes", probes, 0)
+    n_neighbors, probes = as_count("n_neighbors", n_neighbors), as_count("probes", probes, 0)
     X, other = _check_points(metric, X, Y)
-    matrix, status = _by_graph(metric, X, other, neighbours, Y is None)
+    matrix, status = _by_graph(metric, X, other, n_neighbors, Y is None)
     n, m = matrix.shape
     usable = np.isfinite(matrix) & (matrix > 0.0)
     if Y is None:
@@ -259,12 +259,12 @@ def graph_distances(
     return GraphDistances(*(to_jax(a) for a in (matrix, failed, pairs, ratio)))
 
 
-def _by_graph(metric, X, Y, neighbours, symmetric):
+def _by_graph(metric, X, Y, n_neighbors, symmetric):
     landmarks = metric.landmarks()
     points = [np.asarray(X), np.asarray(Y)]
     if landmarks is not None:
         points.append(np.asarray(landmarks))
-    graph = build_graph(metric, np.concatenate(points), neighbours=neighbours)
+    graph = build_graph(metric, np.concatenate(points), n_neighbors=n_neighbors)
     tree = cKDTree(graph.points)
     rows, columns = (tree.query(p)[1] for p in points[:2])
     distances = distances_between(adjacency(graph), rows, columns)

@@ -7,7 +7,7 @@ from landform._core.status import raise_if_failed
 from landform._core.typing import Array, Float
 from landform.geodesics.geodesic import check_pair, where_converged
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, Shot, shoot_many
+from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, IVPResult, shoot_many
 
 
 @precise
@@ -57,18 +57,18 @@ def exp(
     >>> lf.exp(lf.PoincareHalfPlane(), [0.0, 1.0], [1.0, 0.0]).round(8).tolist()
     [0.76159416, 0.64805427]
     """
-    shot = shoot(metric, x, v, solver=solver, throw=throw)
+    shot = geodesic_ivp(metric, x, v, solver=solver, throw=throw)
     return where_converged(shot.status, shot.point)
 
 
-def shoot(
+def geodesic_ivp(
     metric: AbstractMetric,
     x,
     v,
     *,
     solver: AdaptiveIVP | FixedStepIVP | None = None,
     throw: bool = True,
-) -> Shot:
+) -> IVPResult:
     """The end of a geodesic with its velocity, status, speed drift, steps and estimated error.
 
     Parameters
@@ -90,7 +90,7 @@ def shoot(
     Examples
     --------
     >>> import landform as lf
-    >>> shot = lf.shoot(lf.PoincareHalfPlane(), [0.0, 1.0], [0.0, 1.0])
+    >>> shot = lf.geodesic_ivp(lf.PoincareHalfPlane(), [0.0, 1.0], [0.0, 1.0])
     >>> shot.velocity.round(6).tolist()
     [0.0, 2.718282]
     """

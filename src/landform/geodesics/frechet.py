@@ -19,7 +19,7 @@ _ROUNDS = 4  # descents, each after a search for shorter curves from the mean fo
 _MAX_HALVINGS = 10
 
 
-class Barycenter(AbstractOutcome):
+class FrechetMean(AbstractOutcome):
     """A Fréchet mean with all that led to it.
 
     Attributes
@@ -117,7 +117,7 @@ def frechet_mean(
         For a wrong metric, shapes that do not fit, or values that are not finite.
     ConvergenceError
         With ``throw=True``, if a geodesic failed or the steps ran out; its ``result`` is a
-        `Barycenter`.
+        `FrechetMean`.
 
     See Also
     --------
@@ -140,9 +140,18 @@ def frechet_mean(
     [0.0, 2.0]
     """
     result = barycenter(
-        metric, X, weights, init=init, tol=tol, max_steps=max_steps, num_points=num_points,
-        accuracy=accuracy, solver=solver, throw=throw, progress=progress,
-    )  # fmt: skip
+        metric,
+        X,
+        weights,
+        init=init,
+        tol=tol,
+        max_steps=max_steps,
+        num_points=num_points,
+        accuracy=accuracy,
+        solver=solver,
+        throw=throw,
+        progress=progress,
+    )
     return _point(result)
 
 
@@ -164,7 +173,7 @@ def barycenter(
     solver: EnergySolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> Barycenter:
+) -> FrechetMean:
     """The Fréchet mean of X with its variance, logarithms, distances and statuses.
 
     Parameters
@@ -174,7 +183,7 @@ def barycenter(
 
     Returns
     -------
-    `Barycenter`.
+    `FrechetMean`.
 
     Raises
     ------
@@ -217,7 +226,7 @@ def _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progre
 
     bad = ~spokes.ok
     total = share[spokes.ok].sum()
-    result = Barycenter(
+    result = FrechetMean(
         point=jnp.asarray(descent.center, X.dtype),
         variance=to_jax(variance(share, spokes) / total if total > 0 else np.nan),
         logs=spread(np.where(bad[:, None], np.nan, spokes.velocity), np.nan),

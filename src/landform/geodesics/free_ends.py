@@ -43,7 +43,7 @@ class FreeGeodesic(AbstractOutcome):
     --------
     >>> import jax.numpy as jnp, landform as lf
     >>> axis = lambda s: jnp.array([0.0, s[0]])
-    >>> lf.geodesic_between(lf.Euclidean(2), [3.0, 1.0], axis, end_at=[0.0]).end_at.tolist()
+    >>> lf.free_geodesic(lf.Euclidean(2), [3.0, 1.0], axis, end_at=[0.0]).end_at.tolist()
     [1.0]
     """
 
@@ -55,7 +55,7 @@ class FreeGeodesic(AbstractOutcome):
     iterations: Int[Array, "*batch"]
 
 
-def geodesic_between(
+def free_geodesic(
     metric: AbstractMetric,
     start,
     end,
@@ -118,7 +118,7 @@ def geodesic_between(
 
     >>> import jax.numpy as jnp, landform as lf
     >>> axis = lambda s: jnp.array([0.0, jnp.exp(s[0])])
-    >>> found = lf.geodesic_between(lf.PoincareHalfPlane(), [1.0, 1.0], axis, end_at=[0.0])
+    >>> found = lf.free_geodesic(lf.PoincareHalfPlane(), [1.0, 1.0], axis, end_at=[0.0])
     >>> round(float(found.geodesic.length), 6), round(float(found.end_at[0]), 6)
     (0.881374, 0.346574)
     """
@@ -226,7 +226,7 @@ def _between(metric, start, end, tol, max_steps, throw, solve) -> FreeGeodesic:
     if not batch:
         result = jax.tree.map(lambda leaf: leaf[0], result)
     if throw:
-        raise_if_failed("geodesic_between", result.status, result)
+        raise_if_failed("free_geodesic", result.status, result)
     return result
 
 

@@ -30,7 +30,7 @@ def central(raw: Float[Array, " count"], y: Float[Array, " d"], order: int) -> A
     """``C[α] = Σ w (x − y)^α`` from the raw moments, shape ``(order + 1,) * d``, |α| ≤ order.
 
     The binomial theorem, one coordinate at a time. Cancellation costs |y|^k of the digits, so that
-    data and y are centred by the caller.
+    data and y are centerd by the caller.
     """
     d, size = y.shape[0], order + 1
     known = exponents(d, order)
@@ -45,7 +45,7 @@ def central(raw: Float[Array, " count"], y: Float[Array, " d"], order: int) -> A
     binomial = np.array([[comb(a, b) for b in range(size)] for a in range(size)])
     shift = table[:, np.maximum(rows - columns, 0)] * binomial
     for j in range(d):
-        # A sum of products fuses with its neighbours, which a product of small matrices does not.
+        # A sum of products fuses with its neighbors, which a product of small matrices does not.
         rows = jnp.moveaxis(out, j, 0).reshape(1, size, -1)
         moved = jnp.sum(shift[j][:, :, None] * rows, axis=1).reshape((size,) * d)
         out = jnp.moveaxis(moved, 0, j)

@@ -179,7 +179,7 @@ def _height(x):
 class StereographicSphere(AbstractClosedForm):
     """The unit sphere S^d in the stereographic chart, M(x) = 4 / (1 + |x|²)² I.
 
-    The origin is the pole projected to the centre of the chart; the opposite pole is at infinity.
+    The origin is the pole projected to the center of the chart; the opposite pole is at infinity.
 
     Parameters
     ----------

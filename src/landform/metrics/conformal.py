@@ -68,9 +68,17 @@ class ConformalMetric(AbstractMetric):
 
     @classmethod
     def from_energy(
-        cls, energy: Callable, data, *, metric: AbstractMetric | None = None, off=None,
-        kind: Kind = "inverse", ratio: float = 1e3, temperature: float = 1.0, landmarks=None,
-    ) -> "ConformalMetric":  # fmt: skip
+        cls,
+        energy: Callable,
+        data,
+        *,
+        metric: AbstractMetric | None = None,
+        off=None,
+        kind: Kind = "inverse",
+        ratio: float = 1e3,
+        temperature: float = 1.0,
+        landmarks=None,
+    ) -> "ConformalMetric":
         """λ = 1 on the data and `ratio` off it, from an energy that is low on the data.
 
         Parameters

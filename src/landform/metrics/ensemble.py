@@ -44,8 +44,8 @@ class EnsemblePullback(AbstractEmbedded):
     Notes
     -----
     Syrota, Moreno-Muñoz and Hauberg 2024 (arXiv:2408.07507) minimise an energy in which the members
-    at neighbouring points are drawn independently. It is not the energy of a metric: without the
-    covariance between neighbours each step costs the spread of the members, however short it is,
+    at neighboring points are drawn independently. It is not the energy of a metric: without the
+    covariance between neighbors each step costs the spread of the members, however short it is,
     and the energy of one curve grows with its number of points. `energy` has both forms. Members of
     one structure are evaluated together. One evaluation costs K Jacobians; `sample` draws fewer.
 

@@ -34,7 +34,7 @@ class LocalVariance(AbstractMetric):
     data
         Points the metric is learned from, shape ``(n, d)``, n ≥ 2.
     sigma
-        Width σ of the neighbourhood, in the units of the data. Too small and the metric is flat at
+        Width σ of the neighborhood, in the units of the data. Too small and the metric is flat at
         I/ρ between the points; too large, beyond the data's radius, and of the data only the mean
         m and the variances are left: ``S_j → n (var_j + (m_j − x_j)²) + ρ``, under which steps are
         short far from the mean and geodesics bend, whatever the data's shape.
@@ -197,7 +197,7 @@ class LocalVariance(AbstractMetric):
         return jax.tree.map(lambda a: a.astype(jnp.result_type(x, self.data)), tree)
 
     def _sum(self, x, sums):
-        """Σ_n of what `sums` makes of data, point and weights, and the point, both centred.
+        """Σ_n of what `sums` makes of data, point and weights, and the point, both centerd.
 
         Centring keeps the digits of the raw moments; blocks bound the memory when many points are
         evaluated at once. The moments of order k cancel to one part in (R / σ)^k with R the data's
@@ -205,8 +205,8 @@ class LocalVariance(AbstractMetric):
         """
         wide = jnp.promote_types(jnp.result_type(x, self.data), jnp.result_type(float))
         data, x = self.data.astype(wide), jnp.asarray(x, wide)
-        centre = jnp.mean(data, axis=0)
-        data, y = data - centre, x - centre
+        center = jnp.mean(data, axis=0)
+        data, y = data - center, x - center
 
         def weigh(part):
             return jnp.exp(_squares(part, y, jnp.ones_like(y)) / (-2.0 * self.sigma**2))

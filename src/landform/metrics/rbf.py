@@ -9,7 +9,7 @@ from landform.metrics.base import AbstractMetric, EnergyTerms
 
 
 class RBFMetric(AbstractMetric):
-    """A diagonal metric that is about 1 near its centres and 1/ε far from them.
+    """A diagonal metric that is about 1 near its centers and 1/ε far from them.
 
     ``M_jj(x) = 1 / (h_j(x) + ε)`` with ``h_j(x) = Σ_k W_jk exp(−λ_k |x − c_k|²)`` and W ≥ 0. With
     `fit_rbf_metric` h is about 1 on the data. It does what `LocalVariance` does at a price that
@@ -19,7 +19,7 @@ class RBFMetric(AbstractMetric):
     Parameters
     ----------
     centers
-        Centres c_k, shape ``(K, d)``.
+        Centers c_k, shape ``(K, d)``.
     bandwidths
         λ_k > 0, shape ``(K,)`` or a single number.
     weights
@@ -27,7 +27,7 @@ class RBFMetric(AbstractMetric):
     epsilon
         ε > 0: M is at most 1/ε.
     landmarks
-        Points where the data live, shape ``(k, d)``; the centres when None.
+        Points where the data live, shape ``(k, d)``; the centers when None.
 
     Raises
     ------
@@ -64,11 +64,11 @@ class RBFMetric(AbstractMetric):
 
     @property
     def dim(self) -> int:
-        """Number of columns of the centres."""
+        """Number of columns of the centers."""
         return self.centers.shape[1]
 
     def landmarks(self) -> Float[Array, "k d"]:
-        """The landmarks given at construction, or the centres."""
+        """The landmarks given at construction, or the centers."""
         return self.centers if self.points is None else self.points
 
     def inverse(self, x: Point) -> Point:

@@ -169,13 +169,16 @@ class Tabulated(AbstractMetric):
 def _basis(t, derivative: int = 0):
     """The four cubic B-splines of a cell at t in [0, 1], or their derivatives."""
     s = 1.0 - t
-    return jnp.stack(
-        [
-            [s**3, 3 * t**3 - 6 * t**2 + 4, 3 * s**3 - 6 * s**2 + 4, t**3],
-            [-3 * s**2, 9 * t**2 - 12 * t, 12 * s - 9 * s**2, 3 * t**2],
-            [6 * s, 18 * t - 12, 18 * s - 12, 6 * t],
-        ][derivative]
-    ) / 6.0  # fmt: skip
+    return (
+        jnp.stack(
+            [
+                [s**3, 3 * t**3 - 6 * t**2 + 4, 3 * s**3 - 6 * s**2 + 4, t**3],
+                [-3 * s**2, 9 * t**2 - 12 * t, 12 * s - 9 * s**2, 3 * t**2],
+                [6 * s, 18 * t - 12, 18 * s - 12, 6 * t],
+            ][derivative]
+        )
+        / 6.0
+    )
 
 
 def _quadratic(entries, v):

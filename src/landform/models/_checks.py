@@ -7,7 +7,7 @@ from landform._core.typing import Array, Float
 
 
 def check_one_point(z, dim: int) -> None:
-    """Raise `ValueError` for many points: they would be broadcast against centres or codes."""
+    """Raise `ValueError` for many points: they would be broadcast against centers or codes."""
     if jnp.shape(z) != (dim,):
         raise ValueError(
             f"z must be one point of shape ({dim},), got {jnp.shape(z)}; use jax.vmap for many"

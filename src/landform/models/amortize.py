@@ -27,10 +27,20 @@ _GUIDE_TIMES = 33  # points of an exact geodesic that are regressed on
 
 @precise
 def train_interpolant(
-    metric: AbstractMetric, x, y=None, *, key: PRNGKeyArray, paired: bool = False,
-    hidden=(64, 64), activation: str = "silu", guides: int = 200, epochs: int = 30,
-    batch_size: int = 64, learning_rate: float = 3e-3, progress: bool = False,
-) -> GeodesicInterpolant:  # fmt: skip
+    metric: AbstractMetric,
+    x,
+    y=None,
+    *,
+    key: PRNGKeyArray,
+    paired: bool = False,
+    hidden=(64, 64),
+    activation: str = "silu",
+    guides: int = 200,
+    epochs: int = 30,
+    batch_size: int = 64,
+    learning_rate: float = 3e-3,
+    progress: bool = False,
+) -> GeodesicInterpolant:
     """Train a network to give geodesics of a metric for a distribution of pairs.
 
     First it is fitted to a few exact geodesics, which tell it on which side of a hole to go; then

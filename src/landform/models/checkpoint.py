@@ -67,9 +67,11 @@ class Checkpoint:
         names = [n for n in {**theirs, **self.arguments} if theirs.get(n) != self.arguments.get(n)]
         if names:
             told = "; ".join(
-                "other data" if n == "data" else
-                f"{n} = {theirs.get(n)} there, {self.arguments.get(n)} here" for n in names
-            )  # fmt: skip
+                "other data"
+                if n == "data"
+                else f"{n} = {theirs.get(n)} there, {self.arguments.get(n)} here"
+                for n in names
+            )
             raise ValueError(
                 f"checkpoint {self.path} belongs to another training ({told}): repeat its "
                 "arguments to go on with it, or give another path"

@@ -34,7 +34,7 @@ class Extrapolation(eqx.Module):
     decoder
         f, a function of one latent point ``(d,)``.
     centers
-        Centres c_k, shape ``(K, d)``.
+        Centers c_k, shape ``(K, d)``.
     bandwidths
         λ_k > 0, shape ``(K,)`` or a single number.
     far
@@ -49,8 +49,8 @@ class Extrapolation(eqx.Module):
 
     Notes
     -----
-    `from_codes` places the centres. Arvanitidis et al. 2022 (arXiv:2106.05367), §5, blend by the
-    distance to the nearest centre; the sum over all of them has no kinks.
+    `from_codes` places the centers. Arvanitidis et al. 2022 (arXiv:2106.05367), §5, blend by the
+    distance to the nearest center; the sum over all of them has no kinks.
 
     Examples
     --------
@@ -80,10 +80,17 @@ class Extrapolation(eqx.Module):
     @classmethod
     @precise
     def from_codes(
-        cls, decoder: Callable, codes, *, key: PRNGKeyArray, num_centers: int = 64,
-        a: float = 2.0, far=0.0, threshold: float = 1e-2,
-    ) -> "Extrapolation":  # fmt: skip
-        """Centres at the k-means of latent codes, bandwidths by `rbf_bandwidths`.
+        cls,
+        decoder: Callable,
+        codes,
+        *,
+        key: PRNGKeyArray,
+        num_centers: int = 64,
+        a: float = 2.0,
+        far=0.0,
+        threshold: float = 1e-2,
+    ) -> "Extrapolation":
+        """Centers at the k-means of latent codes, bandwidths by `rbf_bandwidths`.
 
         Parameters
         ----------
@@ -94,7 +101,7 @@ class Extrapolation(eqx.Module):
         key
             Key of the k-means start.
         num_centers, a
-            Number of centres, and the multiplier of their radii.
+            Number of centers, and the multiplier of their radii.
         far, threshold
             As of the class.
         """

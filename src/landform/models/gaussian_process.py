@@ -280,9 +280,15 @@ def _negative_bound(codes, lengthscale, variance, noise, products, outputs, prio
 
 @precise
 def train_gplvm(
-    X, latent_dim: int = 2, *, codes=None, learn_codes: bool = True, lengthscale=None,
-    max_iter: int = 2000, throw: bool = True,
-) -> GaussianProcessDecoder:  # fmt: skip
+    X,
+    latent_dim: int = 2,
+    *,
+    codes=None,
+    learn_codes: bool = True,
+    lengthscale=None,
+    max_iter: int = 2000,
+    throw: bool = True,
+) -> GaussianProcessDecoder:
     """A Gaussian-process latent variable model: codes and kernel of largest posterior probability.
 
     Maximises ``log p(X | Z) + log p(Z)`` by L-BFGS over the latent codes ``Z ~ N(0, I)`` and the
@@ -339,18 +345,18 @@ def train_gplvm(
     if data.ndim < 2 or data.shape[0] < 3:
         raise ValueError(f"X must have shape (n, D) with n of at least 3, got {data.shape}")
     flat = np.asarray(as_rows("X", data, data.shape[0]), np.float64)
-    centred = flat - flat.mean(axis=0)
-    spread = float(np.sqrt(np.mean(centred**2)))
+    centerd = flat - flat.mean(axis=0)
+    spread = float(np.sqrt(np.mean(centerd**2)))
     if spread == 0.0:
         raise ValueError("X must not consist of copies of one point")
     latent_dim, max_iter = as_count("latent_dim", latent_dim), as_count("max_iter", max_iter)
-    start = _start(centred, latent_dim) if codes is None else codes
+    start = _start(centerd, latent_dim) if codes is None else codes
     start = np.asarray(as_points("codes", start, latent_dim, ndim=(2,)), np.float64)
     if len(start) != len(flat):
         raise ValueError(f"codes must have {len(flat)} rows to match X, got {len(start)}")
     if np.ptp(start, axis=0).max() == 0.0:  # where the slopes vanish, and no lengthscale is a start
         raise ValueError("codes must hold at least two different points")
-    products = centred @ centred.T
+    products = centerd @ centerd.T
     # codes and lengthscale may be scaled together: at most one of them is free
     free = "codes" if learn_codes else "lengthscale" if lengthscale is None else None
     extent = np.sqrt(np.mean(np.var(start, axis=0)))
@@ -379,16 +385,23 @@ def train_gplvm(
     bounds[1] = (np.log(_LEAST_NOISE * spread), None)
     try:
         found = minimize(
-            objective, first, jac=True, method="L-BFGS-B", bounds=bounds,
+            objective,
+            first,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
             options={"maxiter": max_iter, "maxfun": 20 * max_iter},
-        )  # fmt: skip
+        )
     except np.linalg.LinAlgError as error:
         raise ConvergenceError(f"train_gplvm failed: {error}; are codes far apart?", None) from None
     best = unpack(found.x)
     decoder = GaussianProcessDecoder(
-        best["codes"], flat, lengthscale=best["lengthscale"], variance=best["variance"],
+        best["codes"],
+        flat,
+        lengthscale=best["lengthscale"],
+        variance=best["variance"],
         noise=best["noise"],
-    )  # fmt: skip
+    )
     if not found.success:
         message = (
             f"train_gplvm did not converge in {found.nit} iterations ({found.message}); raise "
@@ -400,11 +413,11 @@ def train_gplvm(
     return decoder
 
 
-def _start(centred: np.ndarray, latent_dim: int) -> np.ndarray:
+def _start(centerd: np.ndarray, latent_dim: int) -> np.ndarray:
     """Whitened principal components."""
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    left, values, _ = np.linalg.svd(centerd, full_matrices=False)
     if latent_dim > np.sum(values > 1e-9 * values[0]):
         raise ValueError(
             f"latent_dim must be at most the rank of the data, {np.sum(values > 1e-9 * values[0])}"
         )
-    return left[:, :latent_dim] * np.sqrt(len(centred))
+    return left[:, :latent_dim] * np.sqrt(len(centerd))

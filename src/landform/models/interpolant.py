@@ -77,7 +77,7 @@ class GeodesicInterpolant(eqx.Module):
     net
         φ.
     shift, size
-        Centre and extent s of the points it was trained on.
+        Center and extent s of the points it was trained on.
     history
         Mean logarithm of the energy over held-out pairs after each epoch; the first entry is that
         of straight lines.

@@ -104,11 +104,24 @@ def progress_bar(label: str, total: int, show: bool, what: str = "held-out bound
 
 
 def fit(
-    bound: Callable, params, frame, train, held_out, *, key: PRNGKeyArray, latent_dim: int,
-    epochs: int, batch_size: int, learning_rate: float, patience: int, warmup: int = 0,
-    project: Callable = keep, label: str = "training", progress: bool = False,
+    bound: Callable,
+    params,
+    frame,
+    train,
+    held_out,
+    *,
+    key: PRNGKeyArray,
+    latent_dim: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int,
+    warmup: int = 0,
+    project: Callable = keep,
+    label: str = "training",
+    progress: bool = False,
     checkpoint: Checkpoint | None = None,
-) -> Fitted:  # fmt: skip
+) -> Fitted:
     """Maximise a variational bound by Adam with a cosine schedule, and keep the best iterate.
 
     Parameters
@@ -176,9 +189,12 @@ def fit(
             finished = stopped or epoch + 1 == epochs
             if checkpoint is not None and (finished or (epoch + 1) % checkpoint.every == 0):
                 notes = {
-                    "best_epoch": best_epoch, "history": history, "finished": finished,
-                    "stopped_early": stopped, "rng": rng.bit_generator.state,
-                }  # fmt: skip
+                    "best_epoch": best_epoch,
+                    "history": history,
+                    "finished": finished,
+                    "stopped_early": stopped,
+                    "rng": rng.bit_generator.state,
+                }
                 checkpoint.put(label, (params, state, best), notes)
             if stopped:
                 return _fitted(best, history, True)

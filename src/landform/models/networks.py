@@ -22,10 +22,29 @@ SMOOTH = {
     "sin": jnp.sin,
 }
 _KINKED = {
-    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "crelu", "threshold",
-    "hardtanh", "hard_tanh", "hardsigmoid", "hard_sigmoid", "hardswish", "hard_swish", "hard_silu",
-    "hardshrink", "softshrink", "softsign", "soft_sign", "abs",
-}  # fmt: skip
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "prelu",
+    "rrelu",
+    "elu",
+    "celu",
+    "selu",
+    "crelu",
+    "threshold",
+    "hardtanh",
+    "hard_tanh",
+    "hardsigmoid",
+    "hard_sigmoid",
+    "hardswish",
+    "hard_swish",
+    "hard_silu",
+    "hardshrink",
+    "softshrink",
+    "softsign",
+    "soft_sign",
+    "abs",
+}
 _KERNEL = 4
 
 
@@ -132,7 +151,7 @@ def down(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"]) -> A
 def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) -> Array:
     """Transposed convolution with stride two to the image `size` given, the mirror of `down`.
 
-    One matrix product: the neighbourhood of each place times the part of the filter that each of
+    One matrix product: the neighborhood of each place times the part of the filter that each of
     the four pixels it becomes sees. A convolution over an image with zeros between its pixels is
     the same, at four times the multiplications and without fast code in double precision.
     """
@@ -149,8 +168,9 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     rows, columns = h + reach - 1, w + reach - 1
     near = [
         wide[i : i + rows, j : j + columns]
-        for i in reversed(range(reach)) for j in reversed(range(reach))
-    ]  # fmt: skip
+        for i in reversed(range(reach))
+        for j in reversed(range(reach))
+    ]
     spread = (jnp.concatenate(near, axis=-1) @ matrix).reshape(rows, columns, 2, 2, out)
     full = spread.transpose(4, 0, 2, 1, 3).reshape(out, 2 * rows, 2 * columns)
     crop = []

@@ -56,13 +56,13 @@ class RBFPrecision(AbstractPrecision):
 
     ``β(z) = W v(z) + ζ`` with ``v_k(z) = exp(−λ_k |z − c_k|²)``, W ≥ 0 and ``ζ = max_std^(−2)``;
     the generator's standard deviation is ``σ = β^(−½)``. A neural network extrapolates σ to
-    arbitrary values; this one is certain to reach `max_std` far from its centres, which is what
+    arbitrary values; this one is certain to reach `max_std` far from its centers, which is what
     keeps geodesics of the expected metric near the data.
 
     Parameters
     ----------
     centers
-        Centres c_k, shape ``(K, d)``.
+        Centers c_k, shape ``(K, d)``.
     bandwidths
         λ_k > 0, shape ``(K,)`` or a single number; see `rbf_bandwidths` for the paper's rule.
     weights
@@ -73,13 +73,13 @@ class RBFPrecision(AbstractPrecision):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not numeric, not finite, of a shape that does not match the centres, or of
+        If an argument is not numeric, not finite, of a shape that does not match the centers, or of
         a sign that is not allowed.
 
     Notes
     -----
     Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379), §4 and appendix. `from_codes` places
-    the centres; `fit_variance` finds W by maximum likelihood. O(K (d + D)) per point.
+    the centers; `fit_variance` finds W by maximum likelihood. O(K (d + D)) per point.
 
     Examples
     --------
@@ -106,10 +106,18 @@ class RBFPrecision(AbstractPrecision):
 
     @classmethod
     def from_codes(
-        cls, codes, num_outputs: int, *, key: PRNGKeyArray, num_centers: int = 64,
-        a: float = 2.0, rule: str = "paper", std=1.0, max_std=None,
-    ) -> "RBFPrecision":  # fmt: skip
-        """A precision with its centres at the k-means of latent codes and equal weights.
+        cls,
+        codes,
+        num_outputs: int,
+        *,
+        key: PRNGKeyArray,
+        num_centers: int = 64,
+        a: float = 2.0,
+        rule: str = "paper",
+        std=1.0,
+        max_std=None,
+    ) -> "RBFPrecision":
+        """A precision with its centers at the k-means of latent codes and equal weights.
 
         Parameters
         ----------
@@ -120,7 +128,7 @@ class RBFPrecision(AbstractPrecision):
         key
             Key of the k-means start.
         num_centers
-            Number of centres; fewer where the codes have fewer distinct points.
+            Number of centers; fewer where the codes have fewer distinct points.
         a, rule
             Bandwidth rule, see `rbf_bandwidths`.
         std
@@ -140,7 +148,7 @@ class ConvRBFPrecision(AbstractPrecision):
     """`RBFPrecision` for images: W v(z) is a coarse image, enlarged by non-negative filters.
 
     β(z) is the coarse image W v(z) after transposed convolutions whose filters are ≥ 0, plus the
-    floor ζ; so neighbouring pixels share their uncertainty, and β still falls to ζ off the data.
+    floor ζ; so neighboring pixels share their uncertainty, and β still falls to ζ off the data.
 
     Parameters
     ----------
@@ -204,7 +212,7 @@ class ConvRBFPrecision(AbstractPrecision):
         """The same precision as one matrix of the basis functions, where that is less work.
 
         All of the filters are linear. The matrix has ``H · W · C · K`` entries; where the filters
-        take fewer multiplications, for large images and many centres, the precision stays as it is.
+        take fewer multiplications, for large images and many centers, the precision stays as it is.
         """
         sizes = halved(self.shape[:2], len(self.filters))[::-1]
         # A new pixel sees a quarter of a filter, for the stride is two.
@@ -293,7 +301,7 @@ def _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std
 
 
 def even_weights(codes, centers, bandwidths, std: np.ndarray) -> np.ndarray:
-    """Weights ``(D, K)``, equal for all centres, that give about `std` at the codes."""
+    """Weights ``(D, K)``, equal for all centers, that give about `std` at the codes."""
     gaps = np.asarray(codes)[:, None, :] - np.asarray(centers)[None]
     features = np.exp(-np.asarray(bandwidths) * np.sum(gaps**2, axis=-1))
     level = features.sum(axis=1).mean()
@@ -301,7 +309,7 @@ def even_weights(codes, centers, bandwidths, std: np.ndarray) -> np.ndarray:
 
 
 def kmeans_centers(codes, num_centers: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the k-means clusters of latent codes, and the cluster of each code.
+    """Centers of the k-means clusters of latent codes, and the cluster of each code.
 
     At most as many as there are distinct codes; clusters that end empty are dropped.
     """
@@ -323,7 +331,7 @@ def kmeans_centers(codes, num_centers: int, key: PRNGKeyArray) -> tuple[np.ndarr
 def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Float[Array, " k"]:
     """Bandwidths λ_k of radial basis functions from the spread of the clusters of codes.
 
-    ``λ_k = ½ (a · r_k)^(−2)`` where r_k is the mean distance of cluster k to its centre.
+    ``λ_k = ½ (a · r_k)^(−2)`` where r_k is the mean distance of cluster k to its center.
 
     Parameters
     ----------
@@ -332,19 +340,19 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
     labels
         Cluster of each code, integers below K, shape ``(n,)``.
     centers
-        Centres, shape ``(K, d)``.
+        Centers, shape ``(K, d)``.
     a
         Multiplier of the radius: larger is smoother.
     rule
         ``"paper"``: r_k is the mean of the distances (not of their squares). ``"cluster-std"``:
         their root mean square. ``"pooled"``: one radius for all clusters, the mean distance of all
-        codes to their centre; σ is then smooth enough to be narrow, where small clusters would
+        codes to their center; σ is then smooth enough to be narrow, where small clusters would
         give it spikes.
 
     Returns
     -------
     Array of shape ``(K,)``. A cluster without extent (empty, a single code, or copies of one) takes
-    the median radius of the others, or half of the distance to the nearest centre where no cluster
+    the median radius of the others, or half of the distance to the nearest center where no cluster
     has an extent.
 
     Raises

@@ -116,10 +116,19 @@ def climb(weights, zeta, train: Statistics, held: Statistics, steps):
 
 
 def climb_rbf(
-    vae: VAE, train, held, floor: float, key: PRNGKeyArray, *,
-    num_centers, a, rule, max_std, max_iter: int,
-) -> tuple[RBFPrecision, np.ndarray]:  # fmt: skip
-    """Centres by k-means of the encoded means, then W of maximum likelihood.
+    vae: VAE,
+    train,
+    held,
+    floor: float,
+    key: PRNGKeyArray,
+    *,
+    num_centers,
+    a,
+    rule,
+    max_std,
+    max_iter: int,
+) -> tuple[RBFPrecision, np.ndarray]:
+    """Centers by k-means of the encoded means, then W of maximum likelihood.
 
     Returns
     -------

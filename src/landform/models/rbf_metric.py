@@ -19,8 +19,8 @@ def fit_rbf_metric(
 ) -> RBFMetric:
     """The radial-basis metric with h as close to 1 on the data as non-negative weights allow.
 
-    Centres are those of k-means, bandwidths ``½ (a r_k)^(−2)`` with r_k the mean distance of a
-    cluster to its centre, and the weights minimise ``Σ_n (1 − h(x_n))²`` exactly. M is then about
+    Centers are those of k-means, bandwidths ``½ (a r_k)^(−2)`` with r_k the mean distance of a
+    cluster to its center, and the weights minimise ``Σ_n (1 − h(x_n))²`` exactly. M is then about
     the identity on the data and ``I / ε`` far from them.
 
     Parameters
@@ -28,7 +28,7 @@ def fit_rbf_metric(
     data
         Points, shape ``(n, d)``.
     num_centers
-        Number of centres; fewer where there are fewer distinct points.
+        Number of centers; fewer where there are fewer distinct points.
     key
         Key of the k-means start.
     a

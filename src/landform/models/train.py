@@ -43,13 +43,33 @@ _HIDDEN = {"mlp": (64, 32), "conv": (16, 32)}
 
 @precise
 def train_vae(
-    X, latent_dim: int = 2, *, key: PRNGKeyArray, architecture: str = "mlp", hidden=None,
-    activation: str = "tanh", likelihood: str = "gaussian", output: str = "auto",
-    variance: str = "rbf", num_centers: int = 64, a: float = 2.0, rule: str = "paper",
-    max_std=None, min_std=None, stage_one_std=None, held_out: float = 0.1, epochs: int = 200,
-    batch_size: int = 32, learning_rate: float = 5e-3, warmup: int = 20, patience: int = 40,
-    max_landmarks: int = 1000, checkpoint=None, checkpoint_every: int = 10, progress: bool = False,
-) -> VAE:  # fmt: skip
+    X,
+    latent_dim: int = 2,
+    *,
+    key: PRNGKeyArray,
+    architecture: str = "mlp",
+    hidden=None,
+    activation: str = "tanh",
+    likelihood: str = "gaussian",
+    output: str = "auto",
+    variance: str = "rbf",
+    num_centers: int = 64,
+    a: float = 2.0,
+    rule: str = "paper",
+    max_std=None,
+    min_std=None,
+    stage_one_std=None,
+    held_out: float = 0.1,
+    epochs: int = 200,
+    batch_size: int = 32,
+    learning_rate: float = 5e-3,
+    warmup: int = 20,
+    patience: int = 40,
+    max_landmarks: int = 1000,
+    checkpoint=None,
+    checkpoint_every: int = 10,
+    progress: bool = False,
+) -> VAE:
     """Train a variational autoencoder whose uncertainty grows away from the data.
 
     Stage one trains the encoder and the mean with a constant variance; stage two then fits the
@@ -119,7 +139,7 @@ def train_vae(
     Notes
     -----
     Stage one runs in float32, which is twice as fast; the model is then converted, and stage two,
-    decoding and all geometry are float64. Data enter centred and divided by one number (their root
+    decoding and all geometry are float64. Data enter centerd and divided by one number (their root
     mean variance), so that their units do not matter; in float64 where float32 would round off
     what varies, or not hold its square.
 
@@ -146,9 +166,15 @@ def train_vae(
     hidden = _check_hidden(hidden, architecture, shape)
     check_choice("variance", variance, VARIANCES)
     activation = check_activation("activation", activation)
-    counts = {"latent_dim": latent_dim, "epochs": epochs, "batch_size": batch_size,
-              "patience": patience, "max_landmarks": max_landmarks,
-              "checkpoint_every": checkpoint_every, "num_centers": num_centers}  # fmt: skip
+    counts = {
+        "latent_dim": latent_dim,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "patience": patience,
+        "max_landmarks": max_landmarks,
+        "checkpoint_every": checkpoint_every,
+        "num_centers": num_centers,
+    }
     latent_dim, epochs, batch_size, patience, max_landmarks, checkpoint_every, num_centers = (
         as_count(name, value) for name, value in counts.items()
     )
@@ -158,9 +184,11 @@ def train_vae(
     max_std, min_std, stage_one_std = (
         None if value is None else float(as_positive(name, value))
         for name, value in (
-            ("max_std", max_std), ("min_std", min_std), ("stage_one_std", stage_one_std),
+            ("max_std", max_std),
+            ("min_std", min_std),
+            ("stage_one_std", stage_one_std),
         )
-    )  # fmt: skip
+    )
     check_key(key)
     narrowest = min((data.shape[1], *(hidden if architecture == "mlp" else ())))
     if latent_dim > narrowest:
@@ -173,30 +201,72 @@ def train_vae(
     kept = None
     if checkpoint is not None:
         told = {
-            "latent_dim": latent_dim, "architecture": architecture, "hidden": hidden,
-            "activation": activation, "likelihood": likelihood, "output": output,
-            "variance": variance, "num_centers": num_centers, "a": a, "rule": rule,
-            "max_std": max_std, "min_std": min_std, "stage_one_std": stage_one_std,
-            "held_out": float(held_out), "epochs": epochs, "batch_size": batch_size,
-            "learning_rate": learning_rate, "warmup": warmup, "patience": patience,
-            "key": jax.random.key_data(key).tolist(), "data": digest(data, shape),
-        }  # fmt: skip
+            "latent_dim": latent_dim,
+            "architecture": architecture,
+            "hidden": hidden,
+            "activation": activation,
+            "likelihood": likelihood,
+            "output": output,
+            "variance": variance,
+            "num_centers": num_centers,
+            "a": a,
+            "rule": rule,
+            "max_std": max_std,
+            "min_std": min_std,
+            "stage_one_std": stage_one_std,
+            "held_out": float(held_out),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "warmup": warmup,
+            "patience": patience,
+            "key": jax.random.key_data(key).tolist(),
+            "data": digest(data, shape),
+        }
         kept = Checkpoint(checkpoint, {k: str(v) for k, v in told.items()}, checkpoint_every)
     split_key, net_key, fit_key, variance_key = jax.random.split(key, 4)
     rows, rows_held = split(data, held_out, split_key)
     train, held = data[rows], data[rows_held]
     vae = _stage_one(
-        train, held, shape, net_key, fit_key, latent_dim=latent_dim, architecture=architecture,
-        hidden=hidden, activation=activation, likelihood=likelihood, output=output,
-        stage_one_std=stage_one_std, max_landmarks=max_landmarks, epochs=epochs,
-        batch_size=batch_size, learning_rate=learning_rate, warmup=warmup, patience=patience,
-        progress=progress, checkpoint=kept, held_mask=np.isin(np.arange(len(data)), rows_held),
-    )  # fmt: skip
+        train,
+        held,
+        shape,
+        net_key,
+        fit_key,
+        latent_dim=latent_dim,
+        architecture=architecture,
+        hidden=hidden,
+        activation=activation,
+        likelihood=likelihood,
+        output=output,
+        stage_one_std=stage_one_std,
+        max_landmarks=max_landmarks,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        patience=patience,
+        progress=progress,
+        checkpoint=kept,
+        held_mask=np.isin(np.arange(len(data)), rows_held),
+    )
     return fit_variance_split(
-        vae, train, held, key=variance_key, variance=variance, num_centers=num_centers, a=a,
-        rule=rule, max_std=max_std, min_std=min_std, max_iter=epochs, learning_rate=learning_rate,
-        batch_size=batch_size, progress=progress, checkpoint=kept,
-    )  # fmt: skip
+        vae,
+        train,
+        held,
+        key=variance_key,
+        variance=variance,
+        num_centers=num_centers,
+        a=a,
+        rule=rule,
+        max_std=max_std,
+        min_std=min_std,
+        max_iter=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        progress=progress,
+        checkpoint=kept,
+    )
 
 
 def _check_data(X) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -323,9 +393,23 @@ def _cast(tree, dtype):
 
 
 def _stage_one(
-    train, held, shape, net_key, fit_key, *, latent_dim, architecture, hidden, activation,
-    likelihood, output, stage_one_std, max_landmarks, held_mask, **options,
-) -> VAE:  # fmt: skip
+    train,
+    held,
+    shape,
+    net_key,
+    fit_key,
+    *,
+    latent_dim,
+    architecture,
+    hidden,
+    activation,
+    likelihood,
+    output,
+    stage_one_std,
+    max_landmarks,
+    held_mask,
+    **options,
+) -> VAE:
     """Encoder and mean with a constant variance, in float32; the model in float64."""
     offsets = offsets_of(train, output)
     entry = enter(train, held, offsets, output)
@@ -342,9 +426,16 @@ def _stage_one(
             params, frame = nets, (bound, start32, (offsets32, 0.0 * floor32))
             bound = _fixed_std
         fitted = fit(
-            bound, params, frame, train32, held32, key=fit_key, latent_dim=latent_dim,
-            label="stage one", **options,
-        )  # fmt: skip
+            bound,
+            params,
+            frame,
+            train32,
+            held32,
+            key=fit_key,
+            latent_dim=latent_dim,
+            label="stage one",
+            **options,
+        )
     params = _cast(fitted.params, jnp.float64)
     log_std = float(params[2]) if stage_one_std is None else start
     std = np.sqrt(np.exp(2.0 * log_std) + (floor**2 if stage_one_std is None else 0.0))

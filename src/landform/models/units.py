@@ -6,7 +6,7 @@ import numpy as np
 
 from landform.models.variance import spread_of
 
-_FAR = 1e3  # centres in units of the spread: float32 then keeps five digits of what varies
+_FAR = 1e3  # centers in units of the spread: float32 then keeps five digits of what varies
 _SPREADS = (1e-12, 1e12)  # between these float32 holds all squares and precisions
 
 
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def enter(train, held, offsets: tuple, output: str) -> Entry:
-    """Data as they are, or centred and scaled before float32 rounds off what varies in them.
+    """Data as they are, or centerd and scaled before float32 rounds off what varies in them.
 
     Those of a sigmoid mean are between 0 and 1, and stay.
     """

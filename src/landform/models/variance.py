@@ -35,10 +35,22 @@ _DRAWS = 8  # of each code, for the bounds of a variance that is not trained
 
 @precise
 def fit_variance(
-    vae: VAE, X, *, key: PRNGKeyArray, variance: str = "rbf", num_centers: int = 64, a: float = 2.0,
-    rule: str = "paper", max_std=None, min_std=None, held_out=None, max_iter: int = 300,
-    learning_rate: float = 3e-3, batch_size: int = 64, progress: bool = False,
-) -> VAE:  # fmt: skip
+    vae: VAE,
+    X,
+    *,
+    key: PRNGKeyArray,
+    variance: str = "rbf",
+    num_centers: int = 64,
+    a: float = 2.0,
+    rule: str = "paper",
+    max_std=None,
+    min_std=None,
+    held_out=None,
+    max_iter: int = 300,
+    learning_rate: float = 3e-3,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> VAE:
     """Fit the standard deviation of a generator and leave everything else untouched.
 
     Parameters
@@ -54,11 +66,11 @@ def fit_variance(
         ``"network"``: an ordinary network like the mean's, for comparison, whose values off the
         data mean nothing; ``"constant"``: one number for each output.
     num_centers, a, rule
-        Centres and bandwidth rule of the radial basis functions, see `rbf_bandwidths`. The defaults
+        Centers and bandwidth rule of the radial basis functions, see `rbf_bandwidths`. The defaults
         are the paper's: σ is smooth, and so wide that it hardly rises in gaps between groups of
-        codes. For geodesics and walks that keep to the codes take several hundred centres, a fifth
+        codes. For geodesics and walks that keep to the codes take several hundred centers, a fifth
         of the data or fewer, with `a` of 1.3 to 2.2 and the rule ``"pooled"``: narrow functions,
-        each overlapping with many others. Few narrow ones leave bumps between their centres.
+        each overlapping with many others. Few narrow ones leave bumps between their centers.
     max_std
         Largest standard deviation (ζ = max_std^(−2)); None for ten times the largest residual (root
         mean square of an output).
@@ -121,10 +133,21 @@ def fit_variance(
     data = np.asarray(data, vae.codes.dtype)
     train, held = (data[rows] for rows in split(data, held_out, split_key))
     return fit_variance_split(
-        vae, train, held, key=key, variance=variance, num_centers=num_centers, a=a, rule=rule,
-        max_std=max_std, min_std=min_std, max_iter=max_iter, learning_rate=learning_rate,
-        batch_size=batch_size, progress=progress,
-    )  # fmt: skip
+        vae,
+        train,
+        held,
+        key=key,
+        variance=variance,
+        num_centers=num_centers,
+        a=a,
+        rule=rule,
+        max_std=max_std,
+        min_std=min_std,
+        max_iter=max_iter,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        progress=progress,
+    )
 
 
 def _remembered(history: History | None, count: int):
@@ -206,9 +229,10 @@ def _with_std(vae: VAE, std, bounds: np.ndarray) -> VAE:
     nothing = to_jax(np.zeros(0))
     history = dataclasses.replace(
         vae.history or History(nothing, nothing, nothing, nothing, False),
-        variance_elbo=to_jax(bounds[:, 0]), variance_held_out_elbo=to_jax(bounds[:, 1]),
+        variance_elbo=to_jax(bounds[:, 0]),
+        variance_held_out_elbo=to_jax(bounds[:, 1]),
         likelihood=vae.likelihood,
-    )  # fmt: skip
+    )
     return VAE(vae.encoder, vae.mean, std, vae.codes, history, vae.shape, vae.likelihood)
 
 
@@ -240,7 +264,7 @@ def _start_network(vae, residual, floor, key):
 
 
 def _start_conv_rbf(vae, train, residual, key, *, num_centers, a, rule, max_std):
-    """Centres as in the fully connected model, filters that give about the residual."""
+    """Centers as in the fully connected model, filters that give about the residual."""
     net = vae.mean.net
     codes = vae.encode(train)
     center_key, filter_key = jax.random.split(key)
@@ -284,8 +308,17 @@ def _descend(vae, start, train, held, key, max_iter, **options):
     is_rbf = isinstance(start, PrecisionStd)
     params, fixed = eqx.partition(start, _trainable(start))
     fitted = fit(
-        _bound, params, (fixed, vae.mean), (train, *vae.posterior(train)),
-        (held, *vae.posterior(held)), key=key, latent_dim=vae.latent_dim, epochs=max_iter,
-        patience=20, project=clip_nonnegative if is_rbf else keep, label="stage two", **options,
-    )  # fmt: skip
+        _bound,
+        params,
+        (fixed, vae.mean),
+        (train, *vae.posterior(train)),
+        (held, *vae.posterior(held)),
+        key=key,
+        latent_dim=vae.latent_dim,
+        epochs=max_iter,
+        patience=20,
+        project=clip_nonnegative if is_rbf else keep,
+        label="stage two",
+        **options,
+    )
     return eqx.combine(fitted.params, fixed), np.stack([fitted.train, fitted.held_out], axis=1)

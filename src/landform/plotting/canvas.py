@@ -18,9 +18,17 @@ EUCLIDEAN = "#0072b2"
 DASHED = (0, (4, 2))  # Euclidean lines
 INK = "#2b2b2b"
 PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a5195", "#8c8c00",
-    "#5b4a3f", "#9e9e9e",
-)  # fmt: skip
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#7a5195",
+    "#8c8c00",
+    "#5b4a3f",
+    "#9e9e9e",
+)
 FIELD = LinearSegmentedColormap.from_list(
     "landform", ["#ffffff", "#e4e9ee", "#b9c6d3", "#8298ae", "#4f6b87", "#26405c", "#0e2138"]
 )
@@ -158,9 +166,9 @@ def one_each(name: str, values, count: int, what: str, *, ndim: int = 1) -> None
 def bounds(Z, margin: float = 0.12) -> tuple[np.ndarray, np.ndarray]:
     """Corners of a square around points of the plane, with a margin relative to its side."""
     Z = np.asarray(Z)
-    centre, half = (Z.max(0) + Z.min(0)) / 2, 0.5 * np.ptp(Z, axis=0).max()
+    center, half = (Z.max(0) + Z.min(0)) / 2, 0.5 * np.ptp(Z, axis=0).max()
     half = (half if half > 0 else 1.0) * (1 + 2 * margin)
-    return centre - half, centre + half
+    return center - half, center + half
 
 
 def draw_field(ax: Axes, extent, values, label: str, bar: bool, **options: Any) -> tuple[Any, Any]:

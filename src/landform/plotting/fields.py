@@ -57,9 +57,14 @@ def field(
 
 
 def density(
-    ax: Axes, extent, log_density, *, shares: Sequence[float] = (0.95, 0.8, 0.5, 0.2),
-    colour: str = RIEMANNIAN, cell: float | None = None,
-) -> np.ndarray:  # fmt: skip
+    ax: Axes,
+    extent,
+    log_density,
+    *,
+    shares: Sequence[float] = (0.95, 0.8, 0.5, 0.2),
+    colour: str = RIEMANNIAN,
+    cell: float | None = None,
+) -> np.ndarray:
     """A density of the plane as nested regions that hold given shares of the mass.
 
     Parameters
@@ -142,9 +147,15 @@ def magnification_map(
 
 
 def curvature_map(
-    ax: Axes, metric: AbstractMetric, low, high, *, size: int = 60, threshold: float | None = None,
+    ax: Axes,
+    metric: AbstractMetric,
+    low,
+    high,
+    *,
+    size: int = 60,
+    threshold: float | None = None,
     bar: bool = True,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The Gaussian curvature of a metric of the plane as an image, on a signed logarithmic scale.
 
     Blue where geodesics part (negative), orange where they meet (positive). Curvatures of learned

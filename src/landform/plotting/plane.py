@@ -40,9 +40,15 @@ def latent_axes(ax: Axes, extent=None, *, title: str = "") -> Axes:
 
 
 def points(
-    ax: Axes, Z, labels=None, *, names=None, size: float = 9.0, alpha: float = 0.85,
+    ax: Axes,
+    Z,
+    labels=None,
+    *,
+    names=None,
+    size: float = 9.0,
+    alpha: float = 0.85,
     legend: bool = False,
-) -> list:  # fmt: skip
+) -> list:
     """Points of the plane, classes told apart by colour and by marker.
 
     Parameters
@@ -85,10 +91,18 @@ def points(
             here = Z[(labels == kind) if kind == kind else (labels != labels)]
             drawn.append(
                 ax.scatter(
-                    here[:, 0], here[:, 1], s=size, c=colour, alpha=alpha, marker=marker,
-                    linewidths=0.25, edgecolors="white", label=str(text[i]), zorder=2,
+                    here[:, 0],
+                    here[:, 1],
+                    s=size,
+                    c=colour,
+                    alpha=alpha,
+                    marker=marker,
+                    linewidths=0.25,
+                    edgecolors="white",
+                    label=str(text[i]),
+                    zorder=2,
                 )
-            )  # fmt: skip
+            )
         if legend and len(kinds) > 1:
             below_legend(ax)
     return drawn
@@ -110,15 +124,26 @@ def below_legend(ax: Axes) -> None:
     """The legend in one row under the axis."""
     with style():
         ax.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=6, handletextpad=0.2,
-            columnspacing=1.2, markerscale=1.6, borderaxespad=0.0,
-        )  # fmt: skip
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=6,
+            handletextpad=0.2,
+            columnspacing=1.2,
+            markerscale=1.6,
+            borderaxespad=0.0,
+        )
 
 
 def curves(
-    ax: Axes, paths, *, kind: str = "riemannian", width: float = 1.6, alpha: float = 1.0,
-    label: str | None = None, ends: bool = True,
-) -> None:  # fmt: skip
+    ax: Axes,
+    paths,
+    *,
+    kind: str = "riemannian",
+    width: float = 1.6,
+    alpha: float = 1.0,
+    label: str | None = None,
+    ends: bool = True,
+) -> None:
     """Curves of the plane: ``"riemannian"`` orange and solid, ``"euclidean"`` blue and dashed.
 
     Parameters
@@ -146,9 +171,16 @@ def curves(
     with style():
         for i, path in enumerate(paths):
             ax.plot(
-                path[:, 0], path[:, 1], color=colour, linestyle=line, linewidth=width, alpha=alpha,
-                label=label if i == 0 else None, zorder=4, solid_capstyle="round",
-            )  # fmt: skip
+                path[:, 0],
+                path[:, 1],
+                color=colour,
+                linestyle=line,
+                linewidth=width,
+                alpha=alpha,
+                label=label if i == 0 else None,
+                zorder=4,
+                solid_capstyle="round",
+            )
         if ends:
             marks = paths[:, [0, -1]].reshape(-1, 2)
             ax.scatter(

@@ -20,9 +20,11 @@ from landform.plotting.canvas import (
 
 _OTHERS = [colour for colour in PALETTE if colour not in (RIEMANNIAN, EUCLIDEAN)]
 _SERIES = [
-    (RIEMANNIAN, "-", "o"), (EUCLIDEAN, DASHED, "s"), (INK, ":", "^"),
+    (RIEMANNIAN, "-", "o"),
+    (EUCLIDEAN, DASHED, "s"),
+    (INK, ":", "^"),
     *((colour, "-.", marker) for colour, marker in zip(_OTHERS, "DvPX<>hp", strict=True)),
-]  # fmt: skip
+]
 
 
 def _series(name: str, lines: dict[str, Any]) -> Iterator[tuple]:
@@ -147,14 +149,22 @@ def paired(ax: Axes, names: Sequence[str], before, after, *, xlabel: str, ceilin
                     values, np.full(values.size, i), s=10, c=colour, alpha=0.45, linewidths=0
                 )
                 ax.scatter(
-                    values.mean(), i, s=44, c=colour, marker=marker, zorder=3,
+                    values.mean(),
+                    i,
+                    s=44,
+                    c=colour,
+                    marker=marker,
+                    zorder=3,
                     label={"s": "Euclidean", "o": "Riemannian"}[marker] if i == 0 else None,
-                )  # fmt: skip
+                )
             if ceiling is not None:
                 ax.plot(
-                    [ceiling[i]] * 2, [i - 0.28, i + 0.28], color=INK, linewidth=1.2,
+                    [ceiling[i]] * 2,
+                    [i - 0.28, i + 0.28],
+                    color=INK,
+                    linewidth=1.2,
                     label="1-NN accuracy" if i == 0 else None,
-                )  # fmt: skip
+                )
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.set_ylim(len(names) - 0.5, -0.5)

@@ -56,9 +56,12 @@ class PairwiseMixin:
 
 
 def resolve_metric(
-    metric: str | AbstractMetric | Callable, X, *, sigma: float | str = "auto",
+    metric: str | AbstractMetric | Callable,
+    X,
+    *,
+    sigma: float | str = "auto",
     rho: float | str = "auto",
-) -> AbstractMetric:  # fmt: skip
+) -> AbstractMetric:
     """The metric that an estimator's parameters ask for.
 
     ``"local-variance"`` learns one from X, with `auto_sigma` and `auto_rho` for ``"auto"``;

@@ -51,7 +51,7 @@ class GeodesicKMeans(
     max_iter : int, default=100
         Most iterations of a start.
     tol : float, default=1e-3
-        Mean logarithm of a cluster, over its radius, at which its centre is settled.
+        Mean logarithm of a cluster, over its radius, at which its center is settled.
     num_points, accuracy : int, default=33; float, default=1e-4
         Resolution of the geodesics.
     random_state : int, RandomState instance or None, default=None
@@ -60,19 +60,19 @@ class GeodesicKMeans(
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        The centres.
+        The centers.
     labels_ : ndarray of shape (n_samples,)
-        The cluster of each point; −1 where every geodesic to a centre failed.
+        The cluster of each point; −1 where every geodesic to a center failed.
     inertia_ : float
-        Sum of squared geodesic distances to the centres, over the points that have a cluster.
+        Sum of squared geodesic distances to the centers, over the points that have a cluster.
     inertia_history_ : ndarray
         It after each iteration.
     n_iter_ : int
         Iterations of the best start.
     converged_ : bool
-        Whether labels and centres settled and no point was lost.
+        Whether labels and centers settled and no point was lost.
     n_failed_ : int
-        Pairs of point and centre whose geodesic failed.
+        Pairs of point and center whose geodesic failed.
     metric_ : landform metric
         The geometry.
     n_features_in_ : int
@@ -87,7 +87,7 @@ class GeodesicKMeans(
 
     See Also
     --------
-    GeodesicKMedoids : Centres among the data.
+    GeodesicKMedoids : Centers among the data.
     landform.geodesic_kmeans : The function behind this class.
 
     Examples
@@ -113,9 +113,20 @@ class GeodesicKMeans(
     }
 
     def __init__(
-        self, n_clusters=8, *, metric="local-variance", sigma="auto", rho="auto", init="k-means++",
-        n_init=1, max_iter=100, tol=1e-3, num_points=33, accuracy=1e-4, random_state=None,
-    ):  # fmt: skip
+        self,
+        n_clusters=8,
+        *,
+        metric="local-variance",
+        sigma="auto",
+        rho="auto",
+        init="k-means++",
+        n_init=1,
+        max_iter=100,
+        tol=1e-3,
+        num_points=33,
+        accuracy=1e-4,
+        random_state=None,
+    ):
         self.n_clusters = n_clusters
         self.metric = metric
         self.sigma = sigma
@@ -134,10 +145,18 @@ class GeodesicKMeans(
         X = clustered(self, X)
         self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
         found = geodesic_kmeans(
-            self.metric_, X, self.n_clusters, key=key_from(self.random_state), init=self.init,
-            n_init=self.n_init, tol=self.tol, max_iter=self.max_iter, num_points=self.num_points,
-            accuracy=self.accuracy, throw=False,
-        )  # fmt: skip
+            self.metric_,
+            X,
+            self.n_clusters,
+            key=key_from(self.random_state),
+            init=self.init,
+            n_init=self.n_init,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            num_points=self.num_points,
+            accuracy=self.accuracy,
+            throw=False,
+        )
         self.cluster_centers_ = np.asarray(found.centers)
         self.labels_ = np.asarray(found.labels)
         self.inertia_ = float(found.inertia)
@@ -150,24 +169,27 @@ class GeodesicKMeans(
         return self
 
     def predict(self, X):
-        """The nearest centre of each row of X; −1 where every geodesic failed."""
+        """The nearest center of each row of X; −1 where every geodesic failed."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self._nearest(X)[0]
 
     def transform(self, X):
-        """Geodesic distances to the centres, ``(n_samples, n_clusters)``; NaN for failures."""
+        """Geodesic distances to the centers, ``(n_samples, n_clusters)``; NaN for failures."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return distances_to(
-            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            self.metric_,
+            self.cluster_centers_,
+            X,
+            num_points=self.num_points,
             accuracy=self.accuracy,
-        )  # fmt: skip
+        )
 
     def score(self, X, y=None):
-        """Minus the sum of squared geodesic distances to the centres; `y` is ignored.
+        """Minus the sum of squared geodesic distances to the centers; `y` is ignored.
 
-        −∞, with a `ConvergenceWarning`, if every geodesic from some point to a centre failed: a
+        −∞, with a `ConvergenceWarning`, if every geodesic from some point to a center failed: a
         sum over the others would rise with each point lost, and a search would choose such models.
         """
         check_is_fitted(self)
@@ -176,7 +198,7 @@ class GeodesicKMeans(
         lost = int(np.isnan(distances).sum())
         if lost:
             warnings.warn(
-                f"{lost} of {len(X)} points have no geodesic to a centre: the score is -inf",
+                f"{lost} of {len(X)} points have no geodesic to a center: the score is -inf",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -185,9 +207,12 @@ class GeodesicKMeans(
 
     def _nearest(self, X):
         return nearest_centers(
-            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            self.metric_,
+            self.cluster_centers_,
+            X,
+            num_points=self.num_points,
             accuracy=self.accuracy,
-        )  # fmt: skip
+        )
 
 
 class GeodesicKMedoids(
@@ -250,7 +275,7 @@ default="local-variance"
 
     See Also
     --------
-    GeodesicKMeans : Centres anywhere.
+    GeodesicKMeans : Centers anywhere.
     landform.geodesic_kmedoids : The function behind this class.
 
     Examples
@@ -276,10 +301,21 @@ default="local-variance"
     }
 
     def __init__(
-        self, n_clusters=8, *, metric="local-variance", sigma="auto", rho="auto",
-        distances="geodesic", method="pam", init="build", n_init=1, max_iter=300, num_points=33,
-        accuracy=1e-4, random_state=None,
-    ):  # fmt: skip
+        self,
+        n_clusters=8,
+        *,
+        metric="local-variance",
+        sigma="auto",
+        rho="auto",
+        distances="geodesic",
+        method="pam",
+        init="build",
+        n_init=1,
+        max_iter=300,
+        num_points=33,
+        accuracy=1e-4,
+        random_state=None,
+    ):
         self.n_clusters = n_clusters
         self.metric = metric
         self.sigma = sigma
@@ -298,18 +334,27 @@ default="local-variance"
         """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
         X = clustered(self, X)
         start = {
-            "key": key_from(self.random_state), "method": self.method, "init": self.init,
-            "n_init": self.n_init, "max_iter": self.max_iter, "throw": False,
-        }  # fmt: skip
+            "key": key_from(self.random_state),
+            "method": self.method,
+            "init": self.init,
+            "n_init": self.n_init,
+            "max_iter": self.max_iter,
+            "throw": False,
+        }
         if self.__sklearn_tags__().input_tags.pairwise:
             self.metric_ = self.cluster_centers_ = None
             found = kmedoids(X, self.n_clusters, **start)
         else:
             self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
             found = geodesic_kmedoids(
-                self.metric_, X, self.n_clusters, distances=self.distances,  # type: ignore
-                num_points=self.num_points, accuracy=self.accuracy, **start,
-            )  # fmt: skip
+                self.metric_,
+                X,
+                self.n_clusters,
+                distances=self.distances,  # type: ignore
+                num_points=self.num_points,
+                accuracy=self.accuracy,
+                **start,
+            )
             self.cluster_centers_ = X[np.asarray(found.medoids)]
         self.medoid_indices_ = np.asarray(found.medoids)
         self.labels_ = np.asarray(found.labels)
@@ -331,9 +376,12 @@ default="local-variance"
         if self.metric_ is None:
             return np.argmin(X[:, self.medoid_indices_], axis=1)
         return nearest_centers(
-            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            self.metric_,
+            self.cluster_centers_,
+            X,
+            num_points=self.num_points,
             accuracy=self.accuracy,
-        )[0]  # fmt: skip
+        )[0]
 
     def transform(self, X):
         """Geodesic distances to the medoids, ``(n_samples, n_clusters)``; NaN for failures."""
@@ -342,6 +390,9 @@ default="local-variance"
         if self.metric_ is None:
             return X[:, self.medoid_indices_]
         return distances_to(
-            self.metric_, self.cluster_centers_, X, num_points=self.num_points,
+            self.metric_,
+            self.cluster_centers_,
+            X,
+            num_points=self.num_points,
             accuracy=self.accuracy,
-        )  # fmt: skip
+        )

@@ -54,13 +54,13 @@ class LANDMixture(DensityMixin, BaseEstimator):
     sigma : float, "auto" or "cv", default="auto"
         Width of the local-variance metric: by `landform.auto_sigma`, or with "cv" the one under
         which held-out points are most likely, by `landform.cv_bandwidth` with the same weights and
-        covariances and the exact normaliser.
+        covariances and the exact normalizer.
     rho : float or "auto", default="auto"
         Its bound: by `landform.auto_rho`, or with ``sigma="cv"`` chosen together with σ.
     covariance_type : {"full", "diag", "spherical"}, default="full"
         Any covariance; one that is diagonal in the features; or a multiple of the inverse metric.
     normalizer : {"exact", "paper"}, default="exact"
-        The normaliser of `landform.LAND`.
+        The normalizer of `landform.LAND`.
     n_samples : int or None, default=None
         Directions in which it is integrated; None is 256 in two dimensions, 1024 in more.
     max_iter : int, default=100
@@ -110,7 +110,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
     UserWarning
         If the local-variance metric hardly varies over the data, so that the fit is Gaussian, σ
         reaches over all the data, or a Gaussian mixture of as many components describes them better
-        by 0.3 nats per point (not compared for few points, weights or the paper's normaliser).
+        by 0.3 nats per point (not compared for few points, weights or the paper's normalizer).
 
     See Also
     --------
@@ -141,10 +141,21 @@ class LANDMixture(DensityMixin, BaseEstimator):
     }
 
     def __init__(
-        self, n_components=1, *, metric="local-variance", sigma="auto", rho="auto",
-        covariance_type="full", normalizer="exact", n_samples=None, max_iter=100, tol=1e-3,
-        init="auto", n_init=1, random_state=None,
-    ):  # fmt: skip
+        self,
+        n_components=1,
+        *,
+        metric="local-variance",
+        sigma="auto",
+        rho="auto",
+        covariance_type="full",
+        normalizer="exact",
+        n_samples=None,
+        max_iter=100,
+        tol=1e-3,
+        init="auto",
+        n_init=1,
+        random_state=None,
+    ):
         self.n_components = n_components
         self.metric = metric
         self.sigma = sigma
@@ -194,9 +205,13 @@ class LANDMixture(DensityMixin, BaseEstimator):
             check_varies(X)
             rhos = None if rho == "auto" else [rho]
             found = cv_bandwidth(
-                X, self.n_components, weights=weights, rhos=rhos, seed=seed,
+                X,
+                self.n_components,
+                weights=weights,
+                rhos=rhos,
+                seed=seed,
                 covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
-            )  # fmt: skip
+            )
             sigma, rho = found.sigma, found.rho
         self.metric_ = resolve_metric(self.metric, X, sigma=sigma, rho=rho)
         told = isinstance(self.metric, str) and isinstance(rho, str)  # by auto_rho
@@ -204,12 +219,20 @@ class LANDMixture(DensityMixin, BaseEstimator):
         if isinstance(self.metric, str):
             self.metric_ = light(self.metric_, X)
         model = fit_land_mixture(
-            self.metric_, X, self.n_components, weights=weights, max_iter=self.max_iter,
-            tol=self.tol, init=init, n_init=self.n_init, n_samples=self.n_samples, seed=seed,
+            self.metric_,
+            X,
+            self.n_components,
+            weights=weights,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            init=init,
+            n_init=self.n_init,
+            n_samples=self.n_samples,
+            seed=seed,
             throw=False,
             covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
             normalizer=self.normalizer,  # pyright: ignore[reportArgumentType]
-        )  # fmt: skip
+        )
         self.model_ = model
         self.means_ = np.stack([np.asarray(c.mean) for c in model.components])
         self.covariances_ = np.stack([np.asarray(c.covariance) for c in model.components])
@@ -222,14 +245,16 @@ class LANDMixture(DensityMixin, BaseEstimator):
             warnings.warn(
                 f"LANDMixture did not converge in {self.n_iter_} iterations; raise max_iter or "
                 "tol, or lower n_components if one is left with hardly any points",
-                ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         if self.n_failed_:
             warnings.warn(
                 f"{self.n_failed_} of {len(X)} points have no geodesic to some mean and do not "
                 "count for it, as points far from all others may be",
-                ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         if self.normalizer == "exact" and even(weights):
             _warn_if_worse(self, X)
         return self
@@ -325,8 +350,9 @@ def _report(failed, means, stacklevel=3):
     if failed.any():
         warnings.warn(
             f"{failed.sum()} of {failed.size} points have no geodesic to a mean; {means}",
-            ConvergenceWarning, stacklevel=stacklevel,
-        )  # fmt: skip
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def _warn_if_worse(land, X):
@@ -348,8 +374,9 @@ def _warn_if_worse(land, X):
             f"a Gaussian mixture of {count} component(s) describes the data better, by "
             f"{behind:.2g} nats per point: the metric does not suit them, as with heavy tails; "
             "try sigma='cv', whose choices include a flat metric, or a larger rho",
-            UserWarning, stacklevel=3,
-        )  # fmt: skip
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_if_flat(metric, X, told):
@@ -369,10 +396,12 @@ def _warn_if_flat(metric, X, told):
         advice = "lower rho" if wide else "raise sigma or lower rho"
         warnings.warn(
             f"sigma saturates the metric: on the data, too, it is I / rho; {advice}",
-            UserWarning, stacklevel=3,
-        )  # fmt: skip
+            UserWarning,
+            stacklevel=3,
+        )
     elif np.std(here) < 0.02:
         warnings.warn(
             "sigma flattens the metric: its volume hardly varies over the data; lower sigma",
-            UserWarning, stacklevel=3,
-        )  # fmt: skip
+            UserWarning,
+            stacklevel=3,
+        )

@@ -20,10 +20,10 @@ from landform.stats.clustering.spectral import ASSIGNMENTS, geodesic_spectral, s
 
 
 class GeodesicSpectral(PairwiseMixin, ClusterMixin, BaseEstimator):
-    """Spectral clustering with geodesic distances: groups joined by chains of neighbours.
+    """Spectral clustering with geodesic distances: groups joined by chains of neighbors.
 
     Similarities are ``exp(−d² / (s_i s_j))`` with s_i the geodesic distance of a point to its
-    seventh neighbour.
+    seventh neighbor.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ default="local-variance"
     distances : {"geodesic", "graph"}, default="geodesic"
         Solve every pair, or take shortest paths on a graph: a few per cent too long, and fast for
         thousands of points.
-    neighbours : int, default=7
-        Which neighbour's distance is the local scale.
+    n_neighbors : int, default=7
+        Which neighbor's distance is the local scale.
     assign_labels : {"cluster_qr", "kmeans", "discretize"}, default="cluster_qr"
         From eigenvectors to labels, as in scikit-learn's `SpectralClustering`.
     num_points, accuracy : int, default=33; float, default=1e-4
@@ -79,7 +79,7 @@ default="local-variance"
     --------
     >>> from landform.sklearn import GeodesicSpectral
     >>> X = [[0.0], [1.0], [2.0], [10.0], [11.0]]
-    >>> labels = GeodesicSpectral(2, metric="euclidean", neighbours=1).fit_predict(X)
+    >>> labels = GeodesicSpectral(2, metric="euclidean", n_neighbors=1).fit_predict(X)
     >>> (labels == labels[0]).tolist()
     [True, True, True, False, False]
     """
@@ -89,23 +89,32 @@ default="local-variance"
         **METRIC_CONSTRAINTS,
         "metric": [StrOptions({"precomputed"}), *METRIC_CONSTRAINTS["metric"]],
         "distances": [StrOptions({"geodesic", "graph"})],
-        "neighbours": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "assign_labels": [StrOptions(set(ASSIGNMENTS))],
         **SOLVE_CONSTRAINTS,
         "random_state": ["random_state"],
     }
 
     def __init__(
-        self, n_clusters=8, *, metric="local-variance", sigma="auto", rho="auto",
-        distances="geodesic", neighbours=7, assign_labels="cluster_qr", num_points=33,
-        accuracy=1e-4, random_state=None,
-    ):  # fmt: skip
+        self,
+        n_clusters=8,
+        *,
+        metric="local-variance",
+        sigma="auto",
+        rho="auto",
+        distances="geodesic",
+        n_neighbors=7,
+        assign_labels="cluster_qr",
+        num_points=33,
+        accuracy=1e-4,
+        random_state=None,
+    ):
         self.n_clusters = n_clusters
         self.metric = metric
         self.sigma = sigma
         self.rho = rho
         self.distances = distances
-        self.neighbours = neighbours
+        self.n_neighbors = n_neighbors
         self.assign_labels = assign_labels
         self.num_points = num_points
         self.accuracy = accuracy
@@ -116,18 +125,25 @@ default="local-variance"
         """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
         X = clustered(self, X)
         options = {
-            "key": key_from(self.random_state), "neighbours": self.neighbours,
+            "key": key_from(self.random_state),
+            "n_neighbors": self.n_neighbors,
             "assign_labels": self.assign_labels,
-        }  # fmt: skip
+        }
         if self.__sklearn_tags__().input_tags.pairwise:
             self.metric_ = None
             found = spectral_clusters(X, self.n_clusters, **options)
         else:
             self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
             found = geodesic_spectral(
-                self.metric_, X, self.n_clusters, distances=self.distances,  # type: ignore
-                num_points=self.num_points, accuracy=self.accuracy, throw=False, **options,
-            )  # fmt: skip
+                self.metric_,
+                X,
+                self.n_clusters,
+                distances=self.distances,  # type: ignore
+                num_points=self.num_points,
+                accuracy=self.accuracy,
+                throw=False,
+                **options,
+            )
         self.labels_ = np.asarray(found.labels)
         self.affinity_matrix_ = np.asarray(found.affinity)
         self.scales_ = np.asarray(found.scales)

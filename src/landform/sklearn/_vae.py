@@ -96,7 +96,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     Notes
     -----
-    Data enter centred and divided by one number, so no scaler is needed; one per feature changes
+    Data enter centerd and divided by one number, so no scaler is needed; one per feature changes
     the metric. Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379).
 
     Examples
@@ -133,11 +133,28 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     }
 
     def __init__(
-        self, latent_dim=2, *, architecture="mlp", variance="rbf", hidden=None, image_shape=None,
-        activation="tanh", likelihood="gaussian", output="auto", num_centers=64, a=2.0,
-        rule="paper", stage_one_std=None, held_out=0.1, epochs=200, batch_size=32,
-        learning_rate=5e-3, warmup=20, patience=40, random_state=None,
-    ):  # fmt: skip
+        self,
+        latent_dim=2,
+        *,
+        architecture="mlp",
+        variance="rbf",
+        hidden=None,
+        image_shape=None,
+        activation="tanh",
+        likelihood="gaussian",
+        output="auto",
+        num_centers=64,
+        a=2.0,
+        rule="paper",
+        stage_one_std=None,
+        held_out=0.1,
+        epochs=200,
+        batch_size=32,
+        learning_rate=5e-3,
+        warmup=20,
+        patience=40,
+        random_state=None,
+    ):
         self.latent_dim = latent_dim
         self.architecture = architecture
         self.variance = variance
@@ -170,15 +187,26 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._output_shape = (X.shape[1],) if shape is None else shape
         kept = len(X) - max(1, round(self.held_out * len(X)))
         self.vae_ = train_vae(
-            X.reshape(len(X), *self._shape), int(self.latent_dim), key=self._key,
-            architecture=self.architecture, hidden=self.hidden,
-            activation=self.activation, likelihood=self.likelihood, output=self.output,
-            variance=self.variance, a=self.a, rule=self.rule,
-            num_centers=min(self.num_centers, kept // 2), stage_one_std=self.stage_one_std,
-            held_out=self.held_out, epochs=self.epochs,
-            batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup,
+            X.reshape(len(X), *self._shape),
+            int(self.latent_dim),
+            key=self._key,
+            architecture=self.architecture,
+            hidden=self.hidden,
+            activation=self.activation,
+            likelihood=self.likelihood,
+            output=self.output,
+            variance=self.variance,
+            a=self.a,
+            rule=self.rule,
+            num_centers=min(self.num_centers, kept // 2),
+            stage_one_std=self.stage_one_std,
+            held_out=self.held_out,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
             patience=self.patience,
-        )  # fmt: skip
+        )
         self.metric_ = self.vae_.metric()
         history = self.vae_.history
         self.n_iter_ = 0 if history is None else len(history.elbo)

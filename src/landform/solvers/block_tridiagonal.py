@@ -1,7 +1,7 @@
 """Newton systems of a curve: block tridiagonal by element, solved without anything of size (T d)².
 
 The inner nodes of every element are eliminated at once; the shared nodes then by cyclic reduction
-in its parallel form (Hockney 1965; every node eliminates its neighbours at distance 1, 2, 4, ...),
+in its parallel form (Hockney 1965; every node eliminates its neighbors at distance 1, 2, 4, ...),
 which is one short loop whatever the number of elements: O(m (p d)³ + m d³ log m) operations and one
 program to compile for all m.
 """

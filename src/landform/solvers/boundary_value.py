@@ -70,7 +70,7 @@ def solve(
     )
     certificate = certify(metric, rule, outcome.curve)
     work = work + num_probes(rule)
-    certificate, ended = _join_neighbours(metric, x, y, certificate, outcome.status)
+    certificate, ended = _join_neighbors(metric, x, y, certificate, outcome.status)
     outcome = outcome._replace(status=ended)
     status = _judge(np, outcome.status, certificate, bound, accuracy)
     result = Solved(rule, outcome.curve, certificate, status, total, work, outcome.decrement, bound)
@@ -110,7 +110,7 @@ def _assure(metric, result: Solved, known: dict, accuracy) -> Solved:
     return result._replace(bound=bound, status=status)
 
 
-def _join_neighbours(metric, x, y, certificate: Certificate, status):
+def _join_neighbors(metric, x, y, certificate: Certificate, status):
     """Measure pairs closer than rounding lets a curve resolve by the segment between them.
 
     The nodes of such a curve are rounded by more than a solver's tolerance of its length. The

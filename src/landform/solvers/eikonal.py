@@ -60,7 +60,7 @@ def box_around(points: np.ndarray, size: int) -> Box:
 
 
 def halved(box: Box) -> Box:
-    """The grid with a node between each two neighbours."""
+    """The grid with a node between each two neighbors."""
     return Box(box.low, box.spacing / 2.0, tuple(2 * n - 1 for n in box.shape))
 
 
@@ -122,12 +122,12 @@ def _inverses(matrix, here, halfway, there, steps, faces):
 
 
 @compiled
-def _settle(start, neighbour, faces, inverses):
+def _settle(start, neighbor, faces, inverses):
     """Iterate from above to the fixed point."""
 
     def through(u, face, inverse):
         """Arrival through the inside of a face; infinite where the way leads outside of it."""
-        corner = jnp.moveaxis(u[neighbour[face]], 0, -1)  # (N, k)
+        corner = jnp.moveaxis(u[neighbor[face]], 0, -1)  # (N, k)
         base = jnp.min(corner, axis=-1)
         late = corner - base[:, None]
         late = jnp.where(jnp.isfinite(late), late, jnp.nan)
@@ -172,7 +172,7 @@ class _Solver:
             flat = np.ravel_multi_index(np.moveaxis(places, 1, 0), shape, mode="clip")
             return jnp.asarray(np.where(inside, flat, outside))
 
-        self.neighbour = index(there, box.shape, count)
+        self.neighbor = index(there, box.shape, count)
         last = len(matrix) - 1
         halfway = index(place[None] + there, double.shape, last)
         corner = index(2 * there, double.shape, last)
@@ -190,7 +190,7 @@ class _Solver:
         start = np.full(len(self.nodes) + 1, np.inf)
         near = self._close(source, self.nodes)
         start[near] = self._straight(source, self.nodes[near])
-        settled = _settle(jnp.asarray(start), self.neighbour, self.faces, self.inverses)
+        settled = _settle(jnp.asarray(start), self.neighbor, self.faces, self.inverses)
         out = self._interpolate(np.asarray(settled)[:-1], targets)
         near = self._close(source, targets)
         out[near] = self._straight(source, targets[near])

@@ -383,9 +383,14 @@ class EnergySolver(eqx.Module):
         return Rule(max(1, -(-segments // self.degree)), self.degree)
 
     def method(
-        self, metric, rule: Rule, max_steps: int | None = None, *, tolerance: float = _TOLERANCE,
+        self,
+        metric,
+        rule: Rule,
+        max_steps: int | None = None,
+        *,
+        tolerance: float = _TOLERANCE,
         search: bool = False,
-    ) -> EnergyMethod:  # fmt: skip
+    ) -> EnergyMethod:
         """The lane method for one discretisation."""
         most = self.max_steps if max_steps is None else max_steps
         model = self.model or "newton"

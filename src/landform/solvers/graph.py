@@ -1,4 +1,4 @@
-"""Shortest paths on a neighbourhood graph: starts for the local solvers, and distances at scale."""
+"""Shortest paths on a neighborhood graph: starts for the local solvers, and distances at scale."""
 
 import weakref
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from landform.solvers.lengths import resolved_lengths, segment_lengths
 
-_COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbours of each
+_COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbors of each
 _LONG = 2.0  # times the median edge in coordinates: a gap, which a few points may jump over
 _ABOUT = 1e-4  # what the length of a long edge may be off by, relative
 _MANY = 20_000  # vertices from which edges are measured at fewer points
@@ -18,12 +18,12 @@ STRETCH = 1.1  # how much longer than the graph's shortest path a start may be
 
 
 class Graph(NamedTuple):
-    """Points of the chart joined to their neighbours by straight segments of known length."""
+    """Points of the chart joined to their neighbors by straight segments of known length."""
 
     points: np.ndarray  # (k, d)
     edges: np.ndarray  # (e, 2), each undirected edge once
     lengths: np.ndarray  # (e,), Riemannian
-    neighbours: int
+    n_neighbors: int
     typical: float  # median length of the edges in coordinates; infinite where there are none
 
 
@@ -70,16 +70,16 @@ def filler(points: np.ndarray, spacing: float, limit: int) -> np.ndarray:
     return grid[far]
 
 
-def build_graph(metric, points, *, neighbours: int = 10, fill: int = 0) -> Graph:
+def build_graph(metric, points, *, n_neighbors: int = 10, fill: int = 0) -> Graph:
     """Join every point to its nearest ones, bridge the components, and measure every edge."""
     points = np.unique(np.asarray(points, dtype=float), axis=0)
     if fill:
         gap = np.median(cKDTree(points).query(points, k=min(2, len(points)))[0][:, -1])
         points = np.concatenate([points, filler(points, max(2.0 * float(gap), 1e-12), fill)])
     count = points.shape[0]
-    k = min(neighbours, count - 1)
+    k = min(n_neighbors, count - 1)
     if k == 0:
-        return Graph(points, np.zeros((0, 2), dtype=int), np.zeros(0), neighbours, np.inf)
+        return Graph(points, np.zeros((0, 2), dtype=int), np.zeros(0), n_neighbors, np.inf)
     near = cKDTree(points).query(points, k=k + 1)[1]
     pairs = np.stack([np.repeat(np.arange(count), k + 1), near.ravel()], axis=1)
     edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
@@ -90,7 +90,7 @@ def build_graph(metric, points, *, neighbours: int = 10, fill: int = 0) -> Graph
     typical = float(np.median(np.linalg.norm(end - start, axis=1)))
     lengths = _edge_lengths(metric, start, end, typical, order)
     usable = np.isfinite(lengths)
-    return Graph(points, edges[usable], lengths[usable], neighbours, typical)
+    return Graph(points, edges[usable], lengths[usable], n_neighbors, typical)
 
 
 _cache: dict[tuple[int, bool], tuple[weakref.ref, Graph]] = {}
@@ -108,8 +108,8 @@ def graph_of(metric, fine: bool = False) -> Graph | None:
     landmarks = metric.landmarks()
     if landmarks is None or (np.asarray(landmarks) == np.asarray(landmarks)[:1]).all():
         return None
-    fill, neighbours = _FINE if fine else _COARSE
-    graph = build_graph(metric, np.asarray(landmarks), neighbours=neighbours, fill=fill)
+    fill, n_neighbors = _FINE if fine else _COARSE
+    graph = build_graph(metric, np.asarray(landmarks), n_neighbors=n_neighbors, fill=fill)
     _cache[key] = (weakref.ref(metric, lambda _: _cache.pop(key, None)), graph)
     return graph
 
@@ -131,7 +131,7 @@ def attach(metric, graph: Graph, points: np.ndarray):
     """
     base = graph.points.shape[0]
     unique, inverse = np.unique(points, axis=0, return_inverse=True)
-    k = min(graph.neighbours, base)
+    k = min(graph.n_neighbors, base)
     gap, near = cKDTree(graph.points).query(unique, k=k)
     gap, near = gap.reshape(-1, k), near.reshape(-1, k)
     fresh = gap[:, 0] > 0.0

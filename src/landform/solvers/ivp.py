@@ -93,7 +93,7 @@ class FixedStepIVP(eqx.Module):
         as_count("num_steps", self.num_steps)
 
 
-class Shot(NamedTuple):
+class IVPResult(NamedTuple):
     """Where a geodesic ends."""
 
     point: Float[Array, " d"]
@@ -281,7 +281,7 @@ def judge(metric, x, v, point, velocity, arrived):
     return chunked(program, _QUEUE, x, v, point, velocity, arrived, ladder=_FEW)
 
 
-def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
+def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> IVPResult:
     """Integrate geodesics from x with velocities v, ``(n, d)``, over t ∈ [0, 1]."""
     if isinstance(solver, FixedStepIVP):
         point, velocity = _rk4_many(metric, x, v, solver.num_steps)
@@ -294,4 +294,4 @@ def shoot_many(metric, x, v, solver: AdaptiveIVP | FixedStepIVP) -> Shot:
         arrived, steps = landing.status == int(Status.CONVERGED), landing.steps
         error = landing.error
     status, drift = judge(metric, x, v, point, velocity, arrived)
-    return Shot(point, velocity, status, drift, steps, error)
+    return IVPResult(point, velocity, status, drift, steps, error)

@@ -68,9 +68,15 @@ class RetrainingReport(AbstractResult):
 
 
 def retraining_report(
-    models: Sequence, X, *, pairs=None, num_pairs: int = 100, seed: int = 0,
-    progress: Callable[[int], None] | None = None, **kwargs,
-) -> RetrainingReport:  # fmt: skip
+    models: Sequence,
+    X,
+    *,
+    pairs=None,
+    num_pairs: int = 100,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    **kwargs,
+) -> RetrainingReport:
     """How much distances change when the model is trained again, geodesic against Euclidean.
 
     Latent coordinates are not identified: another seed bends and stretches them. A distance that

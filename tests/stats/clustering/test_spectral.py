@@ -1,4 +1,4 @@
-"""Spectral clustering from distances: chains that centres cannot find, scales, failures."""
+"""Spectral clustering from distances: chains that centers cannot find, scales, failures."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def test_coincident_points_have_the_scale_of_the_nearest_other_one():
     points = np.array([[0.0]] * 5 + [[2.0]] * 5 + [[7.0]])
     np.testing.assert_array_equal(local_scales(distances(points), 3), [2.0] * 10 + [5.0])
     np.testing.assert_array_equal(local_scales(np.zeros((3, 3)), 7), np.ones(3))
-    labels = lf.spectral_clusters(distances(points), 2, neighbours=3).labels
+    labels = lf.spectral_clusters(distances(points), 2, n_neighbors=3).labels
     assert len(set(np.asarray(labels)[:5].tolist())) == 1
 
 
@@ -104,12 +104,12 @@ def test_failed_pairs_are_bridged_counted_and_reported():
     metric = Hole(jnp.asarray(0.9))
     raw = np.asarray(lf.pairwise_distances(metric, points, throw=False, num_points=9))
     assert np.isnan(raw).any()
-    found = lf.geodesic_spectral(metric, points, 2, neighbours=1, num_points=9, throw=False)
+    found = lf.geodesic_spectral(metric, points, 2, n_neighbors=1, num_points=9, throw=False)
     assert int(found.n_failed) == np.isnan(raw).sum() // 2
     assert not bool(found.converged)
     assert np.isfinite(found.affinity).all()
     with pytest.raises(lf.ConvergenceError, match="spectral clustering"):
-        lf.geodesic_spectral(metric, points, 2, neighbours=1, num_points=9)
+        lf.geodesic_spectral(metric, points, 2, n_neighbors=1, num_points=9)
     with pytest.raises(ValueError, match="NaN"):
         lf.spectral_clusters(raw, 2)
 
@@ -129,7 +129,7 @@ def test_one_cluster_and_a_cluster_for_each_point_need_no_eigenvectors(count):
         ({"distances": 0.5 + 0.5 * np.eye(3)}, "distances must be 0 from a point to itself"),
         ({"n_clusters": 9}, "n_clusters must be at most"),
         ({"n_clusters": 0}, "n_clusters"),
-        ({"neighbours": 0}, "neighbours"),
+        ({"n_neighbors": 0}, "n_neighbors"),
         ({"assign_labels": "best"}, "assign_labels"),
     ],
 )

@@ -26,7 +26,7 @@ def test_steps_far_away_are_ten_times_those_on_the_data(rng):
 def test_far_outliers_change_neither_rule(rng):
     X = rng.normal(size=(300, 2))
     far = np.concatenate([X, [[1000.0, 1000.0], [60.0, -60.0]]])
-    sigma = lf.auto_sigma(far)  # of 302 points, too, the neighbour is the 18th
+    sigma = lf.auto_sigma(far)  # of 302 points, too, the neighbor is the 18th
     assert sigma == pytest.approx(np.mean(np.sort(_distances(X), axis=1)[:, 18]), rel=1e-6)
     assert lf.auto_rho(far, sigma) == pytest.approx(lf.auto_rho(X, sigma), rel=0.05)
 
@@ -50,12 +50,12 @@ def _distances(X):
     return np.linalg.norm(X[:, None] - X, axis=-1)
 
 
-def test_a_width_without_neighbours_or_with_all_points_for_neighbours_warns(rng):
+def test_a_width_without_neighbors_or_with_all_points_for_neighbors_warns(rng):
     X = rng.normal(size=(50, 2))
     with pytest.warns(UserWarning, match="more than half"):
         lf.auto_sigma(rng.normal(size=(12, 5)))
-    for data in (X, np.repeat(X, 2, axis=0)):  # copies are no neighbours
-        with pytest.warns(UserWarning, match="without neighbours"):
+    for data in (X, np.repeat(X, 2, axis=0)):  # copies are no neighbors
+        with pytest.warns(UserWarning, match="without neighbors"):
             assert lf.auto_rho(data, 1e-6) == pytest.approx(1e-14)
     for sigma in (3.0, 1e4):
         with pytest.warns(UserWarning, match=r"reaches over all .* smaller sigma"):

@@ -1,4 +1,4 @@
-"""LAND: closed forms of the normaliser, densities that integrate to one, and draws of the law."""
+"""LAND: closed forms of the normalizer, densities that integrate to one, and draws of the law."""
 
 import jax
 import jax.numpy as jnp
@@ -65,8 +65,9 @@ def test_the_standard_error_covers_the_error_with_few_directions():
     covariance, value = CLOSED[3][1:]
     errors, claimed = [], []
     for seed in range(8):
-        land = lf.LAND(SPHERE, [0.3, -0.4], in_chart(SPHERE, [0.3, -0.4], covariance),
-                       n_samples=16, seed=seed)  # fmt: skip
+        land = lf.LAND(
+            SPHERE, [0.3, -0.4], in_chart(SPHERE, [0.3, -0.4], covariance), n_samples=16, seed=seed
+        )
         errors.append(abs(np.exp(float(land.log_normalizer)) / value - 1.0))
         claimed.append(float(land.normalizer_stderr))
     assert all(e < 3.0 * c for e, c in zip(errors, claimed, strict=True))
@@ -146,9 +147,11 @@ def moon():
 
 
 def grid_of(land, low, high, count):
-    """Cell centres of a grid, the cell's area, and the density there (0 where it failed)."""
-    axes = [np.linspace(a, b, count, endpoint=False) + 0.5 * (b - a) / count
-            for a, b in zip(low, high, strict=True)]  # fmt: skip
+    """Cell centers of a grid, the cell's area, and the density there (0 where it failed)."""
+    axes = [
+        np.linspace(a, b, count, endpoint=False) + 0.5 * (b - a) / count
+        for a, b in zip(low, high, strict=True)
+    ]
     x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     area = np.prod((np.array(high) - np.array(low)) / count)
     density = np.exp(np.asarray(land.log_prob(x, "lebesgue", throw=False)))
@@ -249,9 +252,13 @@ def test_an_unknown_reference_measure_is_refused(moon):
 def test_the_number_of_draws_must_be_a_count(count):
     land = lf.LAND(lf.Euclidean(1), [0.0], [[1.0]])
     model = lf.LANDMixtureModel(
-        components=(land,), weights=jnp.ones(1), history={}, converged=jnp.asarray(True),
-        n_iter=jnp.asarray(1), n_failed=jnp.asarray(0),
-    )  # fmt: skip
+        components=(land,),
+        weights=jnp.ones(1),
+        history={},
+        converged=jnp.asarray(True),
+        n_iter=jnp.asarray(1),
+        n_failed=jnp.asarray(0),
+    )
     for drawn in (land, model):
         with pytest.raises((TypeError, ValueError), match="n must be an integer of at least 1"):
             drawn.sample(jax.random.key(0), count)

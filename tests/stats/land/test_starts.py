@@ -101,8 +101,8 @@ def test_a_far_point_founds_no_component_and_clusters_cover_the_data():
     X = rng.standard_normal((40, 2)) + np.repeat([[0.0, 0.0], [9.0, 0.0]], 20, axis=0)
     far = np.concatenate([X, [[1e3, 1e3]]])
     starts = list(Starts(lf.Euclidean(2), far, np.random.default_rng(1)).several(2, 3))
-    for centres, shares in starts:
-        assert np.abs(centres).max() < 20.0
+    for centers, shares in starts:
+        assert np.abs(centers).max() < 20.0
         np.testing.assert_allclose(shares.sum(axis=1), 1.0)
         assert shares.shape == (41, 2)
         assert shares.sum(axis=0).min() > 15.0

@@ -18,9 +18,9 @@ def _affine(y, weight, bias):
 
 def _standardize(x, axes, eps):
     mean = jnp.mean(x, axis=axes, keepdims=True)
-    centred = x - mean
-    rstd = 1.0 / jnp.sqrt(jnp.mean(jnp.square(centred), axis=axes, keepdims=True) + eps)
-    return centred * rstd, mean, rstd
+    centerd = x - mean
+    rstd = 1.0 / jnp.sqrt(jnp.mean(jnp.square(centerd), axis=axes, keepdims=True) + eps)
+    return centerd * rstd, mean, rstd
 
 
 def _by_running(x, weight, bias, mean, var, eps):

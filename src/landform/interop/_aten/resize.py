@@ -54,12 +54,12 @@ def _antialias_matrix(size, out, scale, align_corners, kernel, reach):
     else:
         step = 1.0 / scale if scale is not None else size / out
     stretch = max(step, 1.0)
-    centre = step * (np.arange(out) + 0.5)  # torch does not shift here, even with aligned corners
-    low = np.maximum((centre - reach * stretch + 0.5).astype(int), 0)
-    high = np.minimum((centre + reach * stretch + 0.5).astype(int), size)
+    center = step * (np.arange(out) + 0.5)  # torch does not shift here, even with aligned corners
+    low = np.maximum((center - reach * stretch + 0.5).astype(int), 0)
+    high = np.minimum((center + reach * stretch + 0.5).astype(int), size)
     place = np.arange(size)
     covered = (place >= low[:, None]) & (place < high[:, None])
-    weight = np.where(covered, kernel((place + 0.5 - centre[:, None]) / stretch), 0.0)
+    weight = np.where(covered, kernel((place + 0.5 - center[:, None]) / stretch), 0.0)
     return weight / weight.sum(1, keepdims=True)
 
 

@@ -16,26 +16,26 @@ from landform.stats.clustering.lloyd import GraphDistances, Lloyd, plus_plus
 
 
 class KMeans(AbstractOutcome):
-    """A clustering by centres, as `geodesic_kmeans` returns it.
+    """A clustering by centers, as `geodesic_kmeans` returns it.
 
     Attributes
     ----------
     centers
-        The centres, shape ``(k, d)``.
+        The centers, shape ``(k, d)``.
     labels
-        The cluster of each point, shape ``(n,)``; −1 where every geodesic to a centre failed.
+        The cluster of each point, shape ``(n,)``; −1 where every geodesic to a center failed.
     distances
-        The distance of each point to its centre, shape ``(n,)``; NaN where it has none.
+        The distance of each point to its center, shape ``(n,)``; NaN where it has none.
     inertia
         Σ w d² over the points that have a cluster.
     history
         The inertia after each assignment, shape ``(iterations + 1,)``.
     converged
-        Whether labels and centres settled and every point has a cluster.
+        Whether labels and centers settled and every point has a cluster.
     status
         Why not, as a `Status` code; `reason` says it in words.
     n_failed
-        Pairs of point and centre whose geodesic failed at the last attempt.
+        Pairs of point and center whose geodesic failed at the last attempt.
     n_solved
         Geodesics solved, of n · k in each iteration without bounds.
     metric
@@ -81,8 +81,8 @@ def geodesic_kmeans(
 ) -> KMeans:
     """K-means on a manifold: Lloyd's algorithm with geodesic distances and Fréchet means.
 
-    Minimises ``Σ_n w_n min_k dist(x_n, c_k)²`` by giving each point its nearest centre and taking
-    each centre towards the Fréchet mean of its points, in turn, until neither changes.
+    Minimises ``Σ_n w_n min_k dist(x_n, c_k)²`` by giving each point its nearest center and taking
+    each center towards the Fréchet mean of its points, in turn, until neither changes.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def geodesic_kmeans(
     weights
         Weights w ≥ 0 of the points, shape ``(n,)``; equal by default.
     init
-        ``"k-means++"``, on distances along a graph over the data; or centres, shape ``(k, d)``.
+        ``"k-means++"``, on distances along a graph over the data; or centers, shape ``(k, d)``.
     n_init
         Runs from different seeds, of which the best is kept.
     tol
         Length of the mean logarithm of a cluster, over its root mean square distance, at which its
-        centre counts as settled.
+        center counts as settled.
     max_iter
         Most iterations of a run.
     num_points, accuracy, solver
@@ -129,7 +129,7 @@ def geodesic_kmeans(
     Cost: n geodesics to begin with, then 2 to 3 Newton iterations for each point in each iteration,
     and the pairs near the borders between clusters. All others are ruled out by lower bounds: the
     triangle inequality, and graph distances divided by 1.1 times the largest stretch seen. An empty
-    cluster restarts at the point farthest from its centre. Like any k-means this is a local
+    cluster restarts at the point farthest from its center. Like any k-means this is a local
     optimum. Latent spaces are clustered in this way in arXiv:1710.11379, §4.2.
 
     Examples
@@ -164,9 +164,9 @@ def _kmeans(
     data, rng = np.asarray(X), host_rng(key)
     given = None if isinstance(init, str) else as_points("init", init, X.shape[1], ndim=(2,))
     if given is None and init != "k-means++":
-        raise ValueError(f"init must be 'k-means++' or an array of centres, got {init!r}")
+        raise ValueError(f"init must be 'k-means++' or an array of centers, got {init!r}")
     if given is not None and given.shape[0] != count:
-        raise ValueError(f"init must hold {count} centres, got {given.shape[0]}")
+        raise ValueError(f"init must hold {count} centers, got {given.shape[0]}")
     graph = GraphDistances(metric, data)
     best = None
     for _ in range(n_init if given is None else 1):
@@ -217,7 +217,7 @@ def nearest_centers(
     accuracy: float = 1e-4,
     solver: EnergySolver | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each row of X and the distance to it; −1 and NaN where all failed."""
+    """The nearest center of each row of X and the distance to it; −1 and NaN where all failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     options = solve_options(num_points, accuracy, solver)
@@ -238,7 +238,7 @@ def distances_to(
     accuracy: float = 1e-4,
     solver: EnergySolver | None = None,
 ) -> np.ndarray:
-    """Distances of the rows of X to the centres, ``(n, k)``; NaN where the geodesic failed."""
+    """Distances of the rows of X to the centers, ``(n, k)``; NaN where the geodesic failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     n, k = X.shape[0], len(centers)

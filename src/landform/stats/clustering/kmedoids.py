@@ -195,10 +195,21 @@ def geodesic_kmedoids(
     [0, 0, 0, 1, 1]
     """
     check_metric(metric)
-    solve = {"distances": distances, "solver": solver, "num_points": num_points,
-             "accuracy": accuracy, "progress": progress}  # fmt: skip
-    start = {"key": key, "weights": weights, "method": method, "init": init, "n_init": n_init,
-             "max_iter": max_iter}  # fmt: skip
+    solve = {
+        "distances": distances,
+        "solver": solver,
+        "num_points": num_points,
+        "accuracy": accuracy,
+        "progress": progress,
+    }
+    start = {
+        "key": key,
+        "weights": weights,
+        "method": method,
+        "init": init,
+        "n_init": n_init,
+        "max_iter": max_iter,
+    }
     return _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw)
 
 

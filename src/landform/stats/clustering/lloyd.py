@@ -1,7 +1,7 @@
 """Lloyd's algorithm on a manifold, with bounds that spare most of the geodesics.
 
-A geodesic costs thousands of times an arithmetic distance, so a pair of point and centre is solved
-only where it may decide a label. Two lower bounds on distances say where it cannot: a centre that
+A geodesic costs thousands of times an arithmetic distance, so a pair of point and center is solved
+only where it may decide a label. Two lower bounds on distances say where it cannot: a center that
 moves by δ shortens no distance by more than δ (Elkan 2003), and shortest paths on a graph over the
 data are longer than geodesics by a factor whose largest value is observed on the pairs solved.
 """
@@ -27,11 +27,11 @@ class GraphDistances:
         self.metric = metric
         landmarks = metric.landmarks()
         points = data if landmarks is None else np.concatenate([data, np.asarray(landmarks)])
-        self.graph = build_graph(metric, points, neighbours=_NEIGHBOURS)
+        self.graph = build_graph(metric, points, n_neighbors=_NEIGHBOURS)
         self.vertex = cKDTree(self.graph.points).query(data)[1]
 
     def rows(self, centers: np.ndarray) -> np.ndarray:
-        """Distances from each centre to the data, ``(k, n)``; infinite where unconnected."""
+        """Distances from each center to the data, ``(k, n)``; infinite where unconnected."""
         matrix, index, _ = attach(self.metric, self.graph, centers)
         return csgraph.dijkstra(matrix, directed=False, indices=index)[:, self.vertex]
 
@@ -64,14 +64,14 @@ def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
 
 
 class Lloyd:
-    """Centres, labels and the geodesics between them, on the host.
+    """Centers, labels and the geodesics between them, on the host.
 
     Attributes
     ----------
     labels
-        The cluster of each point; −1 where no geodesic to any centre converged.
+        The cluster of each point; −1 where no geodesic to any center converged.
     spokes
-        For each point the geodesic from its centre.
+        For each point the geodesic from its center.
     lower
         Lower bounds on the distances, ``(n, k)``; infinite for pairs whose geodesic failed.
     """
@@ -95,7 +95,7 @@ class Lloyd:
 
     @property
     def own(self) -> np.ndarray:
-        """The distance of each point to its centre, infinite where it failed."""
+        """The distance of each point to its center, infinite where it failed."""
         return np.where((self.labels >= 0) & self.spokes.ok, self.spokes.length, np.inf)
 
     @property
@@ -129,12 +129,12 @@ class Lloyd:
         self.lower = np.fmax(self.lower, np.where(np.isfinite(paths), paths / stretch, 0.0))
 
     def separate(self, between: np.ndarray) -> None:
-        """Raise the lower bounds by the triangle inequality from distances between the centres."""
+        """Raise the lower bounds by the triangle inequality from distances between the centers."""
         bound = between[self.labels] - self.own[:, None]
         self.lower = np.fmax(self.lower, np.where(np.isfinite(bound), bound, 0.0))
 
     def assign(self) -> int:
-        """Give each point its nearest centre; returns how many labels changed."""
+        """Give each point its nearest center; returns how many labels changed."""
         before = self.labels.copy()
         everyone = np.arange(len(self.data))
         again = np.flatnonzero(~self.spokes.ok & (before >= 0))
@@ -167,7 +167,7 @@ class Lloyd:
         return int(np.sum(self.labels != before))
 
     def fill_empty(self) -> int:
-        """Move the centres of empty clusters to the points that are worst off."""
+        """Move the centers of empty clusters to the points that are worst off."""
         count = 0
         for j in range(len(self.centers)):
             if (self.labels == j).any():
@@ -190,7 +190,7 @@ class Lloyd:
         return count
 
     def move(self, *, tol: float, max_steps: int) -> float:
-        """Take each centre towards its cluster's Fréchet mean; the largest gradient left."""
+        """Take each center towards its cluster's Fréchet mean; the largest gradient left."""
         largest = 0.0
         start = self.centers.copy()
         for j in range(len(self.centers)):
@@ -198,9 +198,15 @@ class Lloyd:
             if rows.size == 0:
                 continue
             end = descend(
-                self.metric, self.data[rows], self.weights[rows], self.centers[j],
-                self.spokes.take(rows), self.options, tol=tol, max_steps=max_steps,
-            )  # fmt: skip
+                self.metric,
+                self.data[rows],
+                self.weights[rows],
+                self.centers[j],
+                self.spokes.take(rows),
+                self.options,
+                tol=tol,
+                max_steps=max_steps,
+            )
             self.solved += rows.size * (len(end.history) - 1)
             self.centers[j] = end.center
             self._put(rows, end.spokes)
@@ -219,7 +225,7 @@ class Lloyd:
         return largest
 
     def refresh(self) -> bool:
-        """Search for shorter geodesics to the points' own centres; whether there were any."""
+        """Search for shorter geodesics to the points' own centers; whether there were any."""
         rows = np.flatnonzero(self.labels >= 0)
         found, gained = shorter(self.spokes.take(rows), self._solve(rows, self.labels[rows]))
         self._put(rows, found)

@@ -1,4 +1,4 @@
-"""Spectral clustering from distances: neighbours' similarities with a scale for each point."""
+"""Spectral clustering from distances: neighbors' similarities with a scale for each point."""
 
 import warnings
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class SpectralClusters(AbstractOutcome):
     --------
     >>> import numpy as np, landform as lf
     >>> x = np.array([0.0, 1.0, 2.0, 10.0, 11.0])
-    >>> found = lf.spectral_clusters(np.abs(x[:, None] - x), 2, neighbours=1)
+    >>> found = lf.spectral_clusters(np.abs(x[:, None] - x), 2, n_neighbors=1)
     >>> bool(found.converged), found.scales.tolist()
     (True, [1.0, 1.0, 1.0, 1.0, 1.0])
     """
@@ -58,13 +58,13 @@ def spectral_clusters(
     n_clusters: int,
     *,
     key: PRNGKeyArray | None = None,
-    neighbours: int = 7,
+    n_neighbors: int = 7,
     assign_labels: str = "cluster_qr",
 ) -> SpectralClusters:
-    """Spectral clustering on a matrix of distances: groups that are joined by chains of neighbours.
+    """Spectral clustering on a matrix of distances: groups that are joined by chains of neighbors.
 
     Similarities are ``A_ij = exp(−d_ij² / (s_i s_j))`` with the local scale s_i, the distance of
-    point i to its seventh neighbour: dense and sparse clusters are judged alike, and no bandwidth
+    point i to its seventh neighbor: dense and sparse clusters are judged alike, and no bandwidth
     has to be chosen. Labels come from the first eigenvectors of the normalised Laplacian of A.
 
     Parameters
@@ -75,8 +75,8 @@ def spectral_clusters(
         Number of clusters k ≤ n.
     key
         A key of `jax.random` for the start of the eigensolver and of k-means; None for a fixed one.
-    neighbours
-        Which neighbour's distance is the local scale; 7 in the paper. At most n − 1 are used. Where
+    n_neighbors
+        Which neighbor's distance is the local scale; 7 in the paper. At most n − 1 are used. Where
         that many points coincide, the scale is the distance to the nearest other point.
     assign_labels
         From eigenvectors to labels: ``"cluster_qr"`` (no random start), ``"kmeans"`` or
@@ -102,12 +102,12 @@ def spectral_clusters(
     --------
     >>> import numpy as np, landform as lf
     >>> x = np.array([0.0, 1.0, 2.0, 10.0, 11.0])
-    >>> labels = lf.spectral_clusters(np.abs(x[:, None] - x), 2, neighbours=1).labels
+    >>> labels = lf.spectral_clusters(np.abs(x[:, None] - x), 2, n_neighbors=1).labels
     >>> (labels == labels[0]).tolist()
     [True, True, True, False, False]
     """
     matrix = as_distances(distances, least=2)
-    arguments = _check(len(matrix), n_clusters, key, neighbours, assign_labels)
+    arguments = _check(len(matrix), n_clusters, key, n_neighbors, assign_labels)
     return _package(matrix, *arguments, failures=0)
 
 
@@ -118,7 +118,7 @@ def geodesic_spectral(
     n_clusters: int,
     *,
     key: PRNGKeyArray | None = None,
-    neighbours: int = 7,
+    n_neighbors: int = 7,
     assign_labels: str = "cluster_qr",
     distances: Literal["geodesic", "graph"] = "geodesic",
     num_points: int = 33,
@@ -135,7 +135,7 @@ def geodesic_spectral(
         The metric.
     X
         Points, shape ``(n, d)``.
-    n_clusters, key, neighbours, assign_labels
+    n_clusters, key, n_neighbors, assign_labels
         As for `spectral_clusters`.
     distances
         ``"geodesic"`` solves all n (n − 1) / 2 pairs; ``"graph"`` runs shortest paths on a graph,
@@ -164,7 +164,7 @@ def geodesic_spectral(
     --------
     >>> import landform as lf
     >>> data = [[-3.0, 1.0], [-2.9, 1.0], [-2.8, 1.0], [3.0, 1.0], [3.1, 1.0]]
-    >>> labels = lf.geodesic_spectral(lf.PoincareHalfPlane(), data, 2, neighbours=1).labels
+    >>> labels = lf.geodesic_spectral(lf.PoincareHalfPlane(), data, 2, n_neighbors=1).labels
     >>> (labels == labels[0]).tolist()
     [True, True, True, False, False]
     """
@@ -172,43 +172,48 @@ def geodesic_spectral(
     X = as_points("X", X, metric.dim, ndim=(2,))
     if is_traced(metric, X):
         raise ValueError("geodesic_spectral cannot be called inside a transformation such as jit")
-    arguments = _check(len(X), n_clusters, key, neighbours, assign_labels)
+    arguments = _check(len(X), n_clusters, key, n_neighbors, assign_labels)
     matrix, failures = bridged_distances(
-        metric, X, distances, solver=solver, num_points=num_points, accuracy=accuracy,
+        metric,
+        X,
+        distances,
+        solver=solver,
+        num_points=num_points,
+        accuracy=accuracy,
         progress=progress,
-    )  # fmt: skip
+    )
     result = _package(matrix, *arguments, failures=failures)
     if throw:
         raise_if_failed("spectral clustering", result.status, result)
     return result
 
 
-def _check(n, n_clusters, key, neighbours, assign_labels):
+def _check(n, n_clusters, key, n_neighbors, assign_labels):
     count = as_count("n_clusters", n_clusters, 1)
     if count > n:
         raise ValueError(f"n_clusters must be at most n_samples={n}, got {count}")
-    as_count("neighbours", neighbours, 1)
+    as_count("n_neighbors", n_neighbors, 1)
     check_choice("assign_labels", assign_labels, ASSIGNMENTS)
     seed = 0 if key is None else int(host_rng(key).integers(2**31))
-    return count, neighbours, assign_labels, seed
+    return count, n_neighbors, assign_labels, seed
 
 
-def local_scales(matrix: np.ndarray, neighbours: int) -> np.ndarray:
-    """The distance of each point to its k-th neighbour, and where this is zero to the nearest other
+def local_scales(matrix: np.ndarray, n_neighbors: int) -> np.ndarray:
+    """The distance of each point to its k-th neighbor, and where this is zero to the nearest other
     point; 1 where all points coincide."""
     ranked = np.sort(matrix, axis=1)  # its own zero comes first
-    scales = ranked[:, min(neighbours, len(matrix) - 1)]
+    scales = ranked[:, min(n_neighbors, len(matrix) - 1)]
     positive = np.where(matrix > 0.0, matrix, np.inf).min(axis=1)
     scales = np.where(scales > 0.0, scales, positive)
     return np.where(np.isfinite(scales), scales, 1.0)
 
 
-def _package(matrix, count, neighbours, assign_labels, seed, *, failures) -> SpectralClusters:
+def _package(matrix, count, n_neighbors, assign_labels, seed, *, failures) -> SpectralClusters:
     from sklearn.cluster import spectral_clustering
 
     matrix = 0.5 * (matrix + matrix.T)
     np.fill_diagonal(matrix, 0.0)
-    scales = local_scales(matrix, neighbours)
+    scales = local_scales(matrix, n_neighbors)
     affinity = np.exp(-(matrix / scales) * (matrix / scales[:, None]))
     if count in (1, len(matrix)):  # nothing to solve
         labels = np.arange(len(matrix)) % count

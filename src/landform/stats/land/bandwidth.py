@@ -22,20 +22,20 @@ _ERROR = 1e-3  # largest relative error of the metric on the data at which the t
 _PROBES = 2000
 
 _CONTRAST = 100.0  # squared length of a step off the data over that of the same step on them
-_WIDE = 0.5  # share of the data's radius from which a neighbourhood is no longer local
-_FAR = 10.0  # distance to the k-th neighbour, in the data's size, from which a point is an outlier
-_ALONE = 1e-4  # sum of the kernel over the other points below which a point has no neighbours
-_ALL = 0.5  # mean of the kernel over the other points above which a neighbourhood is all data
+_WIDE = 0.5  # share of the data's radius from which a neighborhood is no longer local
+_FAR = 10.0  # distance to the k-th neighbor, in the data's size, from which a point is an outlier
+_ALONE = 1e-4  # sum of the kernel over the other points below which a point has no neighbors
+_ALL = 0.5  # mean of the kernel over the other points above which a neighborhood is all data
 _MAX_PROBES = 1000
 
 
 @precise
 def auto_sigma(X) -> float:
-    """A width σ for `LocalVariance`: the mean distance to the k-th nearest neighbour, k = ⌈√n⌉.
+    """A width σ for `LocalVariance`: the mean distance to the k-th nearest neighbor, k = ⌈√n⌉.
 
-    A neighbourhood of √n points is large enough for a local variance and, as n grows, shrinks
+    A neighborhood of √n points is large enough for a local variance and, as n grows, shrinks
     against the data. The rule is equivariant: data in other units give σ in other units. Far
-    outliers do not count: points whose k-th neighbour is ten times as far as three quarters of the
+    outliers do not count: points whose k-th neighbor is ten times as far as three quarters of the
     data are from their median.
 
     Parameters
@@ -56,8 +56,8 @@ def auto_sigma(X) -> float:
     -----
     UserWarning
         If σ exceeds half of the data's root mean square radius, far outliers left out, as with few
-        points or many dimensions: a neighbourhood is then much of the data, and the metric shows
-        where their centre is rather than what shape they have.
+        points or many dimensions: a neighborhood is then much of the data, and the metric shows
+        where their center is rather than what shape they have.
 
     See Also
     --------
@@ -73,7 +73,7 @@ def auto_sigma(X) -> float:
     >>> import numpy as np, landform as lf
     >>> angle = 2.0 * np.pi * np.arange(100) / 100
     >>> circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    >>> sigma = lf.auto_sigma(circle)  # the tenth neighbour is five steps away
+    >>> sigma = lf.auto_sigma(circle)  # the tenth neighbor is five steps away
     >>> bool(np.isclose(sigma, 2.0 * np.sin(5.0 * np.pi / 100)))
     True
     """
@@ -90,7 +90,7 @@ def auto_sigma(X) -> float:
     if sigma > _WIDE * radius:
         warnings.warn(
             f"sigma = {sigma:.3g} is more than half of the data's radius, {radius:.3g}: the metric "
-            "shows where the data's centre is rather than what shape they have. Give sigma, or "
+            "shows where the data's center is rather than what shape they have. Give sigma, or "
             "more points.",
             stacklevel=3,
         )
@@ -125,7 +125,7 @@ def auto_rho(X, sigma: float) -> float:
     Warns
     -----
     UserWarning
-        If most points have no neighbours within reach of σ, by the sum of the kernel w over the
+        If most points have no neighbors within reach of σ, by the sum of the kernel w over the
         other points: the metric is then flat but for a dent at each point, and the rule falls back
         on ``ρ = σ² / 100``. If σ reaches over the data, by the mean of w over the other points of
         more than a half, about where σ exceeds the data's root mean square radius.
@@ -148,7 +148,7 @@ def auto_rho(X, sigma: float) -> float:
     total, share = _kernel_over_others(metric, probes)
     if np.median(np.asarray(total)) < _ALONE:
         warnings.warn(
-            f"sigma = {width:.3g} leaves most points without neighbours: the metric is flat but "
+            f"sigma = {width:.3g} leaves most points without n_neighbors: the metric is flat but "
             "for a dent at each point. Give a larger sigma.",
             stacklevel=3,
         )

@@ -70,16 +70,26 @@ class Bandwidth(eqx.Module):
 
 
 def cv_bandwidth(
-    X, n_components: int = 1, *, weights=None, covariance_type: CovarianceType = "full",
-    sigmas=None, rhos=None, n_folds: int = 3, max_points: int = 300, rule: Rule = "one-se",
-    estimator: Estimator = "likelihood", n_samples: int | None = None, seed: int = 0,
+    X,
+    n_components: int = 1,
+    *,
+    weights=None,
+    covariance_type: CovarianceType = "full",
+    sigmas=None,
+    rhos=None,
+    n_folds: int = 3,
+    max_points: int = 300,
+    rule: Rule = "one-se",
+    estimator: Estimator = "likelihood",
+    n_samples: int | None = None,
+    seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Bandwidth:  # fmt: skip
+) -> Bandwidth:
     """The σ and ρ of `LocalVariance` under which mixtures of LANDs predict held-out data best.
 
     For every pair the metric and the mixture are learned from all folds but one and scored on that
     one by the log-density against Lebesgue measure, which alone compares different metrics, and so
-    with the exact normaliser: the paper's makes no densities. The
+    with the exact normalizer: the paper's makes no densities. The
     candidates end in a flat metric, under which a LAND is a normal distribution, and by default the
     flattest of those is taken that the data do not tell apart.
 
@@ -115,7 +125,7 @@ def cv_bandwidth(
     estimator
         As for `fit_land_mixture`: of maximum likelihood or least squares.
     n_samples
-        Directions of the normalisers; None takes 32 in two dimensions and 128 from three on.
+        Directions of the normalizers; None takes 32 in two dimensions and 128 from three on.
     seed
         Seed of the folds and the fits.
     progress
@@ -202,9 +212,14 @@ def _select(X, weights, sigmas, rhos, n_folds, max_points, rule, options: Option
         test = folds == k
         sigma, rho = pairs[i]
         found = held_out_densities(
-            data[~test], data[test], sigma, rho * np.sum(~test) / len(X), options,
-            weights[~test], weights[test],
-        )  # fmt: skip
+            data[~test],
+            data[test],
+            sigma,
+            rho * np.sum(~test) / len(X),
+            options,
+            weights[~test],
+            weights[test],
+        )
         failed[i] = found is None
         if found is not None:
             values[i, test] = found
@@ -258,11 +273,15 @@ def _select(X, weights, sigmas, rhos, n_folds, max_points, rule, options: Option
     flat[0] |= rhos is None  # the first of the default candidates
     chosen = _chosen(best, close, spreads, flat, rule)
     return Bandwidth(
-        sigma=pairs[chosen][0], rho=pairs[chosen][1],
-        sigmas=to_jax([p[0] for p in pairs]), rhos=to_jax([p[1] for p in pairs]),
-        scores=to_jax(scores), stderr=to_jax(spread), variation=to_jax(spreads),
+        sigma=pairs[chosen][0],
+        rho=pairs[chosen][1],
+        sigmas=to_jax([p[0] for p in pairs]),
+        rhos=to_jax([p[1] for p in pairs]),
+        scores=to_jax(scores),
+        stderr=to_jax(spread),
+        variation=to_jax(spreads),
         n_scored=to_jax(np.isfinite(values).sum(axis=1)),
-    )  # fmt: skip
+    )
 
 
 def _chosen(best: int, close, spreads, flat, rule: Rule) -> int:
@@ -334,10 +353,19 @@ def held_out_densities(
     n_samples = (32 if d <= 2 else 128) if options.n_samples is None else options.n_samples
     try:
         model = fit_land_mixture(
-            LocalVariance(train, sigma, rho), train, options.n_components, weights=weights,
-            n_samples=n_samples, tol=1e-2, max_iter=30, rtol=1e-3, seed=options.seed,
-            estimator=options.estimator, covariance_type=options.covariance_type, throw=False,
-        )  # fmt: skip
+            LocalVariance(train, sigma, rho),
+            train,
+            options.n_components,
+            weights=weights,
+            n_samples=n_samples,
+            tol=1e-2,
+            max_iter=30,
+            rtol=1e-3,
+            seed=options.seed,
+            estimator=options.estimator,
+            covariance_type=options.covariance_type,
+            throw=False,
+        )
     except (ConvergenceError, ValueError, np.linalg.LinAlgError):
         return None
     density = np.asarray(model.log_prob(test, "lebesgue", throw=False))

@@ -104,7 +104,7 @@ def _touches(rays, finite, radii):
 
 
 def _root(radii, values, first, usable):
-    """The zero of the determinant around node `first`, by a cubic through its neighbours."""
+    """The zero of the determinant around node `first`, by a cubic through its neighbors."""
     if usable.size < 4:
         return np.inf
     last = min(first, usable[-1])

@@ -14,9 +14,9 @@ CovarianceType = Literal["full", "diag", "spherical"]
 
 
 def warn_of_unresolved(components, stacklevel: int) -> None:
-    """Warn of components whose normaliser lacks mass that no ray reaches; from under `precise`.
+    """Warn of components whose normalizer lacks mass that no ray reaches; from under `precise`.
 
-    A search is drawn to such places: what the normaliser lacks, the likelihood gains.
+    A search is drawn to such places: what the normalizer lacks, the likelihood gains.
     """
     lost = np.array([float(c.excluded["unresolved_mass"]) for c in components])
     if lost.max() > _UNRESOLVED:
@@ -38,7 +38,7 @@ def check_kind(kind) -> None:
 
 
 def check_rays(rtol, n_samples) -> tuple[float, int | None]:
-    """The tolerance and the number of the normaliser's rays, checked before any work is done."""
+    """The tolerance and the number of the normalizer's rays, checked before any work is done."""
     count = None if n_samples is None else as_count("n_samples", n_samples)
     as_positive("rtol", rtol)
     return float(rtol), count

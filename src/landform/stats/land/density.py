@@ -48,7 +48,7 @@ class LAND(eqx.Module):
         constant, without the Jacobian of Exp, and their logarithm, whose Euclidean norm is the
         length; to stand beside published numbers. It is not a probability density.
     n_samples
-        Directions in which the normaliser is integrated, each over all radii; rounded up. None
+        Directions in which the normalizer is integrated, each over all radii; rounded up. None
         takes 2 in one dimension, 256 in two and 1024 from three on.
     seed
         Seed of the directions; the same directions for all means make likelihoods comparable.
@@ -79,7 +79,7 @@ class LAND(eqx.Module):
     ------
     TypeError, ValueError
         For a wrong metric, a mean that is not finite or where the metric is not defined, a
-        covariance that is not symmetric positive definite, an unknown normaliser, `n_samples` that
+        covariance that is not symmetric positive definite, an unknown normalizer, `n_samples` that
         is not a whole number from 1, or `rtol` that is not positive.
     ConvergenceError
         If no ray from the mean can be followed, so that C is not a positive number.
@@ -113,10 +113,18 @@ class LAND(eqx.Module):
 
     @precise
     def __init__(
-        self, metric, mean, covariance, *, normalizer: Normalizer = "exact",
-        n_samples: int | None = None, seed: int = 0, rtol: float = 1e-5, history=None,
+        self,
+        metric,
+        mean,
+        covariance,
+        *,
+        normalizer: Normalizer = "exact",
+        n_samples: int | None = None,
+        seed: int = 0,
+        rtol: float = 1e-5,
+        history=None,
         table: Table | None = None,
-    ):  # fmt: skip
+    ):
         self.metric = check_metric(metric)
         if is_traced(metric, mean, covariance):
             raise ValueError("LAND cannot be made inside a transformation such as jit")
@@ -186,7 +194,7 @@ class LAND(eqx.Module):
     def total_mass(self, *, size: int = 48) -> float:
         """∫ p dM over a grid of the chart, for d ≤ 2: one, for a density.
 
-        A check on the normaliser by another way: its densities come from `geodesic`, not from rays,
+        A check on the normalizer by another way: its densities come from `geodesic`, not from rays,
         and it is a plain sum over ``size`` points on a side of the box that holds all but about
         1e-4 of the normal density.
 
@@ -198,7 +206,7 @@ class LAND(eqx.Module):
         Returns
         -------
         The sum; NaN where more than 1 % of its geodesics failed. With ``normalizer="paper"`` it is
-        as far from one as the paper's constant is from a normaliser.
+        as far from one as the paper's constant is from a normalizer.
 
         Raises
         ------
@@ -281,7 +289,7 @@ def _sample(land, key, n):
 
 
 def check_normalizer(normalizer) -> None:
-    """Raise `ValueError` unless the normaliser is known."""
+    """Raise `ValueError` unless the normalizer is known."""
     if normalizer not in ("exact", "paper"):
         raise ValueError(f"normalizer must be 'exact' or 'paper', got {normalizer!r}")
 

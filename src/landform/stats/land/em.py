@@ -32,28 +32,28 @@ class Run:
     belong to is `frozen`: its mean moves, but its shape stays, and nothing has converged.
     """
 
-    def __init__(self, setup: Setup, centres, shares, weights, *, least_squares: bool = False):
-        logs = [logarithms(setup, centre) for centre in centres]
+    def __init__(self, setup: Setup, centers, shares, weights, *, least_squares: bool = False):
+        logs = [logarithms(setup, center) for center in centers]
         soft = _reachable(shares, logs) * weights[:, None]
         self.weights = weights / weights.sum()
         spread, around = 0.0, np.inf
-        for k, centre in enumerate(centres):
-            gram = np.asarray(metric_tensor(setup.metric, centre))
-            tangents = tangents_of(setup, centre, logs[k])
+        for k, center in enumerate(centers):
+            gram = np.asarray(metric_tensor(setup.metric, center))
+            tangents = tangents_of(setup, center, logs[k])
             squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
             spread += soft[:, k] @ squares / weights.sum()
             around = min(around, weights @ squares / weights.sum())
         if not spread > _POINT * around:
             spread = around
-        self.setup = setup._replace(floor=_REGULAR * spread / centres.shape[1])
+        self.setup = setup._replace(floor=_REGULAR * spread / centers.shape[1])
         self.least_squares = least_squares
         estimate = moment_matched if least_squares else profile
         self.points: list[Point] = [
-            estimate(self.setup, centre, soft[:, k], logs[k]) for k, centre in enumerate(centres)
+            estimate(self.setup, center, soft[:, k], logs[k]) for k, center in enumerate(centers)
         ]
-        self.searches = [Search() for _ in centres]
+        self.searches = [Search() for _ in centers]
         self.shares = soft.sum(axis=0) / weights.sum()
-        self.frozen = np.zeros(len(centres), dtype=bool)
+        self.frozen = np.zeros(len(centers), dtype=bool)
         self.steps = 0
         self.bounds: list[float] = []
         self.coarse_bounds: list[float] = []
@@ -158,9 +158,9 @@ def best_run(
     """
     runs: list[Run] = []
     error: Exception | None = None
-    for centres, shares in starts:
+    for centers, shares in starts:
         try:
-            run = Run(setup, centres, shares, weights, least_squares=least_squares)
+            run = Run(setup, centers, shares, weights, least_squares=least_squares)
             run.iterate(min(_SHORT, max_iter), tol)
             runs.append(run)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:

@@ -41,16 +41,27 @@ _COARSE_TOL = 1e-3  # gain at which the coarse level has done its part
 
 
 def fit_land(
-    metric, X, *, weights=None, init=None, covariance_type: CovarianceType = "full",
-    normalizer: Normalizer = "exact", algorithm: Algorithm = "bfgs", n_samples: int | None = None,
-    max_iter: int | None = None, tol: float = 1e-4, n_init: int = 1, seed: int = 0,
-    rtol: float = 1e-5, throw: bool = True,
-) -> LAND:  # fmt: skip
+    metric,
+    X,
+    *,
+    weights=None,
+    init=None,
+    covariance_type: CovarianceType = "full",
+    normalizer: Normalizer = "exact",
+    algorithm: Algorithm = "bfgs",
+    n_samples: int | None = None,
+    max_iter: int | None = None,
+    tol: float = 1e-4,
+    n_init: int = 1,
+    seed: int = 0,
+    rtol: float = 1e-5,
+    throw: bool = True,
+) -> LAND:
     """The maximum-likelihood LAND of data.
 
     Minimises the negative log-likelihood per point, ½ tr(Σ⁻¹ S(μ)) + log C(μ, Σ) with S the second
     moment of Log_μ(X), over μ by BFGS steps with a line search, Σ being optimal for every μ. The
-    normaliser uses the same directions throughout, so the objective is a smooth function, and only
+    normalizer uses the same directions throughout, so the objective is a smooth function, and only
     steps that lower it are taken. Where many directions are asked for, a first approach takes few.
 
     Parameters
@@ -140,16 +151,40 @@ def fit_land(
     rtol, n_samples = check_rays(rtol, n_samples)
     tol = float(as_positive("tol", tol))
     return _fit_land(
-        metric, X, weights, init, covariance_type, normalizer, algorithm, n_samples, max_iter, tol,
-        n_init, seed, rtol, throw,
-    )  # fmt: skip
+        metric,
+        X,
+        weights,
+        init,
+        covariance_type,
+        normalizer,
+        algorithm,
+        n_samples,
+        max_iter,
+        tol,
+        n_init,
+        seed,
+        rtol,
+        throw,
+    )
 
 
 @precise
 def _fit_land(
-    metric, X, weights, init, kind, normalizer, algorithm, n_samples, max_iter, tol, n_init, seed,
-    rtol, throw,
-):  # fmt: skip
+    metric,
+    X,
+    weights,
+    init,
+    kind,
+    normalizer,
+    algorithm,
+    n_samples,
+    max_iter,
+    tol,
+    n_init,
+    seed,
+    rtol,
+    throw,
+):
     X, weights, _ = weighted_data(metric, X, weights)
     n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
     grid = make_grid(X.shape[1], n_samples, seed)
@@ -248,7 +283,13 @@ def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -
     """The distribution of a fitted point, under `metric` itself where the search had a table."""
     covariance = point.covariance
     return LAND(
-        metric, point.mean, 0.5 * (covariance + covariance.T), normalizer=setup.normalizer,
-        n_samples=n_samples, seed=seed, rtol=setup.rtol, history=history,
+        metric,
+        point.mean,
+        0.5 * (covariance + covariance.T),
+        normalizer=setup.normalizer,
+        n_samples=n_samples,
+        seed=seed,
+        rtol=setup.rtol,
+        history=history,
         table=point.table if metric is setup.metric and covered(point) else None,
-    )  # fmt: skip
+    )

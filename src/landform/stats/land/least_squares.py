@@ -16,12 +16,19 @@ _STILL = 1e-5  # the same that counts as found where some points have failed and
 
 
 def fit_least_squares(
-    metric, X, *, weights=None, normalizer: Normalizer = "exact", n_samples: int | None = None,
-    seed: int = 0, rtol: float = 1e-5, throw: bool = True,
-) -> LAND:  # fmt: skip
+    metric,
+    X,
+    *,
+    weights=None,
+    normalizer: Normalizer = "exact",
+    n_samples: int | None = None,
+    seed: int = 0,
+    rtol: float = 1e-5,
+    throw: bool = True,
+) -> LAND:
     """The intrinsic least-squares normal: Fréchet mean and second moment of the logarithms.
 
-    Minimises the sum of squared distances to the mean, with no regard to the normaliser; a baseline
+    Minimises the sum of squared distances to the mean, with no regard to the normalizer; a baseline
     for `fit_land`, with which it agrees on flat metrics only.
 
     Parameters
@@ -33,7 +40,7 @@ def fit_least_squares(
     weights
         Weights of the points, shape ``(n,)``, not negative; None for equal ones.
     normalizer, n_samples, seed, rtol
-        As for `LAND`; the second moment is that of the normaliser's logarithms.
+        As for `LAND`; the second moment is that of the normalizer's logarithms.
     throw
         Raise if the search for the mean or a geodesic fails; with False warn, and leave failed
         points out.
@@ -61,7 +68,7 @@ def fit_least_squares(
 
     Notes
     -----
-    Cost: a Fréchet mean, and the rays of one normaliser. Pennec 2006; arXiv:1606.02518, sec. 5.
+    Cost: a Fréchet mean, and the rays of one normalizer. Pennec 2006; arXiv:1606.02518, sec. 5.
 
     Examples
     --------
@@ -90,8 +97,9 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
         warnings.warn(
             "fit_least_squares did not find the mean: at the point where the search ended the mean "
             f"logarithm is {float(found.gradient):.2g} of the root mean square distance",
-            UserWarning, stacklevel=4,
-        )  # fmt: skip
+            UserWarning,
+            stacklevel=4,
+        )
     warn_of_lost(known, stacklevel=4)
     share = np.where(known, weights, 0.0)
     logs = np.where(known[:, None], logs, 0.0)
@@ -105,10 +113,17 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
             "density needs a covariance of full rank"
         )
     return LAND(
-        metric, found.point, moment, normalizer=normalizer, n_samples=n_samples, seed=seed,
+        metric,
+        found.point,
+        moment,
+        normalizer=normalizer,
+        n_samples=n_samples,
+        seed=seed,
         rtol=rtol,
         history={
-            "variance": found.history, "gradient": np.array([found.gradient]),
-            "failures": np.array([lost]), "converged": np.array([converged]),
+            "variance": found.history,
+            "gradient": np.array([found.gradient]),
+            "failures": np.array([lost]),
+            "converged": np.array([converged]),
         },
-    )  # fmt: skip
+    )

@@ -109,17 +109,28 @@ def _sample(model, key, n):
 
 
 def fit_land_mixture(
-    metric, X, n_components: int, *, weights=None, covariance_type: CovarianceType = "full",
-    normalizer: Normalizer = "exact", estimator: Estimator = "likelihood",
-    n_samples: int | None = None, max_iter: int = 100, tol: float = 1e-3,
-    init: str | ArrayLike = "auto", n_init: int = 1, seed: int = 0, rtol: float = 1e-5,
+    metric,
+    X,
+    n_components: int,
+    *,
+    weights=None,
+    covariance_type: CovarianceType = "full",
+    normalizer: Normalizer = "exact",
+    estimator: Estimator = "likelihood",
+    n_samples: int | None = None,
+    max_iter: int = 100,
+    tol: float = 1e-3,
+    init: str | ArrayLike = "auto",
+    n_init: int = 1,
+    seed: int = 0,
+    rtol: float = 1e-5,
     throw: bool = True,
-) -> LANDMixtureModel:  # fmt: skip
+) -> LANDMixtureModel:
     """The maximum-likelihood mixture of LANDs, by expectation maximisation.
 
     The E-step weighs points by ``r_nk ∝ π_k p_k(x_n)``; the M-step updates every covariance to its
     optimum with the rays at hand and moves every mean by one step that lowers the component's
-    objective (`fit_land`), so that the likelihood falls by no more than the normaliser's error.
+    objective (`fit_land`), so that the likelihood falls by no more than the normalizer's error.
 
     Parameters
     ----------
@@ -152,7 +163,7 @@ def fit_land_mixture(
         mixture in the chart. As many of them are followed to the end, and the best is kept; those
         that fall behind by 0.3 nats per point in the first iteration are given up.
     seed
-        Seed of the starts and of the normaliser's directions.
+        Seed of the starts and of the normalizer's directions.
     throw
         Raise if the best start did not converge; with False it is returned.
 
@@ -205,16 +216,42 @@ def fit_land_mixture(
         raise ValueError(f"tol must not be negative, got {tol}")
     rtol, n_samples = check_rays(rtol, n_samples)
     return _fit_mixture(
-        metric, X, n_components, weights, covariance_type, normalizer, estimator, n_samples,
-        max_iter, tol, init, n_init, seed, rtol, throw,
-    )  # fmt: skip
+        metric,
+        X,
+        n_components,
+        weights,
+        covariance_type,
+        normalizer,
+        estimator,
+        n_samples,
+        max_iter,
+        tol,
+        init,
+        n_init,
+        seed,
+        rtol,
+        throw,
+    )
 
 
 @precise
 def _fit_mixture(
-    metric, X, K, weights, kind, normalizer, estimator, n_samples, max_iter, tol, init, n_init,
-    seed, rtol, throw,
-):  # fmt: skip
+    metric,
+    X,
+    K,
+    weights,
+    kind,
+    normalizer,
+    estimator,
+    n_samples,
+    max_iter,
+    tol,
+    init,
+    n_init,
+    seed,
+    rtol,
+    throw,
+):
     X, weights, kept = weighted_data(metric, X, weights)
     if len(X) < K:
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
@@ -236,9 +273,14 @@ def _fit_mixture(
     starts = Starts(level.metric, level.X, rng, X, weights=few, all_weights=weights)
     several = starts.several(K, n_init) if given is None else [(starts.amid(given), given)]
     best = best_run(
-        level, several, few, max_iter, tol,
-        follow=n_init, least_squares=estimator == "least-squares",
-    )  # fmt: skip
+        level,
+        several,
+        few,
+        max_iter,
+        tol,
+        follow=n_init,
+        least_squares=estimator == "least-squares",
+    )
     if coarse is not None:
         best.refine(setup, weights)
         best.iterate(max_iter - best.steps, tol)

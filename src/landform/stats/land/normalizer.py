@@ -1,6 +1,6 @@
 """Integrals of normal densities over a manifold, by rays of the exponential map.
 
-In polar coordinates of the tangent space, v = s A θ with Σ = A Aᵀ, the normaliser is an average
+In polar coordinates of the tangent space, v = s A θ with Σ = A Aᵀ, the normalizer is an average
 over directions θ of integrals over s. A ray gives the integrand at all s, so every direction is
 integrated by Gauss–Legendre panels up to where it stops to be shortest, and only the average over
 directions is a (quasi-) Monte Carlo one. With the rays at hand, another Σ costs no geodesics.
@@ -159,7 +159,7 @@ class Table:
         self.doubt = (radial[rows] - rough) * polar * integrand[rows]
 
     def moments(self, precision) -> Moments:
-        """The normaliser ∫ m(v) exp(−½ vᵀPv) dv of a precision matrix P, and what goes with it."""
+        """The normalizer ∫ m(v) exp(−½ vᵀPv) dv of a precision matrix P, and what goes with it."""
         form = 0.5 * ((self.tangents @ precision) * self.tangents).sum(axis=2)
         shift = form.min()
         terms = self.coefficient * np.exp(shift - form)

@@ -57,9 +57,12 @@ class Setup(NamedTuple):
         order = np.argsort(rows)
         rows, weights = rows[order], weights[order]
         level = self._replace(
-            X=self.X[rows], grid=make_grid(d, min(count, len(self.grid.directions)), seed),
-            rtol=max(self.rtol, 1e-3), accuracy=max(self.accuracy, 1e-4), exact_gradient=False,
-        )  # fmt: skip
+            X=self.X[rows],
+            grid=make_grid(d, min(count, len(self.grid.directions)), seed),
+            rtol=max(self.rtol, 1e-3),
+            accuracy=max(self.accuracy, 1e-4),
+            exact_gradient=False,
+        )
         return level, rows, weights
 
 
@@ -103,7 +106,7 @@ def with_gradient(setup: Setup, point: Point, weights) -> Point:
 
 
 def tangents_of(setup: Setup, mean, logs: Logs) -> np.ndarray:
-    """The logarithms in the normaliser's convention."""
+    """The logarithms in the normalizer's convention."""
     if setup.normalizer == "exact":
         return logs.vectors
     return np.asarray(euclidean_logs(setup.metric, mean, jnp.asarray(logs.vectors)))
@@ -179,8 +182,10 @@ def warn_of_lost(usable, stacklevel: int) -> None:
     if lost := int((~usable).sum()):
         warnings.warn(
             f"{lost} of {len(usable)} points of X have no geodesic to the mean and were left out, "
-            "as points far from all others may be", UserWarning, stacklevel=stacklevel + 1,
-        )  # fmt: skip
+            "as points far from all others may be",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def second_moment(setup: Setup, mean, weights, logs: Logs, gram):

@@ -38,9 +38,7 @@ _STAGES = np.array(
         [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
     ]
 )
-_ERROR = np.array(
-    [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40]
-)  # fmt: skip
+_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 # The interpolant of order 4 between two steps, Hairer, Nørsett and Wanner 1993, sec. II.6.
 _DENSE = np.array(
     [
@@ -78,7 +76,7 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
 
     Radii are in standard deviations of a normal density, or about one: the tolerance grows as
     exp(s²/6), a third of what the density falls by, up to 1e-3, since the far tail need not be as
-    exact as the centre to count as little.
+    exact as the center to count as little.
 
     A ray breaks where no step is short enough, as at the end of a chart, where it needs too many,
     or where its speed changes by more than the tolerance explains: the metric jumps there.
@@ -146,7 +144,7 @@ def _lines(mean, directions, radii) -> Rays:
     count = len(points)
     return Rays(
         points, velocity, eye, eye, eye, speed, np.full(count, np.inf), np.zeros(count, bool)
-    )  # fmt: skip
+    )
 
 
 class _Front(NamedTuple):

@@ -85,11 +85,11 @@ class Starts:
         if count > 1 and (other := self.gaussian(count)) is not None:
             found.insert(1, other)
         seen = set()
-        for centres, shares in found:
-            key = centres.tobytes(), shares.argmax(axis=1).tobytes()
+        for centers, shares in found:
+            key = centers.tobytes(), shares.argmax(axis=1).tobytes()
             if key not in seen:
                 seen.add(key)
-                yield centres, shares
+                yield centers, shares
 
     def medoids(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Points of the data and memberships ``(n, k)``, by k-medoids under graph distances.
@@ -105,13 +105,13 @@ class Starts:
             if not small.any() or len(rest) < count * few:
                 break
             inside = rest
-        centres = self.X[self.some[np.sort(chosen)]]
-        gap = pairwise_distances(self.metric, self.X, centres, method="graph", throw=False)
+        centers = self.X[self.some[np.sort(chosen)]]
+        gap = pairwise_distances(self.metric, self.X, centers, method="graph", throw=False)
         gap = np.asarray(gap)
         labels = np.where(np.isfinite(gap), gap, np.inf).argmin(axis=1)
-        for k, centre in enumerate(centres):
-            labels[np.flatnonzero((centre == self.X).all(axis=1))[0]] = k
-        return centres, np.eye(count)[labels]
+        for k, center in enumerate(centers):
+            labels[np.flatnonzero((center == self.X).all(axis=1))[0]] = k
+        return centers, np.eye(count)[labels]
 
     def _clusters(self, count: int, inside) -> tuple[np.ndarray, np.ndarray]:
         """Medoids among some of the candidates, spread out at first, and the labels of these."""
@@ -156,8 +156,8 @@ class Starts:
         shares = best.predict_proba(X @ basis)
         if shares.sum(axis=0).min() < d + 1:
             return None
-        centres = self.amid(shares)
-        return None if len(np.unique(centres, axis=0)) < count else (centres, shares)
+        centers = self.amid(shares)
+        return None if len(np.unique(centers, axis=0)) < count else (centers, shares)
 
     def amid(self, shares) -> np.ndarray:
         """Of the candidates, the medoid of every component, given memberships ``(n, k)``.
@@ -213,9 +213,14 @@ def settled(fit, X):
     from sklearn.mixture import GaussianMixture
 
     return GaussianMixture(
-        fit.n_components, tol=_SETTLED, max_iter=_LONG, reg_covar=fit.reg_covar,
-        weights_init=fit.weights_, means_init=fit.means_, precisions_init=fit.precisions_,
-    ).fit(X)  # fmt: skip
+        fit.n_components,
+        tol=_SETTLED,
+        max_iter=_LONG,
+        reg_covar=fit.reg_covar,
+        weights_init=fit.weights_,
+        means_init=fit.means_,
+        precisions_init=fit.precisions_,
+    ).fit(X)
 
 
 def central_point(metric, X, weights) -> np.ndarray:

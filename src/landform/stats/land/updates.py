@@ -165,7 +165,7 @@ def evaluated(setup: Setup, weights, logs: Logs, table: Table, precision) -> Poi
 
 
 def moved(setup: Setup, point: Point, vector) -> np.ndarray:
-    """Exp of a tangent vector at the mean, in the normaliser's convention."""
+    """Exp of a tangent vector at the mean, in the normalizer's convention."""
     if not np.any(vector):
         return point.mean
     start = vector[None]
