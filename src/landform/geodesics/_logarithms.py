@@ -23,7 +23,7 @@ _CHUNK = 1024  # data whose geodesics are solved together; bounds the memory
 
 _SHORTER = 1e-3  # relative gain in length from which another curve replaces the one followed
 _DEGREE = 4  # of the pieces that curves are kept as between solves
-_CHUNK = 4096  # closed forms evaluated together
+_CLOSED_FORMS_TOGETHER = 4096  # bounds the memory
 
 
 def solve_options(num_points, accuracy, solver) -> dict:
@@ -76,7 +76,9 @@ def solve_spokes(metric, center, data, options, known: Spokes | None = None) -> 
         return out
     if isinstance(metric, AbstractClosedForm):
         found = chunked(
-            lambda a, b: _exact(metric, a, b), _CHUNK, *map(jnp.asarray, (centers, data))
+            lambda a, b: _exact(metric, a, b),
+            _CLOSED_FORMS_TOGETHER,
+            *map(jnp.asarray, (centers, data)),
         )
         out.velocity[far], out.length[far] = (np.asarray(part)[far] for part in found)
         finite = np.isfinite(out.length) & np.isfinite(out.velocity).all(axis=1)
