@@ -117,8 +117,16 @@ from landform.models import (
     train_vae as train_vae,
 )
 from landform.models.rbf_metric import fit_rbf_metric as fit_rbf_metric
-from landform.solvers.energy import EnergySolver as EnergySolver
+from landform.solvers.base import (
+    AbstractSolver as AbstractSolver,
+    Request as Request,
+    Solution as Solution,
+)
+from landform.solvers.boundary_value import EnergySolver as EnergySolver
+from landform.solvers.eikonal import EikonalSolver as EikonalSolver
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
+from landform.solvers.routes import GraphSolver as GraphSolver
+from landform.solvers.shooting import ShootingSolver as ShootingSolver
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
 from landform.stats.clustering.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
 from landform.stats.clustering.kmedoids import (

@@ -13,8 +13,8 @@ from landform.geodesics.curve import PolynomialCurve
 from landform.geodesics.geodesic import geodesic
 from landform.metrics.analytic import AbstractClosedForm
 from landform.metrics.base import AbstractMetric
+from landform.solvers.boundary_value import EnergySolver
 from landform.solvers.elements import Rule
-from landform.solvers.energy import EnergySolver
 
 _NUM_POINTS = 33  # nodes of the curves to data at first; those that need more are refined
 _FEW_POINTS = 17  # the same for a loose accuracy

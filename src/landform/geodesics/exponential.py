@@ -5,7 +5,7 @@ import jax
 from landform._core.arrays import is_traced, precise
 from landform._core.status import raise_if_failed
 from landform._core.typing import Array, Float
-from landform.geodesics.geodesic import check_pair, where_converged
+from landform.geodesics.geodesic import check_pair, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, IVPResult, shoot_many
 
@@ -58,7 +58,7 @@ def exp(
     [0.76159416, 0.64805427]
     """
     shot = geodesic_ivp(metric, x, v, solver=solver, throw=throw)
-    return where_converged(shot.status, shot.point)
+    return where_succeeded(shot.status, shot.point)
 
 
 def geodesic_ivp(

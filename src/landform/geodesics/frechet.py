@@ -13,7 +13,7 @@ from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics._logarithms import Spokes, shorter, solve_options, solve_spokes, variance
 from landform.geodesics._saddle import off_saddle, tensor_at
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 
 _ROUNDS = 4  # descents, each after a search for shorter curves from the mean found before
 _MAX_HALVINGS = 10

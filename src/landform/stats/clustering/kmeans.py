@@ -11,7 +11,7 @@ from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArr
 from landform.geodesics._logarithms import solve_options, solve_spokes
 from landform.geodesics.frechet import check_weights
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 from landform.stats.clustering.lloyd import GraphDistances, Lloyd, plus_plus
 
 

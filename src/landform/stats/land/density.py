@@ -14,7 +14,7 @@ from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.geodesics._logarithms import accuracy_for, solve_chunks
-from landform.geodesics.geodesic import geodesic, where_converged
+from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
 from landform.stats.land.normalizer import Grid, Table, default_samples, make_grid
 from landform.stats.land.rays import trace_rays
@@ -243,7 +243,7 @@ def _log_prob(land, x, lebesgue, throw):
         status = to_jax(found.status).reshape(x.shape[:-1])
         if throw:
             raise_if_failed("log_prob", status, found)
-    vectors = where_converged(status, velocity)
+    vectors = where_succeeded(status, velocity)
     if land.normalizer == "paper":
         vectors = euclidean_logs(land.metric, land.mean, vectors)
     form = jnp.einsum("...i,ij,...j->...", vectors, land.precision, vectors)
