@@ -30,7 +30,7 @@ from landform.geodesics.distances import (
 from landform.geodesics.exponential import exp as exp, geodesic_ivp as geodesic_ivp
 from landform.geodesics.frechet import (
     FrechetMean as FrechetMean,
-    barycenter as barycenter,
+    fit_frechet_mean as fit_frechet_mean,
     frechet_mean as frechet_mean,
 )
 from landform.geodesics.free_ends import (

@@ -61,6 +61,7 @@ def exp(
     return where_succeeded(shot.status, shot.point)
 
 
+@precise
 def geodesic_ivp(
     metric: AbstractMetric,
     x,
@@ -100,11 +101,6 @@ def geodesic_ivp(
         raise TypeError(
             f"solver must be an AdaptiveIVP or FixedStepIVP, got {type(solver).__name__}"
         )
-    return _shoot(metric, x, v, solver, throw)
-
-
-@precise
-def _shoot(metric, x, v, solver, throw):
     x, v, single = check_pair(metric, x, v, "v")
     shot = shoot_many(metric, x, v, solver)
     if single:
