@@ -114,7 +114,7 @@ def growth(large: bool) -> None:
         X = sphere_band(100, max(d, 2))[:, :d]
         line(
             f"d = {d}",
-            *twice(lambda X=X: lf.fit_land(metric_of(X), X, n_samples=256, throw=False))[1:],
+            *twice(lambda X=X: lf.fit_land(metric_of(X), X, n_directions=256, throw=False))[1:],
         )
     X = moons(200)
     print("\ntwo moons, n = 200, growth with K")
@@ -127,7 +127,7 @@ def growth(large: bool) -> None:
     print("\none component, half-moon, n = 100, growth with directions")
     for count in (64, 256, 1024):
         land, run, compiled = twice(
-            lambda s=count: lf.fit_land(metric_of(X), X, n_samples=s, throw=False)
+            lambda s=count: lf.fit_land(metric_of(X), X, n_directions=s, throw=False)
         )
         line(f"{count} directions", run, compiled, f"stderr {float(land.normalizer_stderr):.0e}")
 

@@ -35,7 +35,7 @@ class SyntheticSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     train: int = 500
     test: int = 1000
-    n_samples: int = 64
+    n_directions: int = 64
     folds: int = 2
     rule: Rule = "flat-first"
     grid: int = 50
@@ -85,7 +85,7 @@ def run_synthetic(
             train, count = draw(name, settings.train, 2 * seed)
             test, _ = draw(name, settings.test, 2 * seed + 1)
             chosen = choose(train, count, n_folds=settings.folds, seed=seed, rule=settings.rule)
-            fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed)
+            fits = fit_all(train, count, chosen, n_directions=settings.n_directions, seed=seed)
             scores = score_all(fits, test)
             metrics = {f"{name} metric": described(train, c) for name, c in chosen.items()}
             rows[name].append({**scores.density, **metrics, "failed": scores.failed["land"]})
@@ -228,6 +228,6 @@ _CHOICES = (
     "σ and ρ of the local-variance metric: by {s.folds}-fold cross-validation of the likelihood "
     "on the {s.train} training points, for LAND and for least squares apart, down from a flat "
     "metric: {rule}. Scored on {s.test} others.",
-    "Normalizer: exact, along {s.n_samples} directions of the tangent space.",
+    "Normalizer: exact, along {s.n_directions} directions of the tangent space.",
     "Gaussian mixtures: scikit-learn's, the best of five starts of each of three kinds.",
 )

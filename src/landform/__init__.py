@@ -120,9 +120,12 @@ from landform.models.rbf_metric import fit_rbf_metric as fit_rbf_metric
 from landform.solvers.energy import EnergySolver as EnergySolver
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
-from landform.stats.clustering.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
+from landform.stats.clustering.kmeans import (
+    KMeansResult as KMeansResult,
+    geodesic_kmeans as geodesic_kmeans,
+)
 from landform.stats.clustering.kmedoids import (
-    KMedoids as KMedoids,
+    KMedoidsResult as KMedoidsResult,
     geodesic_kmedoids as geodesic_kmedoids,
     kmedoids as kmedoids,
 )

@@ -289,7 +289,7 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
         train,
         k,
         seed=settings.seed,
-        n_samples=64,
+        n_directions=64,
         rtol=1e-3,
         max_iter=20,
         throw=False,

@@ -61,7 +61,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         Any covariance; one that is diagonal in the features; or a multiple of the inverse metric.
     normalizer : {"exact", "paper"}, default="exact"
         The normalizer of `landform.LAND`.
-    n_samples : int or None, default=None
+    n_directions : int or None, default=None
         Directions in which it is integrated; None is 256 in two dimensions, 1024 in more.
     max_iter : int, default=100
         Most iterations of a start.
@@ -132,7 +132,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         "sigma": [StrOptions({"auto", "cv"}), Positive()],
         "covariance_type": [StrOptions({"full", "diag", "spherical"})],
         "normalizer": [StrOptions({"exact", "paper"})],
-        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "n_directions": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Positive(zero=True)],
         "init": [StrOptions({"auto"}), "array-like"],
@@ -149,7 +149,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         rho="auto",
         covariance_type="full",
         normalizer="exact",
-        n_samples=None,
+        n_directions=None,
         max_iter=100,
         tol=1e-3,
         init="auto",
@@ -162,7 +162,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         self.rho = rho
         self.covariance_type = covariance_type
         self.normalizer = normalizer
-        self.n_samples = n_samples
+        self.n_directions = n_directions
         self.max_iter = max_iter
         self.tol = tol
         self.init = init
@@ -227,7 +227,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
             tol=self.tol,
             init=init,
             n_init=self.n_init,
-            n_samples=self.n_samples,
+            n_directions=self.n_directions,
             seed=seed,
             throw=False,
             covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]

@@ -15,7 +15,7 @@ from landform.solvers.energy import EnergySolver
 from landform.stats.clustering.lloyd import GraphDistances, Lloyd, plus_plus
 
 
-class KMeans(AbstractOutcome):
+class KMeansResult(AbstractOutcome):
     """A clustering by centers, as `geodesic_kmeans` returns it.
 
     Attributes
@@ -78,7 +78,7 @@ def geodesic_kmeans(
     solver: EnergySolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> KMeans:
+) -> KMeansResult:
     """K-means on a manifold: Lloyd's algorithm with geodesic distances and Fréchet means.
 
     Minimises ``Σ_n w_n min_k dist(x_n, c_k)²`` by giving each point its nearest center and taking
@@ -114,7 +114,7 @@ def geodesic_kmeans(
 
     Returns
     -------
-    `KMeans`.
+    `KMeansResult`.
 
     Raises
     ------
@@ -185,12 +185,12 @@ def _kmeans(
     return _package(*best[1:], throw)
 
 
-def _package(state: Lloyd, settled: bool, history, throw: bool) -> KMeans:
+def _package(state: Lloyd, settled: bool, history, throw: bool) -> KMeansResult:
     lost = state.labels < 0
     status = int(Status.CONVERGED) if settled else int(Status.MAX_STEPS)
     if lost.any():
         status = int(np.max(state.reasons[lost]))
-    result = KMeans(
+    result = KMeansResult(
         centers=to_jax(state.centers),
         labels=to_jax(state.labels),
         distances=to_jax(np.where(lost, np.nan, state.own)),

@@ -28,7 +28,7 @@ _SAME = 1e-5  # of the two distances of a pair, in single precision
 _IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
 
 
-class KMedoids(AbstractOutcome):
+class KMedoidsResult(AbstractOutcome):
     """A clustering by medoids, as `kmedoids` and `geodesic_kmedoids` return it.
 
     Attributes
@@ -81,7 +81,7 @@ def kmedoids(
     n_init: int = 1,
     max_iter: int = 300,
     throw: bool = True,
-) -> KMedoids:
+) -> KMedoidsResult:
     """K-medoids on a matrix of distances: the k points with the least sum of distances to them.
 
     Parameters
@@ -109,7 +109,7 @@ def kmedoids(
 
     Returns
     -------
-    `KMedoids`.
+    `KMedoidsResult`.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def geodesic_kmedoids(
     solver: EnergySolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> KMedoids:
+) -> KMedoidsResult:
     """K-medoids of points of a manifold, on their geodesic distances.
 
     Parameters
@@ -176,8 +176,8 @@ def geodesic_kmedoids(
 
     Returns
     -------
-    `KMedoids`. A pair whose geodesic failed gets the length of the shortest chain of the other
-    geodesics, an upper bound, and is counted in ``n_failed``.
+    `KMedoidsResult`. A pair whose geodesic failed gets the length of the shortest chain of the
+    other geodesics, an upper bound, and is counted in ``n_failed``.
 
     Raises
     ------
@@ -287,7 +287,9 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
     return count, weights, method, [host_rng(key)] * n_init, max_iter
 
 
-def _package(matrix, count, weights, method, starts, max_iter, *, failures, throw) -> KMedoids:
+def _package(
+    matrix, count, weights, method, starts, max_iter, *, failures, throw
+) -> KMedoidsResult:
     improve = _swap if method == "pam" else _alternate
     best = None
     for start in starts:
@@ -310,7 +312,7 @@ def _package(matrix, count, weights, method, starts, max_iter, *, failures, thro
     labels[medoids] = np.arange(count)
     status = int(Status.CONVERGED) if settled else int(Status.MAX_STEPS)
     status = max(status, int(Status.UNRESOLVED)) if failures else status
-    result = KMedoids(
+    result = KMedoidsResult(
         medoids=to_jax(medoids),
         labels=to_jax(labels),
         distances=to_jax(matrix[medoids[labels], np.arange(len(matrix))]),

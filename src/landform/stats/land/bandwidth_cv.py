@@ -81,7 +81,7 @@ def cv_bandwidth(
     max_points: int = 300,
     rule: Rule = "one-se",
     estimator: Estimator = "likelihood",
-    n_samples: int | None = None,
+    n_directions: int | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Bandwidth:
@@ -124,7 +124,7 @@ def cv_bandwidth(
         error is the usual price for not being fooled (Breiman et al. 1984, sec. 3.4.3).
     estimator
         As for `fit_land_mixture`: of maximum likelihood or least squares.
-    n_samples
+    n_directions
         Directions of the normalizers; None takes 32 in two dimensions and 128 from three on.
     seed
         Seed of the folds and the fits.
@@ -163,8 +163,8 @@ def cv_bandwidth(
     for name, value in (("n_components", n_components), ("max_points", max_points)):
         as_count(name, value)
     as_count("n_folds", n_folds, 2)
-    if n_samples is not None:
-        as_count("n_samples", n_samples)
+    if n_directions is not None:
+        as_count("n_directions", n_directions)
     check_choice("rule", rule, get_args(Rule))
     check_choice("estimator", estimator, get_args(Estimator))
     check_kind(covariance_type)
@@ -181,7 +181,7 @@ def cv_bandwidth(
             f"max_points must be at least {least} for {n_folds} folds and {n_components} "
             f"component(s), got {max_points}"
         )
-    options = Options(n_components, n_samples, seed, estimator, covariance_type)
+    options = Options(n_components, n_directions, seed, estimator, covariance_type)
     return _select(data, weights, sigmas, rhos, n_folds, max_points, rule, options, progress)
 
 
@@ -189,7 +189,7 @@ class Options(NamedTuple):
     """How candidates are scored."""
 
     n_components: int
-    n_samples: int | None
+    n_directions: int | None
     seed: int
     estimator: Estimator = "likelihood"
     covariance_type: CovarianceType = "full"
@@ -350,14 +350,14 @@ def held_out_densities(
     Data may be at fault, too, such as a fold of equal points.
     """
     d = train.shape[1]
-    n_samples = (32 if d <= 2 else 128) if options.n_samples is None else options.n_samples
+    n_directions = (32 if d <= 2 else 128) if options.n_directions is None else options.n_directions
     try:
         model = fit_land_mixture(
             LocalVariance(train, sigma, rho),
             train,
             options.n_components,
             weights=weights,
-            n_samples=n_samples,
+            n_directions=n_directions,
             tol=1e-2,
             max_iter=30,
             rtol=1e-3,
@@ -373,7 +373,7 @@ def held_out_densities(
     return density if share >= 1.0 - _FAILED else None
 
 
-def held_out(train, test, n_components, sigma, rho, n_samples, seed) -> float:
+def held_out(train, test, n_components, sigma, rho, n_directions, seed) -> float:
     """Mean Lebesgue log-density of `test` under a LAND mixture of `train`; −∞ where that fails."""
-    found = held_out_densities(train, test, sigma, rho, Options(n_components, n_samples, seed))
+    found = held_out_densities(train, test, sigma, rho, Options(n_components, n_directions, seed))
     return -np.inf if found is None else float(np.nanmean(found))

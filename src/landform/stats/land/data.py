@@ -37,9 +37,9 @@ def check_kind(kind) -> None:
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
 
 
-def check_rays(rtol, n_samples) -> tuple[float, int | None]:
+def check_rays(rtol, n_directions) -> tuple[float, int | None]:
     """The tolerance and the number of the normalizer's rays, checked before any work is done."""
-    count = None if n_samples is None else as_count("n_samples", n_samples)
+    count = None if n_directions is None else as_count("n_directions", n_directions)
     as_positive("rtol", rtol)
     return float(rtol), count
 

@@ -16,7 +16,7 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Sca
 from landform.geodesics._logarithms import accuracy_for, solve_chunks
 from landform.geodesics.geodesic import geodesic, where_converged
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform.stats.land.normalizer import Grid, Table, default_samples, make_grid
+from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
 from landform.stats.land.rays import trace_rays
 
 _BLOCK = 256  # directions proposed together, each other's witnesses of the cut locus
@@ -47,7 +47,7 @@ class LAND(eqx.Module):
         ``"exact"``: C = ∫ exp(…) dM, so that p integrates to one. ``"paper"``: the authors'
         constant, without the Jacobian of Exp, and their logarithm, whose Euclidean norm is the
         length; to stand beside published numbers. It is not a probability density.
-    n_samples
+    n_directions
         Directions in which the normalizer is integrated, each over all radii; rounded up. None
         takes 2 in one dimension, 256 in two and 1024 from three on.
     seed
@@ -79,16 +79,16 @@ class LAND(eqx.Module):
     ------
     TypeError, ValueError
         For a wrong metric, a mean that is not finite or where the metric is not defined, a
-        covariance that is not symmetric positive definite, an unknown normalizer, `n_samples` that
-        is not a whole number from 1, or `rtol` that is not positive.
+        covariance that is not symmetric positive definite, an unknown normalizer, `n_directions`
+        that is not a whole number from 1, or `rtol` that is not positive.
     ConvergenceError
         If no ray from the mean can be followed, so that C is not a positive number.
 
     Notes
     -----
     C is an average over directions of integrals along geodesic rays, with |det D Exp| from the
-    linearised geodesic equation. Cost: `n_samples` geodesics with 2d variations. On a flat metric
-    M, C = √det M (2π)^{d/2} √det Σ. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 7.
+    linearised geodesic equation. Cost: `n_directions` geodesics with 2d variations. On a flat
+    metric M, C = √det M (2π)^{d/2} √det Σ. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 7.
 
     Examples
     --------
@@ -107,7 +107,7 @@ class LAND(eqx.Module):
     excluded: dict[str, Array]
     history: dict[str, Array]
     normalizer: Normalizer = eqx.field(static=True)
-    n_samples: int = eqx.field(static=True)
+    n_directions: int = eqx.field(static=True)
     seed: int = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
 
@@ -119,11 +119,11 @@ class LAND(eqx.Module):
         covariance,
         *,
         normalizer: Normalizer = "exact",
-        n_samples: int | None = None,
+        n_directions: int | None = None,
         seed: int = 0,
         rtol: float = 1e-5,
         history=None,
-        table: Table | None = None,
+        table: RayTable | None = None,
     ):
         self.metric = check_metric(metric)
         if is_traced(metric, mean, covariance):
@@ -137,8 +137,8 @@ class LAND(eqx.Module):
         self.normalizer, self.seed = normalizer, int(seed)
         as_positive("rtol", rtol)
         self.rtol = float(rtol)
-        n_samples = default_samples(mean.size) if n_samples is None else n_samples
-        self.n_samples = as_count("n_samples", n_samples)
+        n_directions = default_directions(mean.size) if n_directions is None else n_directions
+        self.n_directions = as_count("n_directions", n_directions)
         table = self._table() if table is None else table
         precision = np.linalg.inv(covariance)
         moments = table.moments(precision)
@@ -220,11 +220,11 @@ class LAND(eqx.Module):
         """
         return _total_mass(self, size)
 
-    def _table(self) -> Table:
+    def _table(self) -> RayTable:
         paper = self.normalizer == "paper"
-        grid = make_grid(self.mean.size, self.n_samples, self.seed)
+        grid = make_grid(self.mean.size, self.n_directions, self.seed)
         scale = np.linalg.cholesky(np.asarray(self.covariance))
-        return Table(
+        return RayTable(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
 
@@ -318,11 +318,11 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
     euclidean = land.normalizer == "paper"
 
     def table(grid):
-        return Table(
+        return RayTable(
             land.metric, land.mean, scale, grid, euclidean=euclidean, jacobian=True, rtol=land.rtol
         )
 
-    base = make_grid(d, land.n_samples, land.seed)
+    base = make_grid(d, land.n_directions, land.seed)
     masses = _masses(table(base), precision)
     largest, proposals = 1.05 * masses.max(), []
     if not (np.isfinite(largest) and largest > 0):
@@ -339,7 +339,7 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
         if len(proposals) > _PATIENCE * (1.0 + expected):
             raise ConvergenceError(
                 f"sample failed: {len(proposals) * _BLOCK} directions gave fewer than {n} draws; "
-                "nearly all of the mass lies in few directions: raise n_samples"
+                "nearly all of the mass lies in few directions: raise n_directions"
             )
         direction = rng.standard_normal((_BLOCK, d))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -353,14 +353,14 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
     return np.concatenate(drawn)[:n]
 
 
-def _masses(table: Table, precision):
+def _masses(table: RayTable, precision):
     """The mass along each ray, up to a factor common to all tables of one scale."""
     form = np.einsum("kri,ij,krj->kr", table.tangents, precision, table.tangents)
     mass = (table.coefficient * np.exp(-0.5 * form)).sum(axis=1)
     return np.maximum(mass, 0.0) * len(mass)
 
 
-def _draw(table: Table, keep, precision, rng):
+def _draw(table: RayTable, keep, precision, rng):
     """One point on each of the chosen rays, from the density along it."""
     rows = np.flatnonzero(keep)
     d = table.tangents.shape[-1]
@@ -392,7 +392,7 @@ def _draw(table: Table, keep, precision, rng):
     return out
 
 
-def _along(table: Table, k, usable, radius):
+def _along(table: RayTable, k, usable, radius):
     """The point on ray k at a radius, by the cubic through the nodes around it."""
     radii, rays = table.grid.radii, table.rays
     after = usable[min(np.searchsorted(radii[usable], radius), usable.size - 1)]

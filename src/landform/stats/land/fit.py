@@ -19,10 +19,10 @@ from landform.stats.land.data import (
     weighted_data,
 )
 from landform.stats.land.density import LAND, Normalizer, check_normalizer
-from landform.stats.land.normalizer import default_samples, make_grid
+from landform.stats.land.normalizer import default_directions, make_grid
 from landform.stats.land.objective import (
-    Point,
-    Setup,
+    ComponentFit,
+    FitProblem,
     covered,
     lifted,
     logarithms,
@@ -30,7 +30,7 @@ from landform.stats.land.objective import (
     warn_of_lost,
 )
 from landform.stats.land.starts import central_point
-from landform.stats.land.updates import Search, paper_steps
+from landform.stats.land.updates import MeanSearch, paper_steps
 
 Algorithm = Literal["bfgs", "paper"]
 
@@ -49,7 +49,7 @@ def fit_land(
     covariance_type: CovarianceType = "full",
     normalizer: Normalizer = "exact",
     algorithm: Algorithm = "bfgs",
-    n_samples: int | None = None,
+    n_directions: int | None = None,
     max_iter: int | None = None,
     tol: float = 1e-4,
     n_init: int = 1,
@@ -79,7 +79,7 @@ def fit_land(
         average where the metric has no landmarks.
     covariance_type
         ``"full"``; ``"diag"``, diagonal in the chart; ``"spherical"``, a multiple of M(μ)⁻¹.
-    normalizer, n_samples, seed, rtol
+    normalizer, n_directions, seed, rtol
         As for `LAND`. With ``"paper"`` the gradient is taken by differences, 2d evaluations.
     algorithm
         ``"bfgs"``, as above; ``"paper"``: steps of the mean and of A, Σ⁻¹ = AᵀA, along their
@@ -125,7 +125,7 @@ def fit_land(
     The gradient is exact up to interpolation: with T = −∂Log_μ(x)/∂μ from the linearised geodesic
     equation it is E_p[Tᵀ Σ⁻¹ Log] − mean[Tᵀ Σ⁻¹ Log]; T = I gives the paper's direction. For given
     rays the best Σ is a convex problem. Failed logarithms are left out and counted in the history.
-    Cost for each step: n geodesics from warm starts, 1024 at a time, `n_samples` rays. Over 512
+    Cost for each step: n geodesics from warm starts, 1024 at a time, `n_directions` rays. Over 512
     points the approach takes 512 of them; a local-variance metric of over 2000 points in the plane
     is replaced by a `Tabulated` one during the search, where that is accurate to a thousandth.
     Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), sec. 3.
@@ -148,7 +148,7 @@ def fit_land(
     max_iter = _ITERATIONS[algorithm] if max_iter is None else max_iter
     as_count("max_iter", max_iter)
     as_count("n_init", n_init)
-    rtol, n_samples = check_rays(rtol, n_samples)
+    rtol, n_directions = check_rays(rtol, n_directions)
     tol = float(as_positive("tol", tol))
     return _fit_land(
         metric,
@@ -158,7 +158,7 @@ def fit_land(
         covariance_type,
         normalizer,
         algorithm,
-        n_samples,
+        n_directions,
         max_iter,
         tol,
         n_init,
@@ -177,7 +177,7 @@ def _fit_land(
     kind,
     normalizer,
     algorithm,
-    n_samples,
+    n_directions,
     max_iter,
     tol,
     n_init,
@@ -186,17 +186,19 @@ def _fit_land(
     throw,
 ):
     X, weights, _ = weighted_data(metric, X, weights)
-    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
-    grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
+    n_directions = default_directions(X.shape[1]) if n_directions is None else n_directions
+    grid = make_grid(X.shape[1], n_directions, seed)
+    problem = FitProblem(
+        light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol)
+    )
     starts = _starts(metric, X, weights, init, n_init, seed)
     coarse = ()
     if algorithm == "paper":
-        runs = _succeeding(lambda at: paper_steps(setup, at, weights, max_iter, tol), starts)
+        runs = _succeeding(lambda at: paper_steps(problem, at, weights, max_iter, tol), starts)
         point, history, converged = min(runs, key=lambda run: run[0].objective)
     else:
-        point, search, coarse = _approach(setup, starts, weights, max_iter, tol, seed)
-        point, history, converged = search.run(setup, point, weights, max_iter, tol)
+        point, search, coarse = _approach(problem, starts, weights, max_iter, tol, seed)
+        point, history, converged = search.run(problem, point, weights, max_iter, tol)
     if not converged:
         stuck = algorithm == "bfgs" and len(history.rows) <= max_iter
         promise = 0.5 * point.slope**2
@@ -209,7 +211,7 @@ def _fit_land(
         warnings.warn(message, UserWarning, stacklevel=4)
     warn_of_lost(point.logs.usable, stacklevel=4)
     arrays = history.arrays() | {"coarse_objective": coarse}
-    land = land_at(setup, metric, point, n_samples, seed, arrays)
+    land = land_at(problem, metric, point, n_directions, seed, arrays)
     warn_of_unresolved([land], stacklevel=4)
     return land
 
@@ -224,10 +226,10 @@ def _advice(X, stuck: bool = False) -> str:
         )
     if stuck:
         return (
-            "no step lowers the objective, which may be rough: raise n_samples, lower rtol, or "
+            "no step lowers the objective, which may be rough: raise n_directions, lower rtol, or "
             "raise tol"
         )
-    return "raise max_iter or n_samples"
+    return "raise max_iter or n_directions"
 
 
 def _starts(metric, X, weights, init, n_init, seed):
@@ -240,15 +242,19 @@ def _starts(metric, X, weights, init, n_init, seed):
     return [first, *(X[i] for i in rng.choice(len(X), n_init - 1, p=odds))]
 
 
-def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
+def _approach(problem: FitProblem, starts, weights, max_iter, tol, seed):
     """The best of all starts on the coarse level, lifted to the fine one, with its search."""
-    coarse = setup.coarser(weights, seed)
+    coarse = problem.coarser(weights, seed)
     if coarse is None and len(starts) == 1:
-        return profile(setup, starts[0], weights, logarithms(setup, starts[0])), Search(), ()
-    level, few = (setup, weights) if coarse is None else (coarse[0], coarse[2])
+        return (
+            profile(problem, starts[0], weights, logarithms(problem, starts[0])),
+            MeanSearch(),
+            (),
+        )
+    level, few = (problem, weights) if coarse is None else (coarse[0], coarse[2])
 
     def run(mean):
-        search = Search()
+        search = MeanSearch()
         point = profile(level, mean, few, logarithms(level, mean))
         point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
         return point, search, history.arrays()["objective"]
@@ -259,7 +265,7 @@ def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
 
     def lift(run):
         point, search, objective = run
-        return lifted(setup, point, weights), search, objective
+        return lifted(problem, point, weights), search, objective
 
     return next(_succeeding(lift, found))
 
@@ -279,17 +285,19 @@ def _succeeding(run, starts):
         raise error
 
 
-def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
+def land_at(
+    problem: FitProblem, metric, point: ComponentFit, n_directions, seed, history=None
+) -> LAND:
     """The distribution of a fitted point, under `metric` itself where the search had a table."""
     covariance = point.covariance
     return LAND(
         metric,
         point.mean,
         0.5 * (covariance + covariance.T),
-        normalizer=setup.normalizer,
-        n_samples=n_samples,
+        normalizer=problem.normalizer,
+        n_directions=n_directions,
         seed=seed,
-        rtol=setup.rtol,
+        rtol=problem.rtol,
         history=history,
-        table=point.table if metric is setup.metric and covered(point) else None,
+        table=point.table if metric is problem.metric and covered(point) else None,
     )

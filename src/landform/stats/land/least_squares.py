@@ -21,7 +21,7 @@ def fit_least_squares(
     *,
     weights=None,
     normalizer: Normalizer = "exact",
-    n_samples: int | None = None,
+    n_directions: int | None = None,
     seed: int = 0,
     rtol: float = 1e-5,
     throw: bool = True,
@@ -39,7 +39,7 @@ def fit_least_squares(
         Data, shape ``(n, d)``, n ≥ 2, that span the space.
     weights
         Weights of the points, shape ``(n,)``, not negative; None for equal ones.
-    normalizer, n_samples, seed, rtol
+    normalizer, n_directions, seed, rtol
         As for `LAND`; the second moment is that of the normalizer's logarithms.
     throw
         Raise if the search for the mean or a geodesic fails; with False warn, and leave failed
@@ -80,12 +80,12 @@ def fit_least_squares(
     """
     check_metric(metric)
     check_normalizer(normalizer)
-    rtol, n_samples = check_rays(rtol, n_samples)
-    return _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw)
+    rtol, n_directions = check_rays(rtol, n_directions)
+    return _fit(metric, X, weights, normalizer, n_directions, seed, rtol, throw)
 
 
 @precise
-def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
+def _fit(metric, X, weights, normalizer, n_directions, seed, rtol, throw):
     X, weights, _ = weighted_data(metric, X, weights)
     found = barycenter(metric, X, weights, tol=_TOL, throw=throw)
     logs = np.asarray(found.logs)
@@ -117,7 +117,7 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
         found.point,
         moment,
         normalizer=normalizer,
-        n_samples=n_samples,
+        n_directions=n_directions,
         seed=seed,
         rtol=rtol,
         history={

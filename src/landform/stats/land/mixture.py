@@ -22,10 +22,10 @@ from landform.stats.land.data import (
     weighted_data,
 )
 from landform.stats.land.density import LAND, Normalizer, check_normalizer
-from landform.stats.land.em import Run, best_run
+from landform.stats.land.em import EMState, best_run
 from landform.stats.land.fit import land_at
-from landform.stats.land.normalizer import default_samples, make_grid
-from landform.stats.land.objective import Setup
+from landform.stats.land.normalizer import default_directions, make_grid
+from landform.stats.land.objective import FitProblem
 from landform.stats.land.starts import Starts
 
 Estimator = Literal["likelihood", "least-squares"]
@@ -117,7 +117,7 @@ def fit_land_mixture(
     covariance_type: CovarianceType = "full",
     normalizer: Normalizer = "exact",
     estimator: Estimator = "likelihood",
-    n_samples: int | None = None,
+    n_directions: int | None = None,
     max_iter: int = 100,
     tol: float = 1e-3,
     init: str | ArrayLike = "auto",
@@ -143,7 +143,7 @@ def fit_land_mixture(
     weights
         How often each point counts, shape ``(n,)``; None for once. Points of weight zero are left
         out.
-    covariance_type, normalizer, n_samples, rtol
+    covariance_type, normalizer, n_directions, rtol
         As for `fit_land`.
     estimator
         ``"likelihood"``; or ``"least-squares"``, the baseline of `fit_least_squares`: the M-step
@@ -191,7 +191,7 @@ def fit_land_mixture(
     heavy, only its mean moves: it keeps its shape, and the fit has not converged. No variance falls
     under 1e-6 of the first components' average, or of the data's where these are single points.
     Points without a geodesic to a mean do not count for it.
-    Cost for each iteration: K n geodesics from warm starts and K × `n_samples` rays; many points
+    Cost for each iteration: K n geodesics from warm starts and K × `n_directions` rays; many points
     and many directions are approached with few, as in `fit_land`. Arvanitidis, Hansen and Hauberg
     2016 (arXiv:1606.02518), sec. 3.3.
 
@@ -214,7 +214,7 @@ def fit_land_mixture(
         raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     if not tol >= 0:
         raise ValueError(f"tol must not be negative, got {tol}")
-    rtol, n_samples = check_rays(rtol, n_samples)
+    rtol, n_directions = check_rays(rtol, n_directions)
     return _fit_mixture(
         metric,
         X,
@@ -223,7 +223,7 @@ def fit_land_mixture(
         covariance_type,
         normalizer,
         estimator,
-        n_samples,
+        n_directions,
         max_iter,
         tol,
         init,
@@ -243,7 +243,7 @@ def _fit_mixture(
     kind,
     normalizer,
     estimator,
-    n_samples,
+    n_directions,
     max_iter,
     tol,
     init,
@@ -257,18 +257,20 @@ def _fit_mixture(
         raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
     if (different := len(np.unique(X, axis=0))) < K:
         raise ValueError(f"X has {different} different points, too few for n_components = {K}")
-    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
-    grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
+    n_directions = default_directions(X.shape[1]) if n_directions is None else n_directions
+    grid = make_grid(X.shape[1], n_directions, seed)
+    problem = FitProblem(
+        light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol)
+    )
     rng = np.random.default_rng(seed)
-    coarse, given = setup.coarser(weights, seed), None
+    coarse, given = problem.coarser(weights, seed), None
     if isinstance(init, str):
         check_choice("init", init, ("auto",))
     else:
         given = memberships(init, kept, K, X.shape[1] + 1)
         if coarse is not None and (given[coarse[1]].sum(axis=0) < X.shape[1] + 1).any():
             coarse = None  # some of the data would not do for every component
-    level, rows, few = (setup, np.arange(len(X)), weights) if coarse is None else coarse
+    level, rows, few = (problem, np.arange(len(X)), weights) if coarse is None else coarse
     given = None if given is None else given[rows]
     starts = Starts(level.metric, level.X, rng, X, weights=few, all_weights=weights)
     several = starts.several(K, n_init) if given is None else [(starts.amid(given), given)]
@@ -282,7 +284,7 @@ def _fit_mixture(
         least_squares=estimator == "least-squares",
     )
     if coarse is not None:
-        best.refine(setup, weights)
+        best.refine(problem, weights)
         best.iterate(max_iter - best.steps, tol)
     if throw and not best.converged:
         raise ConvergenceError(
@@ -290,7 +292,7 @@ def _fit_mixture(
             "pass throw=False to get the result anyway"
         )
     usable = np.all([p.logs.usable for p in best.points], axis=0)
-    components = tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points)
+    components = tuple(land_at(problem, metric, p, n_directions, seed) for p in best.points)
     warn_of_unresolved(components, stacklevel=4)
     return LANDMixtureModel(
         components=components,
@@ -305,7 +307,7 @@ def _fit_mixture(
     )
 
 
-def _advice(best: Run) -> str:
+def _advice(best: EMState) -> str:
     """What to do about iterations that came to no end."""
     if not best.frozen.any():
         return "raise max_iter or tol"
