@@ -8,12 +8,12 @@ import pytest
 from sklearn.datasets import make_moons
 
 import landform as lf
-from landform.geodesics._logarithms import _FEW_POINTS, _solve_chunks, solve_chunks
+from landform.geodesics._logarithms import connect, logarithms
 from landform.stats.land import least_squares
 from landform.stats.land.bandwidth import light
 from landform.stats.land.fit import _advice
 from landform.stats.land.normalizer import make_grid
-from landform.stats.land.objective import FitProblem, logarithms, profile, reweight, with_gradient
+from landform.stats.land.objective import FitProblem, profile, reweight, with_gradient
 from landform.stats.land.updates import MeanSearch
 
 HALF_PLANE = lf.PoincareHalfPlane()
@@ -100,13 +100,13 @@ def test_no_nearby_parameters_are_more_likely(fitted, metric, moon):
 def test_the_gradient_is_the_derivative_of_the_objective(metric, moon):
     problem = FitProblem(metric, moon, make_grid(2, 64), "exact", "full", 1e-7)
     mean, weights = np.array([0.1, 0.85]), np.ones(len(moon))
-    here = profile(problem, mean, weights, logarithms(problem, mean))
+    here = profile(problem, mean, weights, problem.logarithms(mean))
     found = with_gradient(problem, here, weights).gradient
     for i in range(2):
         ends = []
         for sign in (1.0, -1.0):
             other = mean + sign * 2e-3 * np.eye(2)[i]
-            logs = logarithms(problem, other, here.logs)
+            logs = problem.logarithms(other, here.logs)
             ends.append(profile(problem, other, weights, logs, here.whiten).objective)
         slope = (ends[0] - ends[1]) / 4e-3
         assert found[i] == pytest.approx(slope, abs=0.02 * np.linalg.norm(found))
@@ -115,7 +115,7 @@ def test_the_gradient_is_the_derivative_of_the_objective(metric, moon):
 def test_other_weights_cost_no_geodesics(metric, moon):
     problem = FitProblem(metric, moon, make_grid(2, 64), "exact", "full", 1e-5)
     mean = np.array([0.1, 0.85])
-    here = profile(problem, mean, np.ones(len(moon)), logarithms(problem, mean))
+    here = profile(problem, mean, np.ones(len(moon)), problem.logarithms(mean))
     weights = 1.0 + 0.1 * np.sin(np.arange(len(moon)))
     again = reweight(problem, here, weights)
     assert again.table is here.table
@@ -126,7 +126,7 @@ def test_other_weights_cost_no_geodesics(metric, moon):
 def test_a_step_that_leaves_the_domain_is_shortened():
     X = np.array([[0.0, 0.2], [0.1, 0.3], [-0.1, 0.25], [0.0, 0.4]])
     problem = FitProblem(HALF_PLANE, X, make_grid(2, 64), "exact", "full", 1e-5)
-    point = profile(problem, np.array([0.0, 0.25]), np.ones(4), logarithms(problem, [0.0, 0.25]))
+    point = profile(problem, np.array([0.0, 0.25]), np.ones(4), problem.logarithms([0.0, 0.25]))
     wild = point._replace(gradient=np.linalg.solve(point.covariance, [0.0, 5.0]))
     new, _ = MeanSearch().advance(problem, wild, np.ones(4))
     assert new.mean[1] > 0
@@ -233,7 +233,7 @@ def test_a_search_without_progress_has_converged_where_its_errors_hide_the_rest(
     X = np.array([[0.0, 0.2], [0.1, 0.3], [-0.1, 0.25], [0.0, 0.4]])
     problem = FitProblem(HALF_PLANE, X, make_grid(2, 64), "exact", "full", rtol)
     mean = np.array([0.0, 0.25])
-    point = profile(problem, mean, np.ones(4), logarithms(problem, mean))
+    point = profile(problem, mean, np.ones(4), problem.logarithms(mean))
     root = np.linalg.cholesky(point.covariance)
     point = point._replace(gradient=np.linalg.solve(root.T, [np.sqrt(2 * 5e-4), 0.0]))
     tried = []
@@ -400,10 +400,10 @@ def test_logarithms_that_few_nodes_do_not_resolve_are_looked_for_from_more():
     X = make_moons(80, noise=0.1, random_state=0)[0]
     rough = lf.LocalVariance(X, sigma=0.06, rho=1e-5)
     ends = X[[35, 1, 2, 3, 4, 5, 6]]
-    few = _solve_chunks(rough, X[0], ends, _FEW_POINTS, 1e-4)
+    few = connect(rough, X[0], ends, {"num_points": 17, "accuracy": 1e-4})
     lost = np.flatnonzero(~few.ok)
     assert lost.tolist() == [0]
-    found = solve_chunks(rough, X[0], ends, 1e-4)
+    found = logarithms(rough, X[0], ends, 1e-4)
     assert found.ok.all()
     assert found.nodes.shape == few.nodes.shape
     exact = lf.geodesic(rough, X[0], ends[lost])

@@ -6,7 +6,7 @@ import pytest
 import landform as lf
 from landform.stats.land import fit as _fit
 from landform.stats.land.normalizer import make_grid
-from landform.stats.land.objective import FitProblem, logarithms, profile, reweight
+from landform.stats.land.objective import FitProblem, profile, reweight
 from landform.stats.land.updates import MeanSearch
 
 
@@ -55,8 +55,8 @@ def test_weights_that_leave_the_range_of_the_rays_get_new_ones(kind):
     flat, weights = lf.Euclidean(2), np.ones(21)
     problem = FitProblem(flat, X, make_grid(2, 64), "exact", kind, 1e-5)
     mean = np.zeros(2)
-    wide = profile(problem, mean, weights, logarithms(problem, mean))
+    wide = profile(problem, mean, weights, problem.logarithms(mean))
     weights[-1] = 1e-12
     narrow = reweight(problem, wide, weights)
-    expected = profile(problem, mean, weights, logarithms(problem, mean))
+    expected = profile(problem, mean, weights, problem.logarithms(mean))
     assert narrow.objective == pytest.approx(expected.objective, abs=1e-6)

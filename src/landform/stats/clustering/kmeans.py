@@ -8,7 +8,7 @@ from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, host_rng
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
-from landform.geodesics._logarithms import solve_options, solve_spokes
+from landform.geodesics._logarithms import connect
 from landform.geodesics.frechet import check_weights
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.solvers.energy import EnergySolver
@@ -144,7 +144,7 @@ def geodesic_kmeans(
     for name, value, least in (("n_init", n_init, 1), ("max_iter", max_iter, 1)):
         as_count(name, value, least)
     tol = float(as_positive("tol", tol))
-    options = solve_options(num_points, accuracy, solver)
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
     return _kmeans(
         metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
     )
@@ -220,7 +220,7 @@ def nearest_centers(
     """The nearest center of each row of X and the distance to it; −1 and NaN where all failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
-    options = solve_options(num_points, accuracy, solver)
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
     between = distances_to(metric, centers, centers, **options)
     state = Lloyd(metric, np.asarray(X), np.ones(X.shape[0]), centers, options, None)
     state.separate(np.nan_to_num(between, nan=0.0))
@@ -243,5 +243,7 @@ def distances_to(
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     n, k = X.shape[0], len(centers)
     starts, ends = np.tile(centers, (n, 1)), np.repeat(np.asarray(X), k, axis=0)
-    spokes = solve_spokes(metric, starts, ends, solve_options(num_points, accuracy, solver))
-    return np.where(spokes.ok, spokes.length, np.nan).reshape(n, k)
+    logs = connect(
+        metric, starts, ends, {"num_points": num_points, "accuracy": accuracy, "solver": solver}
+    )
+    return np.where(logs.ok, logs.length, np.nan).reshape(n, k)

@@ -13,7 +13,7 @@ from landform._core.checks import as_count, as_points, as_positive
 from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
-from landform.geodesics._logarithms import accuracy_for, solve_chunks
+from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_converged
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
 from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
@@ -88,7 +88,8 @@ class LAND(eqx.Module):
     -----
     C is an average over directions of integrals along geodesic rays, with |det D Exp| from the
     linearised geodesic equation. Cost: `n_directions` geodesics with 2d variations. On a flat
-    metric M, C = √det M (2π)^{d/2} √det Σ. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 7.
+    metric M, C = √det M (2π)^{d/2} √det Σ. Arvanitidis, Hansen and Hauberg 2016
+    (arXiv:1606.02518), eq. 7.
 
     Examples
     --------
@@ -238,7 +239,7 @@ def _log_prob(land, x, lebesgue, throw):
     else:
         data = np.atleast_2d(np.asarray(x))
         accuracy = accuracy_for(0.1 * land.rtol)
-        found = solve_chunks(land.metric, np.asarray(land.mean), data, accuracy)
+        found = logarithms(land.metric, land.mean, data, accuracy)
         velocity = to_jax(found.velocity).reshape(x.shape)
         status = to_jax(found.status).reshape(x.shape[:-1])
         if throw:

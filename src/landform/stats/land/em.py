@@ -8,7 +8,6 @@ from landform.metrics.base import metric_tensor
 from landform.stats.land.objective import (
     ComponentFit,
     FitProblem,
-    logarithms,
     profile,
     reweight,
     table_at,
@@ -41,7 +40,7 @@ class EMState:
     def __init__(
         self, problem: FitProblem, centers, shares, weights, *, least_squares: bool = False
     ):
-        logs = [logarithms(problem, center) for center in centers]
+        logs = [problem.logarithms(center) for center in centers]
         soft = _reachable(shares, logs) * weights[:, None]
         self.weights = weights / weights.sum()
         spread, around = 0.0, np.inf
@@ -89,8 +88,8 @@ class EMState:
             weights / weights.sum(),
         )
         for k, point in enumerate(self.points):
-            same = len(point.logs.usable) == len(problem.X)
-            logs = logarithms(self.problem, point.mean, point.logs if same else None)
+            same = len(point.logs.ok) == len(problem.X)
+            logs = self.problem.logarithms(point.mean, point.logs if same else None)
             self.points[k] = point._replace(logs=logs, gradient=None)
         posterior = self._posterior()[0]
         self._freeze(posterior)
@@ -149,7 +148,7 @@ class EMState:
         self._check()
 
     def _check(self):
-        failed = 1.0 - np.mean([self.weights @ p.logs.usable for p in self.points])
+        failed = 1.0 - np.mean([self.weights @ p.logs.ok for p in self.points])
         if failed > _FAILED:
             raise ConvergenceError(
                 f"{100 * failed:.0f} % of the geodesics between data and means failed (limit 5 %); "
@@ -206,7 +205,7 @@ def _reachable(shares, logs) -> np.ndarray:
 
     A point without any counts for none; how many of these there may be is judged by all data.
     """
-    left = shares * np.stack([log.usable for log in logs], axis=1)
+    left = shares * np.stack([log.ok for log in logs], axis=1)
     total = left.sum(axis=1, keepdims=True)
     if not (left.sum(axis=0) > 0.0).all():
         raise ConvergenceError(
@@ -223,7 +222,7 @@ def _kept(problem: FitProblem, point: ComponentFit, mean, logs, weights) -> Comp
         before, after = (np.asarray(metric_tensor(problem.metric, at)) for at in (point.mean, mean))
         precision = after * (np.trace(precision) / np.trace(before))
     table = table_at(problem, mean, np.linalg.cholesky(np.linalg.inv(precision)))
-    if weights @ logs.usable > 0:
+    if weights @ logs.ok > 0:
         return evaluated(problem, weights, logs, table, precision)
     return point._replace(table=table, precision=precision, moments=table.moments(precision))
 
@@ -235,7 +234,7 @@ def _shifted(
 
     It lowers the objective, or goes towards the Fréchet mean. One without points stays.
     """
-    if not weights @ point.logs.usable > 0:
+    if not weights @ point.logs.ok > 0:
         return point
     if least_squares:
         new = least_squares_step(problem, point, weights, least)
@@ -248,7 +247,7 @@ def _shifted(
     for halving in range(_TRIALS):
         try:
             mean = moved(problem, here, 0.5**halving * step)
-            new = _kept(problem, here, mean, logarithms(problem, mean, here.logs), weights)
+            new = _kept(problem, here, mean, problem.logarithms(mean, here.logs), weights)
         except (ConvergenceError, ValueError, np.linalg.LinAlgError):
             continue  # too far
         if new.objective < here.objective:
@@ -260,4 +259,4 @@ def _log_density(problem: FitProblem, point: ComponentFit):
     """log p(x_n) of one component, −∞ where its logarithm failed: no density is made up there."""
     tangents = tangents_of(problem, point.mean, point.logs)
     form = np.einsum("ni,ij,nj->n", tangents, point.precision, tangents)
-    return np.where(point.logs.usable, -0.5 * form - point.moments.log_normalizer, -np.inf)
+    return np.where(point.logs.ok, -0.5 * form - point.moments.log_normalizer, -np.inf)

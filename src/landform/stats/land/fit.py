@@ -25,7 +25,6 @@ from landform.stats.land.objective import (
     FitProblem,
     covered,
     lifted,
-    logarithms,
     profile,
     warn_of_lost,
 )
@@ -209,7 +208,7 @@ def _fit_land(
         if throw and not (stuck and promise < _SLIGHT):
             raise ConvergenceError(message)
         warnings.warn(message, UserWarning, stacklevel=4)
-    warn_of_lost(point.logs.usable, stacklevel=4)
+    warn_of_lost(point.logs.ok, stacklevel=4)
     arrays = history.arrays() | {"coarse_objective": coarse}
     land = land_at(problem, metric, point, n_directions, seed, arrays)
     warn_of_unresolved([land], stacklevel=4)
@@ -247,7 +246,7 @@ def _approach(problem: FitProblem, starts, weights, max_iter, tol, seed):
     coarse = problem.coarser(weights, seed)
     if coarse is None and len(starts) == 1:
         return (
-            profile(problem, starts[0], weights, logarithms(problem, starts[0])),
+            profile(problem, starts[0], weights, problem.logarithms(starts[0])),
             MeanSearch(),
             (),
         )
@@ -255,7 +254,7 @@ def _approach(problem: FitProblem, starts, weights, max_iter, tol, seed):
 
     def run(mean):
         search = MeanSearch()
-        point = profile(level, mean, few, logarithms(level, mean))
+        point = profile(level, mean, few, level.logarithms(mean))
         point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
         return point, search, history.arrays()["objective"]
 

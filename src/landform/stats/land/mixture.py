@@ -291,7 +291,7 @@ def _fit_mixture(
             f"fit_land_mixture did not converge in {best.steps} iterations; {_advice(best)}, or "
             "pass throw=False to get the result anyway"
         )
-    usable = np.all([p.logs.usable for p in best.points], axis=0)
+    usable = np.all([p.logs.ok for p in best.points], axis=0)
     components = tuple(land_at(problem, metric, p, n_directions, seed) for p in best.points)
     warn_of_unresolved(components, stacklevel=4)
     return LANDMixtureModel(

@@ -8,10 +8,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from landform._core.status import ConvergenceError
-from landform.geodesics._logarithms import Logs, find_logs, logs_of, replaced, solve_chunks
+from landform.geodesics._logarithms import Logarithms, logarithms
 from landform.metrics.analytic import AbstractClosedForm
 from landform.metrics.base import AbstractMetric, metric_tensor
-from landform.solvers.elements import Rule
 from landform.stats.land.cut_locus import Cloud
 from landform.stats.land.density import Normalizer, euclidean_logs
 from landform.stats.land.normalizer import Grid, Moments, RayTable, make_grid
@@ -26,7 +25,6 @@ _NEIGHBOURS = 4
 _TRACED = 128  # data with rays of their own
 
 _FAILED = 0.05  # share of the data without a logarithm at which a fit is refused
-_DEGREE = 4  # of the curves that spokes are kept as
 _MOST = 512  # data in a first approach
 _COARSE = 64  # directions of a first approach, in two dimensions; twice that in more
 
@@ -43,6 +41,10 @@ class FitProblem(NamedTuple):
     floor: float = 0.0  # least variance in any direction, measured by the metric
     accuracy: float = 1e-6
     exact_gradient: bool = True  # with rays to some of the data, not interpolated for all
+
+    def logarithms(self, mean, previous: Logarithms | None = None) -> Logarithms:
+        """Log_mean(X) with the accuracy of this level."""
+        return logarithms(self.metric, mean, self.X, self.accuracy, previous)
 
     def coarser(self, weights, seed: int) -> "tuple[FitProblem, np.ndarray, np.ndarray] | None":
         """A cheaper version to approach the optimum with, its rows of the data, and their weights.
@@ -66,16 +68,11 @@ class FitProblem(NamedTuple):
         return level, rows, weights
 
 
-def logarithms(problem: FitProblem, mean, previous: Logs | None = None) -> Logs:
-    """Log_mean(X) with the accuracy of the level."""
-    return find_logs(problem.metric, mean, problem.X, problem.accuracy, previous)
-
-
 class ComponentFit(NamedTuple):
     """One mean with its logarithms, rays, best covariance and objective."""
 
     mean: np.ndarray
-    logs: Logs
+    logs: Logarithms
     table: RayTable
     whiten: np.ndarray  # correction of the rays' scale to the second moment's square root
     precision: np.ndarray
@@ -105,14 +102,14 @@ def with_gradient(problem: FitProblem, point: ComponentFit, weights) -> Componen
     return point._replace(gradient=found)
 
 
-def tangents_of(problem: FitProblem, mean, logs: Logs) -> np.ndarray:
+def tangents_of(problem: FitProblem, mean, logs: Logarithms) -> np.ndarray:
     """The logarithms in the normalizer's convention."""
     if problem.normalizer == "exact":
         return logs.vectors
     return np.asarray(euclidean_logs(problem.metric, mean, jnp.asarray(logs.vectors)))
 
 
-def profile(problem: FitProblem, mean, weights, logs: Logs, whiten=None) -> ComponentFit:
+def profile(problem: FitProblem, mean, weights, logs: Logarithms, whiten=None) -> ComponentFit:
     """The best covariance at a mean and the objective there, with new rays.
 
     The scale of the rays is the root of the second moment, for `diag` and `spherical` of the
@@ -122,7 +119,7 @@ def profile(problem: FitProblem, mean, weights, logs: Logs, whiten=None) -> Comp
     gram = np.asarray(metric_tensor(problem.metric, mean))
     if not np.isfinite(gram).all():
         raise ConvergenceError("the metric is not defined at the mean")
-    check_lost(weights, logs.usable)
+    check_lost(weights, logs.ok)
     correction = np.eye(len(gram)) if whiten is None else whiten
     moment = second_moment(problem, mean, weights, logs, gram)[0]
     table = table_at(problem, mean, _root(problem, moment, gram) @ correction)
@@ -144,7 +141,7 @@ def _root(problem: FitProblem, moment, gram) -> np.ndarray:
 def reweight(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
     """The same mean for other weights, with the rays at hand as long as they resolve the result."""
     gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    check_lost(weights, point.logs.usable)
+    check_lost(weights, point.logs.ok)
     try:
         new = _assemble(problem, weights, point.logs, point.table, point.whiten, gram)
         if covered(new):
@@ -156,8 +153,8 @@ def reweight(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
 
 def lifted(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
     """A point of a coarser level on the level of `problem`: curves and rays with its accuracy."""
-    same = len(point.logs.usable) == len(problem.X)
-    logs = logarithms(problem, point.mean, point.logs if same else None)
+    same = len(point.logs.ok) == len(problem.X)
+    logs = problem.logarithms(point.mean, point.logs if same else None)
     return profile(problem, point.mean, weights, logs, point.whiten)
 
 
@@ -188,9 +185,9 @@ def warn_of_lost(usable, stacklevel: int) -> None:
         )
 
 
-def second_moment(problem: FitProblem, mean, weights, logs: Logs, gram):
+def second_moment(problem: FitProblem, mean, weights, logs: Logarithms, gram):
     """The weighted second moment of the logarithms, the logarithms, and the weights' shares."""
-    share = weights * logs.usable
+    share = weights * logs.ok
     share = share / share.sum()
     tangents = tangents_of(problem, mean, logs)
     moment = (tangents * share[:, None]).T @ tangents
@@ -218,34 +215,32 @@ def table_at(problem: FitProblem, mean, scale) -> RayTable:
     )
 
 
-def _reroute(problem, table, logs: Logs, weights, gram) -> Logs:
+def _reroute(problem, table, logs: Logarithms, weights, gram) -> Logarithms:
     """Shorter logarithms for data to which a ray leads on a shorter way than the one at hand."""
     if isinstance(problem.metric, AbstractClosedForm):
         return logs
-    spokes = logs.spokes
     length = np.sqrt(np.einsum("ni,ij,nj->n", logs.vectors, gram, logs.vectors))
     inside = np.isfinite(table.rays.points).all(axis=2)
     inside &= table.grid.radii <= table.cut.radius[:, None]
-    rows = np.flatnonzero(logs.usable & (weights > 0))
+    rows = np.flatnonzero(logs.ok & (weights > 0))
     cloud = Cloud(problem.metric, table.rays, table.length, inside)
     bound, through = cloud.bound(problem.X[rows], length[rows])
     found = np.flatnonzero(bound < length[rows] * (1.0 - 1e-3))
     if found.size == 0:
         return logs
-    rule = Rule((spokes.nodes.shape[1] - 1) // _DEGREE, _DEGREE)
-    nodes = spokes.nodes[rows[found]].copy()
+    nodes = logs.nodes[rows[found]].copy()
     for i, k in enumerate(found):
         ray, last, row = cloud.ray[through[k]], cloud.node[through[k]] + 1, rows[k]
         way = np.concatenate(
             [table.mean[None], table.rays.points[ray, :last], problem.X[row][None]]
         )
         at = np.concatenate([[0.0], table.length[ray, :last], [bound[k]]]) / bound[k]
-        nodes[i] = np.stack([np.interp(rule.times, at, column) for column in way.T], axis=1)
+        nodes[i] = np.stack([np.interp(logs.rule.times, at, column) for column in way.T], axis=1)
     rows = rows[found]
-    known = spokes.take(rows)._replace(nodes=nodes)
-    fresh = solve_chunks(problem.metric, table.mean, problem.X[rows], problem.accuracy, known)
+    known = logs.take(rows)._replace(nodes=nodes)
+    fresh = logarithms(problem.metric, table.mean, problem.X[rows], problem.accuracy, known)
     better = fresh.ok & (fresh.length < length[rows] * (1.0 - 1e-9))
-    return logs_of(replaced(spokes, rows, fresh, better))
+    return logs.replaced(rows, fresh, better)
 
 
 def gradient(table: RayTable, precision, moments, tangents, share, exact: bool) -> np.ndarray:

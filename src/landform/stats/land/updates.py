@@ -3,14 +3,13 @@
 import numpy as np
 
 from landform._core.status import ConvergenceError
-from landform.geodesics._logarithms import Logs
+from landform.geodesics._logarithms import Logarithms
 from landform.metrics.base import metric_tensor
 from landform.stats.land.normalizer import RayTable
 from landform.stats.land.objective import (
     ComponentFit,
     FitProblem,
     covered,
-    logarithms,
     profile,
     second_moment,
     table_at,
@@ -33,7 +32,7 @@ class History:
 
     def add(self, point: ComponentFit, step):
         """One more accepted step."""
-        failures = int((~point.logs.usable).sum())
+        failures = int((~point.logs.ok).sum())
         self.rows.append((point.objective, point.moments.stderr, step, point.slope, failures))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -130,7 +129,7 @@ class MeanSearch:
     def _attempt(self, problem, point: ComponentFit, weights, move) -> ComponentFit | None:
         mean = point.mean + move
         try:
-            logs = logarithms(problem, mean, point.logs)
+            logs = problem.logarithms(mean, point.logs)
             return profile(problem, mean, weights, logs, point.whiten)
         except (ConvergenceError, ValueError, np.linalg.LinAlgError):
             return None  # too far: the line search goes on with a shorter step
@@ -146,7 +145,7 @@ class MeanSearch:
         self.inverse = left @ self.inverse @ left.T + rho * np.outer(s, s)
 
 
-def moment_matched(problem: FitProblem, mean, weights, logs: Logs) -> ComponentFit:
+def moment_matched(problem: FitProblem, mean, weights, logs: Logarithms) -> ComponentFit:
     """A component whose covariance is the second moment of the logarithms."""
     gram = np.asarray(metric_tensor(problem.metric, mean))
     moment = second_moment(problem, mean, weights, logs, gram)[0]
@@ -154,7 +153,9 @@ def moment_matched(problem: FitProblem, mean, weights, logs: Logs) -> ComponentF
     return evaluated(problem, weights, logs, table, np.linalg.inv(moment))
 
 
-def evaluated(problem: FitProblem, weights, logs: Logs, table: RayTable, precision) -> ComponentFit:
+def evaluated(
+    problem: FitProblem, weights, logs: Logarithms, table: RayTable, precision
+) -> ComponentFit:
     """A component by its rays and precision; its gradient is the paper's, without transport."""
     gram = np.asarray(metric_tensor(problem.metric, table.mean))
     moment, tangents, share = second_moment(problem, table.mean, weights, logs, gram)
@@ -194,7 +195,7 @@ def least_squares_step(
     if length**2 < least:
         return moment_matched(problem, point.mean, weights, point.logs)
     mean = moved(problem, point, step / max(1.0, length))
-    return moment_matched(problem, mean, weights, logarithms(problem, mean, point.logs))
+    return moment_matched(problem, mean, weights, problem.logarithms(mean, point.logs))
 
 
 def paper_steps(problem: FitProblem, mean, weights, max_iter: int, tol: float):
@@ -203,7 +204,7 @@ def paper_steps(problem: FitProblem, mean, weights, max_iter: int, tol: float):
     A step is kept if it lowers the objective, and the next is then 1.1 times as long, else 0.75
     times. Ends when an iteration with both steps kept gains less than `tol`.
     """
-    point = moment_matched(problem, mean, weights, logarithms(problem, mean))
+    point = moment_matched(problem, mean, weights, problem.logarithms(mean))
     history = History()
     history.add(point, 0.0)
     steps = {"mean": 1.0, "root": 0.1 * float(np.trace(point.precision)) / len(point.mean)}
@@ -236,7 +237,7 @@ def _move_mean(problem, point: ComponentFit, weights, step) -> ComponentFit:
     assert point.gradient is not None
     direction = -point.covariance @ point.gradient
     mean = moved(problem, point, step * direction)
-    logs = logarithms(problem, mean, point.logs)
+    logs = problem.logarithms(mean, point.logs)
     table = table_at(problem, mean, np.linalg.cholesky(point.covariance))
     return evaluated(problem, weights, logs, table, point.precision)
 
