@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
@@ -77,7 +78,7 @@ def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3
                 estimator=estimator,
                 n_directions=n_directions,
                 tol=tol,
-                seed=seed,
+                key=jax.random.key(seed),
                 n_init=1 if count == 1 else _FOLLOWED,
                 rtol=1e-3,
                 max_iter=60,
@@ -97,7 +98,14 @@ def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
 def renormalized(model: LANDMixtureModel, n_directions: int, seed: int) -> LANDMixtureModel:
     """The same mixture with normalizers integrated in other directions."""
     components = tuple(
-        LAND(c.metric, c.mean, c.covariance, n_directions=n_directions, seed=seed, rtol=c.rtol)
+        LAND(
+            c.metric,
+            c.mean,
+            c.covariance,
+            n_directions=n_directions,
+            key=jax.random.key(seed),
+            rtol=c.rtol,
+        )
         for c in model.components
     )
     return eqx.tree_at(lambda m: m.components, model, components)

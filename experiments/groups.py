@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from sklearn.decomposition import NMF, PCA
 
@@ -134,7 +135,7 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
             count,
             sigmas=[sigma],
             rhos=np.array(settings.bounds) * auto_rho(train, sigma),
-            seed=seed,
+            key=jax.random.key(seed),
             n_folds=settings.folds,
             n_directions=settings.n_directions,
             rule=settings.rule,

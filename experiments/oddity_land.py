@@ -111,7 +111,7 @@ def fit_both(
         n_directions=settings.n_directions,
         max_iter=settings.max_iter,
         n_init=settings.starts,
-        seed=seed,
+        key=jax.random.key(seed),
         rtol=1e-3,
         throw=False,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.compare import (
@@ -20,7 +21,7 @@ from experiments.compare import (
 from experiments.write import keep, prepared, write
 from landform import datasets, plotting
 from landform.demo.page import Section
-from landform.stats.land.bandwidth_cv import Rule, held_out
+from landform.stats.land.bandwidth_cv import Options, Rule, held_out_densities
 
 COLOURS = {"gaussian": plotting.EUCLIDEAN, "least_squares": "#009e73", "land": plotting.RIEMANNIAN}
 _MARGIN = 0.25  # around the data, for the tails of the wider models
@@ -84,7 +85,9 @@ def run_synthetic(
             progress(f"{name}, seed {seed}")
             train, count = draw(name, settings.train, 2 * seed)
             test, _ = draw(name, settings.test, 2 * seed + 1)
-            chosen = choose(train, count, n_folds=settings.folds, seed=seed, rule=settings.rule)
+            chosen = choose(
+                train, count, n_folds=settings.folds, key=jax.random.key(seed), rule=settings.rule
+            )
             fits = fit_all(train, count, chosen, n_directions=settings.n_directions, seed=seed)
             scores = score_all(fits, test)
             metrics = {f"{name} metric": described(train, c) for name, c in chosen.items()}
@@ -117,7 +120,9 @@ def run_synthetic(
 
 def _sweep(train, test, count, chosen, settings) -> dict[str, np.ndarray]:
     sigmas = _SWEEP * chosen.sigma
-    values = [held_out(train, test, count, s, chosen.rho, 64, settings.seeds[0]) for s in sigmas]
+    options = Options(count, 64, jax.random.key(settings.seeds[0]))
+    found = [held_out_densities(train, test, sigma, chosen.rho, options) for sigma in sigmas]
+    values = [-np.inf if density is None else np.nanmean(density) for density in found]
     return {"sigma": sigmas, "land": np.array(values), "chosen": np.array(chosen.sigma)}
 
 

@@ -1,5 +1,6 @@
 """Arguments checked once: arrays of numbers, points, counts, choices, keys."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -115,6 +116,14 @@ def check_positive(name: str, array: Array, *, zero: bool = False) -> None:
 def host_rng(key: PRNGKeyArray) -> np.random.Generator:
     """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
     return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
+
+
+def seed_of(key: PRNGKeyArray | None) -> int:
+    """A seed for NumPy from a JAX key: k for `jax.random.key(k)`, and 0 for None."""
+    if key is None:
+        return 0
+    words = np.asarray(jax.random.key_data(check_key(key))).tolist()
+    return functools.reduce(lambda seed, word: (seed << 32) | word, words, 0)
 
 
 def check_key(key) -> PRNGKeyArray:

@@ -288,7 +288,7 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
         metric,
         train,
         k,
-        seed=settings.seed,
+        key=jax.random.key(settings.seed),
         n_directions=64,
         rtol=1e-3,
         max_iter=20,

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -27,7 +26,7 @@ from landform.sklearn._base import (
     key_from,
     resolve_metric,
 )
-from landform.stats.land.bandwidth import light, reaches_over_data, too_wide
+from landform.stats.land.bandwidth import reaches_over_data, tabulated_if_large, too_wide
 from landform.stats.land.bandwidth_cv import cv_bandwidth
 from landform.stats.land.mixture import fit_land_mixture
 from landform.stats.land.starts import even
@@ -199,7 +198,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 f"n_components = {self.n_components} must not exceed n_samples = {len(X)}, of "
                 "which at least 2 must have a positive sample_weight"
             )
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        key = key_from(self.random_state)
         sigma, rho = self.sigma, self.rho
         if sigma == "cv" and self.metric == "local-variance":
             check_varies(X)
@@ -209,7 +208,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 self.n_components,
                 weights=weights,
                 rhos=rhos,
-                seed=seed,
+                key=key,
                 covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
             )
             sigma, rho = found.sigma, found.rho
@@ -217,7 +216,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         told = isinstance(self.metric, str) and isinstance(rho, str)  # by auto_rho
         _warn_if_flat(self.metric_, X, told)
         if isinstance(self.metric, str):
-            self.metric_ = light(self.metric_, X)
+            self.metric_ = tabulated_if_large(self.metric_, X)
         model = fit_land_mixture(
             self.metric_,
             X,
@@ -228,7 +227,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
             init=init,
             n_init=self.n_init,
             n_directions=self.n_directions,
-            seed=seed,
+            key=key,
             throw=False,
             covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
             normalizer=self.normalizer,  # pyright: ignore[reportArgumentType]

@@ -70,7 +70,7 @@ def test_the_standard_error_covers_the_error_with_few_directions():
             [0.3, -0.4],
             in_chart(SPHERE, [0.3, -0.4], covariance),
             n_directions=16,
-            seed=seed,
+            key=jax.random.key(seed),
         )
         errors.append(abs(np.exp(float(land.log_normalizer)) / value - 1.0))
         claimed.append(float(land.normalizer_stderr))

@@ -1,5 +1,6 @@
 """Weights of data in fits of LANDs: how often each point counts."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -52,8 +53,8 @@ def test_a_heavy_point_counts_where_some_of_the_data_are_fitted_first(heavy, fit
 @pytest.mark.parametrize("seed", [0, 1])
 def test_points_of_weight_zero_are_not_there(cloud, seed):
     weights = 1.0 * (np.arange(2000) < 5)
-    land = lf.fit_land(FLAT, cloud, weights=weights, n_directions=64, seed=seed)
-    alone = lf.fit_land(FLAT, cloud[:5], n_directions=64, seed=seed)
+    land = lf.fit_land(FLAT, cloud, weights=weights, n_directions=64, key=jax.random.key(seed))
+    alone = lf.fit_land(FLAT, cloud[:5], n_directions=64, key=jax.random.key(seed))
     np.testing.assert_array_equal(land.mean, alone.mean)
     with pytest.raises(ValueError, match="two different points"):
         lf.fit_land(FLAT, cloud, weights=1.0 * (np.arange(2000) == 3))

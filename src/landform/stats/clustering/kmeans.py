@@ -62,6 +62,7 @@ class KMeansResult(AbstractOutcome):
     metric: AbstractMetric
 
 
+@precise
 def geodesic_kmeans(
     metric: AbstractMetric,
     X,
@@ -145,15 +146,6 @@ def geodesic_kmeans(
         as_count(name, value, least)
     tol = float(as_positive("tol", tol))
     options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
-    return _kmeans(
-        metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
-    )
-
-
-@precise
-def _kmeans(
-    metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
-):
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     if is_traced(metric, X, weights):
         raise ValueError("geodesic_kmeans cannot be called inside a transformation such as jit")

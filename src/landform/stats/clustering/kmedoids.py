@@ -136,6 +136,7 @@ def kmedoids(
     return _package(matrix, *arguments, failures=None, throw=throw)
 
 
+@precise
 def geodesic_kmedoids(
     metric: AbstractMetric,
     X,
@@ -195,31 +196,19 @@ def geodesic_kmedoids(
     [0, 0, 0, 1, 1]
     """
     check_metric(metric)
-    solve = {
-        "distances": distances,
-        "solver": solver,
-        "num_points": num_points,
-        "accuracy": accuracy,
-        "progress": progress,
-    }
-    start = {
-        "key": key,
-        "weights": weights,
-        "method": method,
-        "init": init,
-        "n_init": n_init,
-        "max_iter": max_iter,
-    }
-    return _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw)
-
-
-@precise
-def _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw):
     X = as_points("X", X, metric.dim, ndim=(2,))
     if is_traced(metric, X):
         raise ValueError("geodesic_kmedoids cannot be called inside a transformation such as jit")
-    arguments = _check(len(X), n_clusters, **start)
-    matrix, failures = bridged_distances(metric, X, **solve)
+    arguments = _check(len(X), n_clusters, key, weights, method, init, n_init, max_iter)
+    matrix, failures = bridged_distances(
+        metric,
+        X,
+        distances,
+        solver=solver,
+        num_points=num_points,
+        accuracy=accuracy,
+        progress=progress,
+    )
     return _package(matrix, *arguments, failures=failures, throw=throw)
 
 

@@ -148,7 +148,7 @@ def auto_rho(X, sigma: float) -> float:
     total, share = _kernel_over_others(metric, probes)
     if np.median(np.asarray(total)) < _ALONE:
         warnings.warn(
-            f"sigma = {width:.3g} leaves most points without n_neighbors: the metric is flat but "
+            f"sigma = {width:.3g} leaves most points without neighbors: the metric is flat but "
             "for a dent at each point. Give a larger sigma.",
             stacklevel=3,
         )
@@ -200,7 +200,7 @@ def _as_data(X) -> np.ndarray:
     return np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
 
 
-def light(metric, X):
+def tabulated_if_large(metric, X):
     """The metric, or its table for a local variance of more than 2000 data in up to two dimensions.
 
     The table reaches 6σ beyond the data, where the metric is constant to e^(−18), and is used only

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, as_positive
+from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
@@ -50,8 +50,9 @@ class LAND(eqx.Module):
     n_directions
         Directions in which the normalizer is integrated, each over all radii; rounded up. None
         takes 2 in one dimension, 256 in two and 1024 from three on.
-    seed
-        Seed of the directions; the same directions for all means make likelihoods comparable.
+    key
+        A key of `jax.random` for the directions; None for a fixed one. The same directions for all
+        means make likelihoods comparable.
     rtol
         Tolerance of the rays' integration; a tenth of it, from 1e-6 to 1e-4, is the relative
         accuracy of the lengths in `log_prob`.
@@ -121,7 +122,7 @@ class LAND(eqx.Module):
         *,
         normalizer: Normalizer = "exact",
         n_directions: int | None = None,
-        seed: int = 0,
+        key: PRNGKeyArray | None = None,
         rtol: float = 1e-5,
         history=None,
         table: RayTable | None = None,
@@ -135,7 +136,7 @@ class LAND(eqx.Module):
         if not np.isfinite(np.asarray(log_volume(metric, mean))):
             raise ValueError("mean must be where the metric is positive definite")
         self.mean, self.covariance = to_jax(mean), to_jax(covariance)
-        self.normalizer, self.seed = normalizer, int(seed)
+        self.normalizer, self.seed = normalizer, seed_of(key)
         as_positive("rtol", rtol)
         self.rtol = float(rtol)
         n_directions = default_directions(mean.size) if n_directions is None else n_directions
@@ -155,6 +156,7 @@ class LAND(eqx.Module):
         """Σ⁻¹."""
         return solve_spd(self.covariance, jnp.eye(self.mean.size, dtype=self.covariance.dtype))
 
+    @precise
     def log_prob(
         self, x, base: Literal["riemannian", "lebesgue"] = "riemannian", *, throw: bool = True
     ) -> Float[Array, "*batch"]:
@@ -181,8 +183,26 @@ class LAND(eqx.Module):
         """
         if base not in ("riemannian", "lebesgue"):
             raise ValueError(f"base must be 'riemannian' or 'lebesgue', got {base!r}")
-        return _log_prob(self, x, base == "lebesgue", throw)
+        x = as_points("x", x, self.mean.size)
+        if is_traced(self, x):
+            result = geodesic(self.metric, self.mean, x, throw=False)
+            velocity, status = result.velocity, result.status
+        else:
+            data = np.atleast_2d(np.asarray(x))
+            accuracy = accuracy_for(0.1 * self.rtol)
+            found = logarithms(self.metric, self.mean, data, accuracy)
+            velocity = to_jax(found.velocity).reshape(x.shape)
+            status = to_jax(found.status).reshape(x.shape[:-1])
+            if throw:
+                raise_if_failed("log_prob", status, found)
+        vectors = where_converged(status, velocity)
+        if self.normalizer == "paper":
+            vectors = euclidean_logs(self.metric, self.mean, vectors)
+        form = jnp.einsum("...i,ij,...j->...", vectors, self.precision, vectors)
+        out = -0.5 * form - self.log_normalizer
+        return out + log_volume(self.metric, x) if base == "lebesgue" else out
 
+    @precise
     def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n d"]:
         """Independent draws, shape ``(n, d)``.
 
@@ -190,8 +210,11 @@ class LAND(eqx.Module):
         the ray; the law is exact up to the cut locus, the integration and the interpolation along
         rays. Cost: about ``n × max/mean`` of the mass over directions in geodesics.
         """
-        return _sample(self, key, n)
+        n = as_count("n", n)
+        seeds = np.asarray(jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max))
+        return to_jax(sample_points(self, np.random.default_rng(seeds), n))
 
+    @precise
     def total_mass(self, *, size: int = 48) -> float:
         """∫ p dM over a grid of the chart, for d ≤ 2: one, for a density.
 
@@ -219,7 +242,26 @@ class LAND(eqx.Module):
         ``size^d`` geodesics. Charts in which the mass reaches to infinity, as that of a wide
         density on a sphere, need more points than there are.
         """
-        return _total_mass(self, size)
+        d = self.mean.size
+        if d > 2:
+            raise ValueError(f"total_mass is for one or two dimensions, got {d}")
+        size = as_count("size", size, 2)
+        table = self._table()
+        form = np.einsum(
+            "kri,ij,krj->kr", table.tangents, np.asarray(self.precision), table.tangents
+        )
+        inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
+        inside &= table.grid.radii <= table.cut.radius[:, None]
+        points = table.rays.points[inside]
+        low, high = points.min(axis=0), points.max(axis=0)
+        step = (high - low) / size
+        axes = [a + s * (np.arange(size) + 0.5) for a, s in zip(low, step, strict=True)]
+        places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
+        density = np.exp(np.asarray(self.log_prob(places, "lebesgue", throw=False)))
+        failed = np.isnan(density)
+        if failed.mean() > 0.01:
+            return float("nan")
+        return float(np.nansum(density) * np.prod(step))
 
     def _table(self) -> RayTable:
         paper = self.normalizer == "paper"
@@ -230,63 +272,12 @@ class LAND(eqx.Module):
         )
 
 
-@precise
-def _log_prob(land, x, lebesgue, throw):
-    x = as_points("x", x, land.mean.size)
-    if is_traced(land, x):
-        result = geodesic(land.metric, land.mean, x, throw=False)
-        velocity, status = result.velocity, result.status
-    else:
-        data = np.atleast_2d(np.asarray(x))
-        accuracy = accuracy_for(0.1 * land.rtol)
-        found = logarithms(land.metric, land.mean, data, accuracy)
-        velocity = to_jax(found.velocity).reshape(x.shape)
-        status = to_jax(found.status).reshape(x.shape[:-1])
-        if throw:
-            raise_if_failed("log_prob", status, found)
-    vectors = where_converged(status, velocity)
-    if land.normalizer == "paper":
-        vectors = euclidean_logs(land.metric, land.mean, vectors)
-    form = jnp.einsum("...i,ij,...j->...", vectors, land.precision, vectors)
-    out = -0.5 * form - land.log_normalizer
-    return out + log_volume(land.metric, x) if lebesgue else out
-
-
 def euclidean_logs(metric, mean, vectors):
     """Logarithms in the authors' convention: rescaled so that the Euclidean norm is the length."""
     gram = metric_tensor(metric, mean)
     length = jnp.sqrt(jnp.einsum("...i,ij,...j->...", vectors, gram, vectors))
     norm = jnp.linalg.norm(vectors, axis=-1)
     return vectors * jnp.where(norm > 0, length / jnp.where(norm > 0, norm, 1.0), 1.0)[..., None]
-
-
-@precise
-def _total_mass(land, size):
-    d = land.mean.size
-    if d > 2:
-        raise ValueError(f"total_mass is for one or two dimensions, got {d}")
-    size = as_count("size", size, 2)
-    table = land._table()
-    form = np.einsum("kri,ij,krj->kr", table.tangents, np.asarray(land.precision), table.tangents)
-    inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
-    inside &= table.grid.radii <= table.cut.radius[:, None]
-    points = table.rays.points[inside]
-    low, high = points.min(axis=0), points.max(axis=0)
-    step = (high - low) / size
-    axes = [a + s * (np.arange(size) + 0.5) for a, s in zip(low, step, strict=True)]
-    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
-    density = np.exp(np.asarray(_log_prob(land, places, True, False)))
-    failed = np.isnan(density)
-    if failed.mean() > 0.01:
-        return float("nan")
-    return float(np.nansum(density) * np.prod(step))
-
-
-@precise
-def _sample(land, key, n):
-    n = as_count("n", n)
-    seeds = np.asarray(jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max))
-    return to_jax(sample_tangents(land, np.random.default_rng(seeds), n))
 
 
 def check_normalizer(normalizer) -> None:
@@ -308,7 +299,7 @@ def check_covariance(name, value, d) -> np.ndarray:
     return matrix
 
 
-def sample_tangents(land, rng, n: int) -> np.ndarray:
+def sample_points(land, rng, n: int) -> np.ndarray:
     """n points drawn from the law of a LAND: directions by rejection, then radii by inversion.
 
     Raises `ConvergenceError` if the rays carry no mass, or next to none where they are proposed.

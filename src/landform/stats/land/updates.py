@@ -9,7 +9,6 @@ from landform.stats.land.normalizer import RayTable
 from landform.stats.land.objective import (
     ComponentFit,
     FitProblem,
-    covered,
     profile,
     second_moment,
     table_at,
@@ -17,11 +16,8 @@ from landform.stats.land.objective import (
 )
 from landform.stats.land.rays import trace_rays
 
-_LONGER, _SHORTER = 1.1, 0.75  # factors of a step after success and after failure
-_LEAST = 1e-6  # step at which the search has stalled
-
-_TRIALS = 8  # halvings of a step before the search gives up
-_POINTLESS = 0.1  # share of the tolerance that a step must promise to be tried
+_MAX_TRIALS = 8  # lengths of a step before the search gives up
+_MIN_PROMISE = 0.1  # of the tolerance: gain that a step must promise to be tried
 
 
 class History:
@@ -59,7 +55,7 @@ class MeanSearch:
         hidden = problem.rtol + point.mean.size * problem.accuracy
         for _ in range(max_iter):
             fresh = self.inverse is None
-            new, step = self.advance(problem, point, weights, _POINTLESS * tol)
+            new, step = self.advance(problem, point, weights, _MIN_PROMISE * tol)
             gain = point.objective - new.objective
             small = 0.5 * new.slope**2 < tol
             point = new
@@ -95,7 +91,7 @@ class MeanSearch:
         if size > 1.0:
             direction, size = direction / size, 1.0
         slope, share = direction @ point.gradient, 1.0
-        for _ in range(_TRIALS):
+        for _ in range(_MAX_TRIALS):
             new = self._attempt(problem, point, weights, share * direction)
             shorter = 0.25
             if new is not None:
@@ -196,62 +192,3 @@ def least_squares_step(
         return moment_matched(problem, point.mean, weights, point.logs)
     mean = moved(problem, point, step / max(1.0, length))
     return moment_matched(problem, mean, weights, problem.logarithms(mean, point.logs))
-
-
-def paper_steps(problem: FitProblem, mean, weights, max_iter: int, tol: float):
-    """Steps of the mean along mean(Log) − E_p[v] and of A along the gradient, Σ⁻¹ = AᵀA.
-
-    A step is kept if it lowers the objective, and the next is then 1.1 times as long, else 0.75
-    times. Ends when an iteration with both steps kept gains less than `tol`.
-    """
-    point = moment_matched(problem, mean, weights, problem.logarithms(mean))
-    history = History()
-    history.add(point, 0.0)
-    steps = {"mean": 1.0, "root": 0.1 * float(np.trace(point.precision)) / len(point.mean)}
-    least = {name: _LEAST * step for name, step in steps.items()}
-    for _ in range(max_iter):
-        before, kept = point.objective, 0
-        for name, move in (("mean", _move_mean), ("root", _move_root)):
-            new = _attempt(move, problem, point, weights, steps[name])
-            success = new is not None and new.objective < point.objective
-            if success:
-                assert new is not None
-                point, kept = new, kept + 1
-                history.add(point, steps[name])
-            steps[name] *= _LONGER if success else _SHORTER
-        if kept == 2 and before - point.objective < tol:
-            return point, history, True
-        if all(steps[name] < least[name] for name in steps):
-            return point, history, 0.5 * point.slope**2 < tol
-    return point, history, False
-
-
-def _attempt(move, problem, point, weights, step) -> ComponentFit | None:
-    try:
-        return move(problem, point, weights, step)
-    except (ConvergenceError, ValueError, np.linalg.LinAlgError):
-        return None
-
-
-def _move_mean(problem, point: ComponentFit, weights, step) -> ComponentFit:
-    assert point.gradient is not None
-    direction = -point.covariance @ point.gradient
-    mean = moved(problem, point, step * direction)
-    logs = problem.logarithms(mean, point.logs)
-    table = table_at(problem, mean, np.linalg.cholesky(point.covariance))
-    return evaluated(problem, weights, logs, table, point.precision)
-
-
-def _move_root(problem, point: ComponentFit, weights, step) -> ComponentFit:
-    gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    moment, *_ = second_moment(problem, point.mean, weights, point.logs, gram)
-    law, tangents = point.moments.probability, point.table.tangents
-    model = np.einsum("kr,kri,krj->ij", law, tangents, tangents)
-    root = np.linalg.cholesky(point.precision).T
-    root = root - step * root @ (moment - model)
-    precision = root.T @ root
-    new = evaluated(problem, weights, point.logs, point.table, precision)
-    if not covered(new):
-        table = table_at(problem, point.mean, np.linalg.cholesky(np.linalg.inv(precision)))
-        new = evaluated(problem, weights, point.logs, table, precision)
-    return new
