@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_floats, as_points, as_positive, check_finite
+from landform._core.checks import as_count, as_points, as_positive, as_weights
+from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics._logarithms import Logarithms, connect, shorter, weighted_variance
@@ -210,7 +211,7 @@ def _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progre
     X = check_dtype(metric, X)
     if is_traced(metric, X, weights, init):
         raise ValueError("frechet_mean cannot be called inside a transformation such as jit")
-    weights = check_weights(weights, X.shape[0])
+    weights = as_weights(weights, X.shape[0])
     center = None if init is None else as_points("init", init, X.shape[1], ndim=(1,))
     tol = max(tol, float(np.sqrt(jnp.finfo(X.dtype).eps)))
     used = weights > 0.0
@@ -240,19 +241,6 @@ def _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progre
     if throw:
         raise_if_failed("Fréchet mean", result.status, result)
     return result
-
-
-def check_weights(weights, n: int) -> np.ndarray:
-    """Weights of n points as a NumPy array, checked; ones when None."""
-    if weights is None:
-        return np.ones(n)
-    check_finite("weights", as_floats("weights", weights))
-    values = np.asarray(weights, dtype=float)
-    if values.shape != (n,):
-        raise ValueError(f"weights must have shape ({n},) to match X, got {values.shape}")
-    if (values < 0).any() or not (values > 0).any():
-        raise ValueError("weights must not be negative, and one at least must be positive")
-    return values
 
 
 def _search(metric, data, weights, center, tol, max_steps, options, progress):
@@ -356,7 +344,7 @@ def descend(metric, data, weights, center, logs, options, *, tol, max_steps) -> 
                 continue
             ended = Status.CONVERGED if blurred else Status.STALLED
             return Descent(center, logs, size, ended, history)
-        inverse, renewed = _update(inverse, factor * step, next_slope - slope), False
+        inverse, renewed = bfgs_update(inverse, factor * step, next_slope - slope), False
         center, logs, matrix = trial, moved, next_matrix
         slope, size = next_slope, next_size
         history.append(weighted_variance(weights, logs) / total)
@@ -374,12 +362,3 @@ def _gradient(weights, logs, matrix):
     scale = np.sqrt(weighted_variance(weights, logs) / total)
     length = np.sqrt(pull @ matrix @ pull) / total
     return -matrix @ pull, float(length / scale) if scale > 0 else 0.0
-
-
-def _update(inverse, step, change):
-    """The BFGS update of an inverse Hessian; skipped where the curvature is not positive."""
-    curvature = step @ change
-    if not curvature > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
-        return inverse
-    left = np.eye(step.size) - np.outer(step, change) / curvature
-    return left @ inverse @ left.T + np.outer(step, step) / curvature

@@ -8,13 +8,13 @@ import equinox as eqx
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, as_points, check_choice, seed_of
+from landform._core.checks import as_count, as_points, as_weights, check_choice, seed_of
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.metrics.base import log_volume
 from landform.metrics.local_variance import LocalVariance
 from landform.stats.land.bandwidth import auto_rho, auto_sigma
-from landform.stats.land.data import CovarianceType, check_kind, check_weights
+from landform.stats.land.data import CovarianceType, check_kind
 from landform.stats.land.mixture import Estimator, fit_land_mixture
 
 Rule = Literal["one-se", "flat-first", "best"]
@@ -172,7 +172,7 @@ def cv_bandwidth(
     if estimator == "least-squares" and covariance_type != "full":
         raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     data = np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
-    weights = check_weights(weights, len(data))
+    weights = as_weights(weights, len(data))
     data, weights = data[weights > 0], weights[weights > 0]
     least = max(3 * n_folds, 2 * n_components)
     if len(data) < least:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from landform._core.linalg import bfgs_update
 from landform._core.status import ConvergenceError
 from landform.geodesics._logarithms import Logarithms
 from landform.metrics.base import metric_tensor
@@ -133,12 +134,9 @@ class MeanSearch:
     def _update(self, old: ComponentFit, new: ComponentFit):
         assert old.gradient is not None
         assert new.gradient is not None
-        s, y = new.mean - old.mean, new.gradient - old.gradient
-        if s @ y <= 1e-10 * np.linalg.norm(s) * np.linalg.norm(y) or self.inverse is None:
-            return
-        rho, eye = 1.0 / (s @ y), np.eye(s.size)
-        left = eye - rho * np.outer(s, y)
-        self.inverse = left @ self.inverse @ left.T + rho * np.outer(s, s)
+        if self.inverse is not None:
+            step, change = new.mean - old.mean, new.gradient - old.gradient
+            self.inverse = bfgs_update(self.inverse, step, change)
 
 
 def moment_matched(problem: FitProblem, mean, weights, logs: Logarithms) -> ComponentFit:
