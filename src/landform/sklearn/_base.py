@@ -13,8 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric
-from landform.metrics.local_variance import LocalVariance
-from landform.stats.land.bandwidth import auto_rho, auto_sigma
+from landform.stats.land.bandwidth import local_variance
 
 
 class Positive(Interval):
@@ -76,25 +75,13 @@ def resolve_metric(
     if isinstance(metric, str):
         if metric == "euclidean":
             return Euclidean(X.shape[1])
-        check_varies(X)
-        width = auto_sigma(X) if sigma == "auto" else float(sigma)
-        return LocalVariance(X, width, auto_rho(X, width) if rho == "auto" else float(rho))
+        return local_variance(X, sigma, rho)
     found = metric if isinstance(metric, AbstractMetric) else metric(X)
     if not isinstance(found, AbstractMetric):
         raise TypeError(f"metric must give a landform metric, got {type(found).__name__}")
     if found.dim not in (None, X.shape[1]):
         raise ValueError(f"metric has {found.dim} coordinate(s) and X has {X.shape[1]} features")
     return found
-
-
-def check_varies(X) -> None:
-    """Refuse constant features: the metric learned from them would be 1/ρ whatever the data."""
-    constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0)
-    if constant.size:
-        raise ValueError(
-            f"X has constant feature(s) {', '.join(map(str, constant[:5]))}, which say nothing "
-            "about distances: leave them out, or give a metric"
-        )
 
 
 def key_from(random_state) -> jax.Array:

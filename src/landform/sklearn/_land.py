@@ -22,11 +22,15 @@ from landform.metrics.local_variance import LocalVariance
 from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
     Positive,
-    check_varies,
     key_from,
     resolve_metric,
 )
-from landform.stats.land.bandwidth import reaches_over_data, tabulated_if_large, too_wide
+from landform.stats.land.bandwidth import (
+    check_varies,
+    reaches_over_data,
+    tabulated_if_large,
+    too_wide,
+)
 from landform.stats.land.bandwidth_cv import cv_bandwidth
 from landform.stats.land.mixture import fit_land_mixture
 from landform.stats.land.starts import even

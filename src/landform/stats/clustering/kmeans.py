@@ -5,14 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, as_positive, host_rng
+from landform._core.checks import as_count, as_points, as_positive, as_weights, host_rng
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
-from landform.geodesics.frechet import check_weights
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.solvers.energy import EnergySolver
-from landform.stats.clustering.lloyd import GraphDistances, Lloyd, plus_plus
+from landform.stats.clustering.lloyd import DataGraph, Lloyd, plus_plus
 
 
 class KMeansResult(AbstractOutcome):
@@ -152,14 +151,14 @@ def geodesic_kmeans(
     count = as_count("n_clusters", n_clusters, 1)
     if count > X.shape[0]:
         raise ValueError(f"n_clusters must be at most n_samples={X.shape[0]}, got {count}")
-    weights = check_weights(weights, X.shape[0])
+    weights = as_weights(weights, X.shape[0])
     data, rng = np.asarray(X), host_rng(key)
     given = None if isinstance(init, str) else as_points("init", init, X.shape[1], ndim=(2,))
     if given is None and init != "k-means++":
         raise ValueError(f"init must be 'k-means++' or an array of centers, got {init!r}")
     if given is not None and given.shape[0] != count:
         raise ValueError(f"init must hold {count} centers, got {given.shape[0]}")
-    graph = GraphDistances(metric, data)
+    graph = DataGraph(metric, data)
     best = None
     for _ in range(n_init if given is None else 1):
         if given is None:

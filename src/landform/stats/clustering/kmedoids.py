@@ -11,6 +11,7 @@ from landform._core.checks import (
     as_count,
     as_floats,
     as_points,
+    as_weights,
     check_choice,
     check_finite,
     host_rng,
@@ -18,7 +19,6 @@ from landform._core.checks import (
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.distances import pairwise_distances
-from landform.geodesics.frechet import check_weights
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.solvers.energy import EnergySolver
 from landform.stats.clustering.lloyd import plus_plus
@@ -259,7 +259,7 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
     check_choice("method", method, ("pam", "alternate"))
     as_count("n_init", n_init, 1)
     as_count("max_iter", max_iter, 1)
-    weights = check_weights(weights, n)
+    weights = as_weights(weights, n)
     if not isinstance(init, str):
         given = np.asarray(init)
         if given.shape != (count,) or given.dtype.kind not in "iu" or len(set(given)) < count:
@@ -279,7 +279,7 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
 def _package(
     matrix, count, weights, method, starts, max_iter, *, failures, throw
 ) -> KMedoidsResult:
-    improve = _swap if method == "pam" else _alternate
+    improve = _swap if method == "pam" else alternate
     best = None
     for start in starts:
         if isinstance(start, np.random.Generator):
@@ -361,14 +361,15 @@ def _swap(matrix, weights, medoids):
     return out, False
 
 
-def _alternate(matrix, weights, medoids):
-    """The best medoid of each cluster; and whether nothing changed."""
+def alternate(matrix, weights, medoids, costs=None):
+    """The best medoid of each cluster by `costs`, by default the matrix; whether all stay."""
+    costs = matrix if costs is None else costs
     labels = np.argmin(matrix[medoids], axis=0)
     labels[medoids] = np.arange(len(medoids))
     out = medoids.copy()
     for i in range(len(medoids)):
         members = np.flatnonzero(labels == i)
-        totals = matrix[np.ix_(members, members)] @ weights[members]
+        totals = costs[np.ix_(members, members)] @ weights[members]
         here = int(np.flatnonzero(members == medoids[i])[0])
         j = int(np.argmin(totals))
         if totals[j] < totals[here] * (1.0 - _IMPROVEMENT):

@@ -13,14 +13,14 @@ from scipy.spatial import cKDTree
 from landform._core.status import Status
 from landform.geodesics._logarithms import Logarithms, connect, shorter
 from landform.geodesics.frechet import descend
-from landform.solvers.graph import attach, build_graph, distances_between
+from landform.solvers.graph import attach, build_graph
 from landform.solvers.lengths import segment_lengths
 
 _NEIGHBOURS = 16
 _MARGIN = 1.1  # on the largest ratio of graph distance to distance that was observed
 
 
-class GraphDistances:
+class DataGraph:
     """Distances from any points to the data along a graph over data and landmarks: upper bounds."""
 
     def __init__(self, metric, data: np.ndarray):
@@ -34,11 +34,6 @@ class GraphDistances:
         """Distances from each center to the data, ``(k, n)``; infinite where unconnected."""
         matrix, index, _ = attach(self.metric, self.graph, centers)
         return csgraph.dijkstra(matrix, directed=False, indices=index)[:, self.vertex]
-
-    def square(self) -> np.ndarray:
-        """Distances between all data points, ``(n, n)``."""
-        matrix, _, _ = attach(self.metric, self.graph, self.graph.points[:1])
-        return distances_between(matrix, self.vertex, self.vertex)
 
 
 def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
@@ -76,7 +71,7 @@ class Lloyd:
         Lower bounds on the distances, ``(n, k)``; infinite for pairs whose geodesic failed.
     """
 
-    def __init__(self, metric, data, weights, centers, options, graph: GraphDistances | None):
+    def __init__(self, metric, data, weights, centers, options, graph: DataGraph | None):
         self.metric, self.data, self.weights, self.options = metric, data, weights, options
         self.centers = np.array(centers, dtype=data.dtype)
         self.graph = graph

@@ -159,6 +159,31 @@ def auto_rho(X, sigma: float) -> float:
     return float(np.median(np.asarray(_local_variances(metric, probes))[:, varies])) / _CONTRAST
 
 
+def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) -> LocalVariance:
+    """The local-variance metric of data, with `auto_sigma` and `auto_rho` for ``"auto"``.
+
+    Raises
+    ------
+    ValueError
+        If a feature is constant; the message calls the data `name`, and features by `columns`.
+    """
+    check_varies(X, name, columns)
+    width = auto_sigma(X) if isinstance(sigma, str) else float(sigma)
+    return LocalVariance(X, width, auto_rho(X, width) if isinstance(rho, str) else float(rho))
+
+
+def check_varies(X, name: str = "X", columns=()) -> None:
+    """Refuse constant features: a metric learned from them would be 1/ρ whatever the data."""
+    constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0, int)
+    if constant.size:
+        which = ", ".join(str(columns[i]) if len(columns) else str(i) for i in constant[:5])
+        more = f" and {constant.size - 5} more" if constant.size > 5 else ""
+        raise ValueError(
+            f"{name} has constant feature(s) {which}{more}, which say nothing about distances: "
+            "leave them out, or give a metric"
+        )
+
+
 @precise
 def reaches_over_data(metric: LocalVariance) -> bool:
     """Whether σ is so large that most points feel most of the data, wherever they are."""
