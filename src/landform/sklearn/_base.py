@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric
@@ -90,16 +90,17 @@ def key_from(random_state) -> jax.Array:
     return jax.random.key(int(seed))
 
 
-def clustered(estimator, X) -> np.ndarray:
-    """X as scikit-learn checks it, with at least as many rows as there are clusters.
+def clustered(estimator, X, sample_weight) -> tuple[np.ndarray, np.ndarray]:
+    """X and its weights as scikit-learn checks them, with at least as many rows as clusters.
 
-    A `ConvergenceWarning` says so if fewer of them differ; rows of distances are equal where the
-    points are.
+    A `ConvergenceWarning` says so if fewer of those with a weight differ; rows of distances are
+    equal where the points are.
     """
     X = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if len(X) < estimator.n_clusters:
         raise ValueError(f"n_samples={len(X)} must be at least n_clusters={estimator.n_clusters}")
-    distinct = len(np.unique(X, axis=0))
+    distinct = len(np.unique(X[weights > 0], axis=0))
     if distinct < estimator.n_clusters:
         warnings.warn(
             f"X has {distinct} distinct point(s), fewer than n_clusters={estimator.n_clusters}: "
@@ -107,7 +108,7 @@ def clustered(estimator, X) -> np.ndarray:
             ConvergenceWarning,
             stacklevel=3,
         )
-    return X
+    return X, weights
 
 
 def warn_unless_converged(estimator, found, done: str = "failed") -> None:

@@ -278,9 +278,9 @@ class LANDMixture(DensityMixin, BaseEstimator):
         _report(failed, "their label is -1")
         return np.where(failed, -1, np.nan_to_num(probability).argmax(axis=1))
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X, y=None, sample_weight=None):
         """Fit the mixture and return the most probable component of each point."""
-        return self.fit(X).predict(X)
+        return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def score_samples(self, X):
         """The log-density of each point against Lebesgue measure.

@@ -94,7 +94,8 @@ def kmedoids(
     key
         A key of `jax.random`; needed only with ``init="k-means++"``.
     weights
-        Weights w ≥ 0 of the points, shape ``(n,)``; equal by default.
+        How often each point counts, shape ``(n,)``, not negative; once by default. Points of weight
+        zero are no medoids.
     method
         ``"pam"`` makes the best exchange of a medoid for another point until none helps;
         ``"alternate"`` takes the best medoid of each cluster in turn, faster and often worse.
@@ -260,6 +261,11 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
     as_count("n_init", n_init, 1)
     as_count("max_iter", max_iter, 1)
     weights = as_weights(weights, n)
+    if count > np.count_nonzero(weights):
+        raise ValueError(
+            "n_clusters must be at most the number of points with a weight, "
+            f"{np.count_nonzero(weights)}, got {count}"
+        )
     if not isinstance(init, str):
         given = np.asarray(init)
         if given.shape != (count,) or given.dtype.kind not in "iu" or len(set(given)) < count:
@@ -322,11 +328,12 @@ def _cost(matrix, weights, medoids) -> float:
 
 def _build(matrix, weights, count) -> np.ndarray:
     """PAM's greedy start: each medoid lowers the sum as far as one more can."""
-    chosen = [int(np.argmin(matrix @ weights))]
+    idle = weights == 0.0
+    chosen = [int(np.argmin(np.where(idle, np.inf, matrix @ weights)))]
     nearest = matrix[chosen[0]]
     for _ in range(count - 1):
         totals = np.minimum(matrix, nearest) @ weights
-        totals[chosen] = np.inf
+        totals[idle] = totals[chosen] = np.inf
         chosen.append(int(np.argmin(totals)))
         nearest = np.minimum(nearest, matrix[chosen[-1]])
     return np.array(chosen)
@@ -346,7 +353,7 @@ def swap_gains(matrix, weights, medoids) -> np.ndarray:
     lost = np.minimum(matrix, second) - first - joined
     member = (nearest == np.arange(count)[:, None]) * weights
     gains = shared + member @ lost.T
-    gains[:, medoids] = np.inf
+    gains[:, medoids] = gains[:, weights == 0.0] = np.inf
     return gains
 
 
@@ -370,8 +377,9 @@ def alternate(matrix, weights, medoids, costs=None):
     for i in range(len(medoids)):
         members = np.flatnonzero(labels == i)
         totals = costs[np.ix_(members, members)] @ weights[members]
+        totals[weights[members] == 0.0] = np.inf
         here = int(np.flatnonzero(members == medoids[i])[0])
         j = int(np.argmin(totals))
-        if totals[j] < totals[here] * (1.0 - _IMPROVEMENT):
+        if np.isfinite(totals[j]) and totals[j] < totals[here] * (1.0 - _IMPROVEMENT):
             out[i] = members[j]
     return out, bool((out == medoids).all())

@@ -49,7 +49,9 @@ def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
         share = weights * nearest
         share[chosen] = 0.0
         if not share.sum() > 0.0:
-            share = np.where(np.isin(np.arange(len(weights)), chosen), 0.0, 1.0)
+            left = ~np.isin(np.arange(len(weights)), chosen)
+            heavy = left & (weights > 0.0)
+            share = (heavy if heavy.any() else left).astype(float)
         picks = rng.choice(len(weights), size=trials, p=share / share.sum())
         squares = np.minimum(nearest, rows(picks) ** 2)
         best = int(np.argmin(squares @ weights))
