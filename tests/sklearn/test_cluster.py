@@ -42,7 +42,7 @@ def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
 
 @pytest.mark.parametrize("cls", [GeodesicKMeans, GeodesicKMedoids, GeodesicSpectral])
 def test_a_weight_of_three_is_a_point_three_times(cls, rng):
-    X = np.concatenate([rng.normal(size=(15, 2)), rng.normal(size=(15, 2)) + [6.0, 0.0]])
+    X = np.concatenate([rng.normal(size=(15, 2)), rng.normal(size=(15, 2)) + np.array([6.0, 0.0])])
     weights = rng.integers(0, 4, size=30)
     options = {"n_clusters": 2, "metric": "euclidean", "random_state": 0}
     model = cls(**options).fit(X, sample_weight=weights)
