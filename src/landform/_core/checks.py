@@ -94,6 +94,14 @@ def as_positive(name: str, value) -> Array:
     return scalar
 
 
+def as_tolerance(name: str, value) -> float:
+    """A positive finite number that is known, also inside a traced function."""
+    number = float(value)
+    if not (np.isfinite(number) and number > 0.0):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return number
+
+
 def as_positives(name: str, value, size: int | None = None) -> Array:
     """Positive finite numbers: one, or `size` of them; of any shape where that is None."""
     array = as_floats(name, value)

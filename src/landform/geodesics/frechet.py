@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, as_positive, as_weights
+from landform._core.checks import as_count, as_points, as_tolerance, as_weights
 from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics._logarithms import Logarithms, connect, shorter, weighted_variance
 from landform.geodesics._saddle import off_saddle, tensor_at
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.base import AbstractSolver
 
 _ROUNDS = 4  # descents, each after a search for shorter curves from the mean found before
 _MAX_HALVINGS = 10
@@ -49,7 +49,7 @@ class FrechetMean(AbstractOutcome):
     Examples
     --------
     >>> import landform as lf
-    >>> result = lf.barycenter(lf.Euclidean(1), [[0.0], [2.0]])
+    >>> result = lf.fit_frechet_mean(lf.Euclidean(1), [[0.0], [2.0]])
     >>> result.point.tolist(), float(result.variance), bool(result.converged)
     ([1.0], 1.0, True)
     """
@@ -65,7 +65,47 @@ class FrechetMean(AbstractOutcome):
     statuses: Int[Array, " n"]
 
 
-def frechet_mean(
+@precise
+def frechet_mean(metric: AbstractMetric, X, weights=None, **kwargs) -> Float[Array, " d"]:
+    """The Fréchet (Karcher) mean: a point with the least weighted sum of squared distances to X.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    X
+        Points, shape ``(n, d)``.
+    weights
+        Weights w ≥ 0 of any positive sum, shape ``(n,)``; equal by default.
+    **kwargs
+        Those of `fit_frechet_mean`.
+
+    Returns
+    -------
+    The mean, shape ``(d,)``; NaN where it failed and ``throw=False``.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `fit_frechet_mean`.
+
+    Notes
+    -----
+    The point of `fit_frechet_mean`, at the same cost.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> data = [[0.0, 1.0], [0.0, 4.0]]  # on a vertical geodesic of the half-plane
+    >>> lf.frechet_mean(lf.PoincareHalfPlane(), data).round(6).tolist()
+    [0.0, 2.0]
+    """
+    result = fit_frechet_mean(metric, X, weights, **kwargs)
+    return result.point if bool(result.converged) else jnp.full_like(result.point, jnp.nan)
+
+
+@precise
+def fit_frechet_mean(
     metric: AbstractMetric,
     X,
     weights=None,
@@ -75,13 +115,14 @@ def frechet_mean(
     max_steps: int = 50,
     num_points: int = 65,
     accuracy: float = 1e-6,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> Float[Array, " d"]:
-    """The Fréchet (Karcher) mean: a point with the least weighted sum of squared distances to X.
+) -> FrechetMean:
+    """The Fréchet (Karcher) mean of X, with its variance, logarithms, distances and statuses.
 
-    ``argmin_m Σ_n w_n dist(m, x_n)²``, found where ``Σ_n w_n Log_m(x_n) = 0``, by quasi-Newton
+    A point with the least weighted sum of squared distances, ``argmin_m Σ_n w_n dist(m, x_n)²``,
+    found where ``Σ_n w_n Log_m(x_n) = 0``, by quasi-Newton
     steps with a line search on the sum itself.
 
     Parameters
@@ -104,13 +145,13 @@ def frechet_mean(
     num_points, accuracy, solver
         As for `geodesic`.
     throw
-        Raise on failure; with False the result is NaN then, and `barycenter` tells why.
+        Raise on failure; with False the result says what failed.
     progress
         Called with the number of steps taken.
 
     Returns
     -------
-    The mean, shape ``(d,)``.
+    `FrechetMean`.
 
     Raises
     ------
@@ -119,10 +160,6 @@ def frechet_mean(
     ConvergenceError
         With ``throw=True``, if a geodesic failed or the steps ran out; its ``result`` is a
         `FrechetMean`.
-
-    See Also
-    --------
-    barycenter : the same with variance, logarithms and statuses.
 
     Notes
     -----
@@ -136,77 +173,14 @@ def frechet_mean(
     Examples
     --------
     >>> import landform as lf
-    >>> data = [[0.0, 1.0], [0.0, 4.0]]  # on a vertical geodesic of the half-plane
-    >>> lf.frechet_mean(lf.PoincareHalfPlane(), data).round(6).tolist()
-    [0.0, 2.0]
-    """
-    result = barycenter(
-        metric,
-        X,
-        weights,
-        init=init,
-        tol=tol,
-        max_steps=max_steps,
-        num_points=num_points,
-        accuracy=accuracy,
-        solver=solver,
-        throw=throw,
-        progress=progress,
-    )
-    return _point(result)
-
-
-@precise
-def _point(result):
-    return result.point if bool(result.converged) else jnp.full_like(result.point, jnp.nan)
-
-
-def barycenter(
-    metric: AbstractMetric,
-    X,
-    weights=None,
-    *,
-    init=None,
-    tol: float = 1e-8,
-    max_steps: int = 50,
-    num_points: int = 65,
-    accuracy: float = 1e-6,
-    solver: EnergySolver | None = None,
-    throw: bool = True,
-    progress: Callable[[int], None] | None = None,
-) -> FrechetMean:
-    """The Fréchet mean of X with its variance, logarithms, distances and statuses.
-
-    Parameters
-    ----------
-    metric, X, weights, init, tol, max_steps, num_points, accuracy, solver, throw, progress
-        As for `frechet_mean`.
-
-    Returns
-    -------
-    `FrechetMean`.
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `frechet_mean`.
-
-    Examples
-    --------
-    >>> import landform as lf
-    >>> result = lf.barycenter(lf.Euclidean(1), [[0.0], [4.0]], weights=[3.0, 1.0])
+    >>> result = lf.fit_frechet_mean(lf.Euclidean(1), [[0.0], [4.0]], weights=[3.0, 1.0])
     >>> result.point.tolist(), float(result.variance)
     ([1.0], 3.0)
     """
     check_metric(metric)
-    tol = float(as_positive("tol", tol))
+    tol = as_tolerance("tol", tol)
     max_steps = as_count("max_steps", max_steps, 0)
     options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
-    return _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progress)
-
-
-@precise
-def _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progress):
     X = as_points("X", X, metric.dim, ndim=(2,))
     X = check_dtype(metric, X)
     if is_traced(metric, X, weights, init):

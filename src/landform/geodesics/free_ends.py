@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise
-from landform._core.checks import as_count, as_points, as_positive
+from landform._core.checks import as_count, as_points, as_tolerance
 from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Float, Int
@@ -56,6 +56,7 @@ class FreeGeodesic(AbstractOutcome):
     iterations: Int[Array, "*batch"]
 
 
+@precise
 def free_geodesic(
     metric: AbstractMetric,
     start,
@@ -124,11 +125,29 @@ def free_geodesic(
     (0.881374, 0.346574)
     """
     check_metric(metric)
-    tol = float(as_positive("tol", tol))
+    tol = as_tolerance("tol", tol)
     max_steps = as_count("max_steps", max_steps)
     if "init" in solve:
         raise ValueError("init is not for curves with free ends: start_at and end_at say where")
-    return _between(metric, (start, start_at), (end, end_at), tol, max_steps, throw, solve)
+    ends = _End("start", (start, start_at), metric.dim), _End("end", (end, end_at), metric.dim)
+    if all(one.place is None for one in ends):
+        raise TypeError("start or end must be a function; between two points there is geodesic")
+    batch = np.broadcast_shapes(*(one.batch for one in ends))
+    count = int(np.prod(batch))
+    for one in ends:
+        one.count = count
+    parts = [np.broadcast_to(e.first, (*batch, e.width)).reshape(count, e.width) for e in ends]
+    moves = _Moves(metric, ends, solve)
+    found, p, gap, iterations = _descend(moves, np.concatenate(parts, axis=1), tol, max_steps)
+    status = np.asarray(found.status)
+    status = np.where((status == 0) & ~(gap <= tol), int(Status.MAX_STEPS), status)
+    first, last = np.split(p, [moves.split], axis=1)
+    result = FreeGeodesic(*jax.device_put((found, first, last, gap, status, iterations)))
+    if not batch:
+        result = jax.tree.map(lambda leaf: leaf[0], result)
+    if throw:
+        raise_if_failed("free_geodesic", result.status, result)
+    return result
 
 
 class _End:
@@ -206,29 +225,6 @@ class _Moves:
         reach = np.abs(x).max(axis=1) + np.abs(y).max(axis=1)
         gap = np.where(np.abs(x - y).max(axis=1) <= _TOUCHING * reach, 0.0, gap)
         return found, gradient, gap, scale
-
-
-@precise
-def _between(metric, start, end, tol, max_steps, throw, solve) -> FreeGeodesic:
-    ends = _End("start", start, metric.dim), _End("end", end, metric.dim)
-    if all(one.place is None for one in ends):
-        raise TypeError("start or end must be a function; between two points there is geodesic")
-    batch = np.broadcast_shapes(*(one.batch for one in ends))
-    count = int(np.prod(batch))
-    for one in ends:
-        one.count = count
-    parts = [np.broadcast_to(e.first, (*batch, e.width)).reshape(count, e.width) for e in ends]
-    moves = _Moves(metric, ends, solve)
-    found, p, gap, iterations = _descend(moves, np.concatenate(parts, axis=1), tol, max_steps)
-    status = np.asarray(found.status)
-    status = np.where((status == 0) & ~(gap <= tol), int(Status.MAX_STEPS), status)
-    first, last = np.split(p, [moves.split], axis=1)
-    result = FreeGeodesic(*jax.device_put((found, first, last, gap, status, iterations)))
-    if not batch:
-        result = jax.tree.map(lambda leaf: leaf[0], result)
-    if throw:
-        raise_if_failed("free_geodesic", result.status, result)
-    return result
 
 
 def _descend(moves: _Moves, p: np.ndarray, tol: float, max_steps: int):

@@ -73,3 +73,10 @@ def fine_length(metric, path: np.ndarray) -> float:
     share = np.linspace(0.0, 1.0, _FINE_PIECES + 1)[:, None]
     points = np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(path)])
     return float(np.sum(resolved_lengths(metric, points[:-1], points[1:], _CERTAIN)))
+
+
+def at_shares(path: np.ndarray, travelled: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Points of a polyline at given shares of its length, which is `travelled` at its corners."""
+    total = travelled[-1]
+    share = travelled / total if total > 0 else np.linspace(0.0, 1.0, len(path))
+    return np.stack([np.interp(times, share, column) for column in path.T], axis=1)

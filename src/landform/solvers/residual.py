@@ -16,9 +16,9 @@ import numpy as np
 from landform._core.compilation import block_size, compiled, map_blocks
 from landform._core.lanes import side_by_side
 from landform._core.linalg import root, solve_spd
-from landform._core.quadrature import lagrange_matrix, lobatto, lobatto_integral
+from landform._core.quadrature import lobatto, lobatto_integral
 from landform._core.typing import Array, Float
-from landform.solvers.elements import Rule, is_wide, split
+from landform.solvers.elements import Rule, is_wide, sample
 
 _FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
 _BLOCKS = (128, 2048)  # points measured together: one program for few points and one for many
@@ -46,14 +46,14 @@ class _Local(NamedTuple):
 
 def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
     """Measure one curve; NaN and ``finite=False`` where the metric is not finite on it."""
-    x, v = _sample(jnp, rule, nodes)
+    x, v = sample(rule, nodes, _places(rule))
     local = jax.vmap(jax.vmap(lambda a, b: _probe_one(metric, a, b)))(x, v)
     return _measure(jnp, rule, v, local)
 
 
 def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
     """`certify_one` for many concrete curves ``(n, T + 1, d)``, in one program for every rule."""
-    x, v = _sample(np, rule, np.asarray(nodes))
+    x, v = sample(rule, np.asarray(nodes), _places(rule))
     flat = [a.reshape(-1, a.shape[-1]) for a in (x, v)]
     count = flat[0].shape[0]
     few, many = _BLOCKS
@@ -71,6 +71,11 @@ def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
         return _measure(np, rule, v, local)
 
 
+def _places(rule: Rule) -> np.ndarray:
+    """Where in an element the certificate measures."""
+    return lobatto(rule.degree + _FINER)[0]
+
+
 def num_probes(rule: Rule) -> int:
     """Points at which measuring one curve evaluates the metric."""
     return rule.elements * (rule.degree + _FINER + 1)
@@ -86,19 +91,6 @@ def _probe_one(metric, x, v) -> _Local:
 def _probe(metric, x, v):
     block = block_size(metric, x[0]) if metric.embeds else len(x)
     return map_blocks(lambda a, b: _probe_one(metric, a, b), block, x, v)
-
-
-def _sample(xp, rule: Rule, nodes):
-    """Points and velocities at the certificate's nodes, ``(…, m, q, d)``."""
-    m, p = rule
-    base = lobatto(p)[0]
-    fine, _, derivative = lobatto(p + _FINER)
-    refine = xp.asarray(lagrange_matrix(base, fine), nodes.dtype)
-    slope = xp.asarray(derivative * m, nodes.dtype)
-    pieces = split(rule, nodes)
-    offset = xp.einsum("qj,...mjd->...mqd", refine, pieces - pieces[..., :1, :])
-    v = xp.einsum("rq,...mqd->...mrd", slope, offset)
-    return pieces[..., :1, :] + offset, v
 
 
 def _measure(xp, rule: Rule, v, local: _Local) -> Certificate:

@@ -196,8 +196,8 @@ def test_least_squares_without_some_of_the_data_says_so():
 
 def test_least_squares_short_of_the_mean_says_so(monkeypatch):
     X = np.random.default_rng(0).standard_normal((40, 2)) * 0.3 + [0.0, 2.0]
-    short = functools.partial(least_squares.barycenter, max_steps=1)
-    monkeypatch.setattr(least_squares, "barycenter", short)
+    short = functools.partial(least_squares.fit_frechet_mean, max_steps=1)
+    monkeypatch.setattr(least_squares, "fit_frechet_mean", short)
     with pytest.warns(UserWarning, match="did not find the mean"):
         land = lf.fit_least_squares(HALF_PLANE, X, n_directions=16, throw=False)
     assert not bool(land.history["converged"][0])

@@ -10,7 +10,7 @@ from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 from landform.stats.clustering.lloyd import DataGraph, Lloyd, plus_plus
 
 

@@ -20,7 +20,7 @@ from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.distances import pairwise_distances
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 from landform.stats.clustering.lloyd import plus_plus
 
 _SELF = 1e-3  # rounding, as of roots of differences, of a point's distance to itself

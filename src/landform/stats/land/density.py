@@ -14,7 +14,7 @@ from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.geodesics._logarithms import accuracy_for, logarithms
-from landform.geodesics.geodesic import geodesic, where_converged
+from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
 from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
 from landform.stats.land.rays import trace_rays
@@ -195,7 +195,7 @@ class LAND(eqx.Module):
             status = to_jax(found.status).reshape(x.shape[:-1])
             if throw:
                 raise_if_failed("log_prob", status, found)
-        vectors = where_converged(status, velocity)
+        vectors = where_succeeded(status, velocity)
         if self.normalizer == "paper":
             vectors = euclidean_logs(self.metric, self.mean, vectors)
         form = jnp.einsum("...i,ij,...j->...", vectors, self.precision, vectors)

@@ -6,7 +6,7 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.typing import PRNGKeyArray
-from landform.geodesics.frechet import barycenter
+from landform.geodesics.frechet import fit_frechet_mean
 from landform.metrics.base import check_metric
 from landform.stats.land.data import check_rays, weighted_data
 from landform.stats.land.density import LAND, Normalizer, check_normalizer, euclidean_logs
@@ -51,9 +51,9 @@ def fit_least_squares(
     Returns
     -------
     The `LAND` with this mean and covariance ``(1/N) Σ Log Logᵀ``. Its ``history`` has the
-    ``variance`` after each step of the mean, and at the end the ``gradient``, as of `barycenter`,
-    the number of ``failures``, points with a weight that were left out, and whether the search
-    ``converged`` on the others, each of shape ``(1,)``.
+    ``variance`` after each step of the mean, and at the end the ``gradient``, as of
+    `fit_frechet_mean`, the number of ``failures``, points with a weight that were left out, and
+    whether the search ``converged`` on the others, each of shape ``(1,)``.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def fit_least_squares(
     check_normalizer(normalizer)
     rtol, n_directions = check_rays(rtol, n_directions)
     X, weights, _ = weighted_data(metric, X, weights)
-    found = barycenter(metric, X, weights, tol=_MEAN_TOL, throw=throw)
+    found = fit_frechet_mean(metric, X, weights, tol=_MEAN_TOL, throw=throw)
     logs = np.asarray(found.logs)
     known = np.asarray(np.isfinite(logs).all(axis=1))
     check_lost(weights, known)
