@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
@@ -60,7 +61,7 @@ def described(train, found: Bandwidth) -> dict[str, Any]:
     }
 
 
-def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -> Fits:
+def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3) -> Fits:
     """Mixtures of `count` components under the metrics chosen, and a Gaussian mixture.
 
     The Gaussian one is the best of five starts of each of three kinds. The normalizers of the
@@ -75,15 +76,15 @@ def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -
                 train,
                 count,
                 estimator=estimator,
-                n_samples=n_samples,
+                n_directions=n_directions,
                 tol=tol,
-                seed=seed,
+                key=jax.random.key(seed),
                 n_init=1 if count == 1 else _FOLLOWED,
                 rtol=1e-3,
                 max_iter=60,
                 throw=False,
             )
-            found[name] = renormalized(model, _SCORED * n_samples, seed + 1)
+            found[name] = renormalized(model, _SCORED * n_directions, seed + 1)
         except (ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
     return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])
@@ -94,10 +95,17 @@ def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
     return max(gaussian_mixtures(train, count, seed), key=lambda fit: fit.lower_bound_)
 
 
-def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
+def renormalized(model: LANDMixtureModel, n_directions: int, seed: int) -> LANDMixtureModel:
     """The same mixture with normalizers integrated in other directions."""
     components = tuple(
-        LAND(c.metric, c.mean, c.covariance, n_samples=n_samples, seed=seed, rtol=c.rtol)
+        LAND(
+            c.metric,
+            c.mean,
+            c.covariance,
+            n_directions=n_directions,
+            key=jax.random.key(seed),
+            rtol=c.rtol,
+        )
         for c in model.components
     )
     return eqx.tree_at(lambda m: m.components, model, components)
