@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core.module import Module
 from landform._core.typing import Array
 
 
@@ -79,7 +80,7 @@ def describe(status) -> str | list[str]:
     return [Status(int(code)).message for code in codes.ravel()]
 
 
-class AbstractResult(eqx.Module):
+class AbstractResult(Module):
     """Numbers for the user, as opposed to a model: see `landform._core.arrays.precise`."""
 
 

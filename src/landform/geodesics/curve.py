@@ -10,6 +10,7 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_floats, as_points
 from landform._core.linalg import root
+from landform._core.module import Module
 from landform._core.quadrature import gauss, lobatto
 from landform._core.typing import Array, Float
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
@@ -18,7 +19,7 @@ from landform.solvers.elements import Rule, sample
 _INTERPOLATION = Rule(32, 8)  # of a curve that is only a function; smooth ones to rounding
 
 
-class AbstractCurve(eqx.Module):
+class AbstractCurve(Module):
     """A curve in a chart, a function of t in [0, 1].
 
     Examples

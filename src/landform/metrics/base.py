@@ -12,6 +12,7 @@ from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive
 from landform._core.compilation import block_size, map_blocks
 from landform._core.linalg import logdet_spd, solve_spd
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 
 
@@ -24,7 +25,7 @@ class EnergyTerms(NamedTuple):
     hessian: Matrix  # ∇²_x q
 
 
-class AbstractMetric(eqx.Module):
+class AbstractMetric(Module):
     """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
 
     A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. All

@@ -11,6 +11,7 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive, check_generator
 from landform._core.linalg import solve_spd
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
@@ -183,7 +184,7 @@ class ConformalMetric(AbstractMetric):
         )
 
 
-class EnergyFactor(eqx.Module):
+class EnergyFactor(Module):
     """λ of an energy: 1 at `level`, `ratio` far above it; see `ConformalMetric.from_energy`."""
 
     energy: Callable
@@ -206,7 +207,7 @@ class EnergyFactor(eqx.Module):
         return jnp.where(u < 0, 2.0 * square / safe, 0.5 * (u + root))
 
 
-class NegativeLogDensity(eqx.Module):
+class NegativeLogDensity(Module):
     """An energy from a log-density."""
 
     function: Callable
@@ -215,7 +216,7 @@ class NegativeLogDensity(eqx.Module):
         return -self.function(x)
 
 
-class HalfSquaredScore(eqx.Module):
+class HalfSquaredScore(Module):
     """An energy from a score, ½|s|²."""
 
     function: Callable

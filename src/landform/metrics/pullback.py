@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_generator, check_key
 from landform._core.linalg import solve_spd
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
@@ -249,7 +250,7 @@ class ExpectedPullback(AbstractEmbedded):
         return Pullback(_Realisation(self, noise), landmarks=self.points)
 
 
-class _Realisation(eqx.Module):
+class _Realisation(Module):
     """The generator with its noise fixed."""
 
     metric: ExpectedPullback

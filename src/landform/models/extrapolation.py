@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -16,12 +15,13 @@ from landform._core.checks import (
     check_finite,
     check_generator,
 )
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class Extrapolation(eqx.Module):
+class Extrapolation(Module):
     """A generator that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and

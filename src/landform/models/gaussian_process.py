@@ -2,7 +2,6 @@
 
 import warnings
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.optimize import minimize
 
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_count, as_floats, as_points, as_positive
+from landform._core.module import Module
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
@@ -25,7 +25,7 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
     return variance * jnp.exp(-0.5 * jnp.sum(((z - codes) / lengthscale) ** 2, axis=-1))
 
 
-class GaussianProcessDecoder(eqx.Module):
+class GaussianProcessDecoder(Module):
     """A generator whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel

@@ -7,6 +7,7 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points
+from landform._core.module import Module
 from landform._core.quadrature import gauss
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Bool, Float, Point
@@ -65,7 +66,7 @@ class InterpolantGap(AbstractResult):
         )
 
 
-class GeodesicInterpolant(eqx.Module):
+class GeodesicInterpolant(Module):
     """Approximate geodesics of a metric, by a network of both end points and t.
 
     ``c(t) = (1 − t) x + t y + t (1 − t) s [φ(x, y, t) + φ(y, x, 1 − t)]``: the ends are exact, the

@@ -10,6 +10,7 @@ import numpy as np
 
 from landform._core.arrays import promote
 from landform._core.checks import host_rng
+from landform._core.module import Module
 from landform._core.typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {
@@ -76,7 +77,7 @@ def _zeros(size: int) -> Array:
     return jnp.asarray(np.zeros(size), float)
 
 
-class MLP(eqx.Module):
+class MLP(Module):
     """A multi-layer perceptron of one point, linear in its last layer.
 
     Parameters
@@ -181,7 +182,7 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     return jax.lax.pad(full, jnp.zeros((), full.dtype), ((0, 0, 0), *crop))
 
 
-class ConvDown(eqx.Module):
+class ConvDown(Module):
     """An image as a flat vector to a vector: strided convolutions, then an affine map.
 
     Parameters
@@ -234,7 +235,7 @@ class ConvDown(eqx.Module):
         return self.head(image.ravel())
 
 
-class ConvUp(eqx.Module):
+class ConvUp(Module):
     """A vector to an image as a flat vector: an affine map, then transposed convolutions.
 
     Parameters

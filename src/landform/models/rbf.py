@@ -20,13 +20,14 @@ from landform._core.checks import (
     check_positive,
     host_rng,
 )
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 
 _RULES = ("paper", "cluster-std", "pooled")
 
 
-class AbstractPrecision(eqx.Module):
+class AbstractPrecision(Module):
     """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]

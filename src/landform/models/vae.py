@@ -8,6 +8,7 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, check_finite
 from landform._core.compilation import block_size, map_blocks
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp
@@ -17,7 +18,7 @@ LIKELIHOODS = ("gaussian", "bernoulli")
 OUTPUTS = ("identity", "sigmoid")
 
 
-class Encoder(eqx.Module):
+class Encoder(Module):
     """q(z | x): mean and standard deviation of the latent code of one data point ``(D,)``."""
 
     net: MLP | ConvDown
@@ -30,7 +31,7 @@ class Encoder(eqx.Module):
         return mean, jnp.exp(log_std)
 
 
-class MeanDecoder(eqx.Module):
+class MeanDecoder(Module):
     """μ(z), the mean of the generator at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
@@ -49,7 +50,7 @@ class MeanDecoder(eqx.Module):
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
 
 
-class PrecisionStd(eqx.Module):
+class PrecisionStd(Module):
     """σ(z) = β(z)^(−½) of a precision module."""
 
     precision: AbstractPrecision
@@ -65,7 +66,7 @@ class PrecisionStd(eqx.Module):
         return self
 
 
-class NetworkStd(eqx.Module):
+class NetworkStd(Module):
     """σ(z) = min_std + softplus(shift + net(z)): an ordinary variance network, for comparison."""
 
     net: MLP | ConvUp
@@ -78,7 +79,7 @@ class NetworkStd(eqx.Module):
         return self.min_std + self.scale * jax.nn.softplus(self.shift + self.net(z))
 
 
-class ConstantStd(eqx.Module):
+class ConstantStd(Module):
     """σ that does not depend on z."""
 
     value: Float[Array, " D"]
@@ -88,7 +89,7 @@ class ConstantStd(eqx.Module):
         return self.value + 0.0 * jnp.sum(z)
 
 
-class History(eqx.Module):
+class History(Module):
     """What happened during training, in nats per data point.
 
     Attributes
@@ -134,7 +135,7 @@ class History(eqx.Module):
         return float(np.max(np.asarray(last))) if last.size else float("nan")
 
 
-class VAE(eqx.Module):
+class VAE(Module):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
     The generator is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.

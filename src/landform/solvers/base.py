@@ -4,9 +4,9 @@ import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import equinox as eqx
 import numpy as np
 
+from landform._core.module import Module
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -91,7 +91,7 @@ class Solution(NamedTuple):
         return Rule((self.nodes.shape[-2] - 1) // self.degree, self.degree)
 
 
-class AbstractSolver(eqx.Module):
+class AbstractSolver(Module):
     """A way to geodesics between points: what ``solver=`` accepts everywhere.
 
     A solver turns a metric and end points into curves. It need not measure them: the library

@@ -11,6 +11,7 @@ from scipy.interpolate import PchipInterpolator
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.linalg import solve_spd
+from landform._core.module import Module
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.geodesics._logarithms import accuracy_for, logarithms
@@ -27,7 +28,7 @@ Normalizer = Literal["exact", "paper"]
 _WHOLE = 18.4  # squared radius that leaves out 1e-4 of a normal density in the plane
 
 
-class LAND(eqx.Module):
+class LAND(Module):
     """The locally adaptive normal distribution around a mean on a Riemannian manifold.
 
     ``p(x) = exp(−½ Log_μ(x)ᵀ Σ⁻¹ Log_μ(x)) / C`` with respect to the volume dM: the density of

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_choice, seed_of
+from landform._core.module import Module
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
@@ -31,7 +31,7 @@ from landform.stats.land.starts import Starts
 Estimator = Literal["likelihood", "least-squares"]
 
 
-class LANDMixtureModel(eqx.Module):
+class LANDMixtureModel(Module):
     """A mixture of locally adaptive normal distributions on one manifold.
 
     Attributes
