@@ -100,8 +100,8 @@ from landform.metrics.rbf import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
+    BlendedDecoder as BlendedDecoder,
     Calibration as Calibration,
-    Extrapolation as Extrapolation,
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,
     GeodesicInterpolant as GeodesicInterpolant,

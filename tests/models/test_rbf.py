@@ -1,4 +1,4 @@
-"""The precision of a generator: high at the data, low away from them, whatever the clusters."""
+"""The precision of a decoder: high at the data, low away from them, whatever the clusters."""
 
 import jax
 import jax.numpy as jnp

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise
-from landform._core.checks import as_points, as_positive, check_generator
+from landform._core.checks import as_points, as_positive, check_decoder
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
@@ -62,7 +62,7 @@ class ConformalMetric(AbstractMetric):
 
     @precise
     def __init__(self, factor: Callable, metric: AbstractMetric, *, landmarks=None):
-        self.factor = check_generator("factor", factor)
+        self.factor = check_decoder("factor", factor)
         self.metric = check_metric(metric)
         self.points = as_landmarks(landmarks, self.metric.dim)
 
@@ -121,7 +121,7 @@ class ConformalMetric(AbstractMetric):
         data. `kwargs` are those of `from_energy`.
         """
         return cls.from_energy(
-            NegativeLogDensity(check_generator("log_density", log_density)), data, **kwargs
+            NegativeLogDensity(check_decoder("log_density", log_density)), data, **kwargs
         )
 
     @classmethod
@@ -131,7 +131,7 @@ class ConformalMetric(AbstractMetric):
         Scores point back to the data and grow with the distance, as those of diffusion models do.
         `kwargs` are those of `from_energy`; `kind` is ``"affine"`` unless given.
         """
-        squared = HalfSquaredScore(check_generator("score", score))
+        squared = HalfSquaredScore(check_decoder("score", score))
         return cls.from_energy(squared, data, **{"kind": "affine", **kwargs})
 
     @property
@@ -227,7 +227,7 @@ class HalfSquaredScore(eqx.Module):
 
 @precise
 def _from_energy(cls, energy, data, metric, off, kind, ratio, temperature, landmarks):
-    check_generator("energy", energy)
+    check_decoder("energy", energy)
     data = as_points("data", data, ndim=(2,))
     base = Euclidean(data.shape[1]) if metric is None else check_metric(metric)
     if base.dim not in (None, data.shape[1]):

@@ -1,8 +1,8 @@
-"""Generators: variational autoencoders and decoders with an uncertainty that grows off the data."""
+"""Variational autoencoders, and decoders whose uncertainty grows off the data."""
 
 from landform.models.amortize import train_interpolant as train_interpolant
+from landform.models.blended import BlendedDecoder as BlendedDecoder
 from landform.models.calibration import Calibration as Calibration, calibration as calibration
-from landform.models.extrapolation import Extrapolation as Extrapolation
 from landform.models.gaussian_process import (
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,

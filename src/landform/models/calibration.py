@@ -1,4 +1,4 @@
-"""Whether a generator's standard deviations are those of its residuals."""
+"""Whether a decoder's standard deviations are those of its residuals."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class Calibration(NamedTuple):
         Root mean square of σ in each group, rising, shape ``(bins,)``.
     observed
         Root mean square of the residuals of the same outputs; equal to `predicted` where the
-        generator is calibrated.
+        decoder is calibrated.
     quantiles
         The 10, 50 and 90 % quantiles of ``|x − μ| / σ`` in each group, shape ``(bins, 3)``; those
         of normal residuals are 0.126, 0.674 and 1.645.
@@ -44,7 +44,7 @@ class Calibration(NamedTuple):
 
 @precise
 def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibration:
-    """Compare a generator's standard deviations with its residuals on data, output by output.
+    """Compare a decoder's standard deviations with its residuals on data, output by output.
 
     Each data point is decoded at one draw of q(z | x). All its outputs, and those of all the other
     points, are sorted by their predicted σ and cut into groups of equal size.

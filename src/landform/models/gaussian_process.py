@@ -1,4 +1,4 @@
-"""Gaussian-process decoders: the expected metric of a generator known only up to a posterior."""
+"""Gaussian-process decoders and their expected metric."""
 
 import warnings
 
@@ -26,7 +26,7 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
 
 
 class GaussianProcessDecoder(eqx.Module):
-    """A generator whose outputs are Gaussian processes, given data at known latent codes.
+    """A decoder whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel
     ``k(z, z') = variance · exp(−½ Σ_i (z_i − z'_i)² / lengthscale_i²)``, observed with noise. Its
@@ -54,7 +54,7 @@ class GaussianProcessDecoder(eqx.Module):
     root
         Inverse of the lower Cholesky factor of K, shape ``(n, n)``.
     offset
-        Mean of the data, to which the generator returns far from them, shape ``(D,)``.
+        Mean of the data, to which the decoder returns far from them, shape ``(D,)``.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def train_gplvm(
         With False the codes stay where they are, and only the kernel is fitted.
     lengthscale
         A number to use with fixed codes instead of the likelihood's. The likelihood takes the
-        longest that explains the data: where these lie in a plane, the generator is then certain
+        longest that explains the data: where these lie in a plane, the decoder is then certain
         of the whole plane, holes included. A short one is doubtful away from the codes.
     max_iter
         Most iterations of L-BFGS; each costs O(n³), whatever D. Data without noise need the most.

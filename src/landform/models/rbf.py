@@ -1,4 +1,4 @@
-"""Radial basis function precision: a generator's uncertainty that grows away from its data."""
+"""Radial basis function precision: a decoder's uncertainty that grows away from its data."""
 
 import abc
 import warnings
@@ -27,7 +27,7 @@ _RULES = ("paper", "cluster-std", "pooled")
 
 
 class AbstractPrecision(eqx.Module):
-    """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
+    """A positive precision β(z) of each output of a decoder, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]
     bandwidths: eqx.AbstractVar[Float[Array, " k"]]
@@ -55,7 +55,7 @@ class RBFPrecision(AbstractPrecision):
     """A precision that is high at the data and falls to a floor away from them.
 
     ``β(z) = W v(z) + ζ`` with ``v_k(z) = exp(−λ_k |z − c_k|²)``, W ≥ 0 and ``ζ = max_std^(−2)``;
-    the generator's standard deviation is ``σ = β^(−½)``. A neural network extrapolates σ to
+    the decoder's standard deviation is ``σ = β^(−½)``. A neural network extrapolates σ to
     arbitrary values; this one is certain to reach `max_std` far from its centers, which is what
     keeps geodesics of the expected metric near the data.
 
@@ -124,7 +124,7 @@ class RBFPrecision(AbstractPrecision):
         codes
             Encoded data, shape ``(n, d)``.
         num_outputs
-            Number D of outputs of the generator.
+            Number D of outputs of the decoder.
         key
             Key of the k-means start.
         num_centers

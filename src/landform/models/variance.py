@@ -1,4 +1,4 @@
-"""Stage two of training: the generator's variance, with encoder and mean left as they are."""
+"""Stage two of training: the decoder's variance, with encoder and mean left as they are."""
 
 import dataclasses
 
@@ -51,7 +51,7 @@ def fit_variance(
     batch_size: int = 64,
     progress: bool = False,
 ) -> VAE:
-    """Fit the standard deviation of a generator and leave everything else untouched.
+    """Fit the standard deviation of a decoder and leave everything else untouched.
 
     Parameters
     ----------
