@@ -108,6 +108,7 @@ from landform.models import (
     InterpolantGap as InterpolantGap,
     MarginalLikelihood as MarginalLikelihood,
     RBFPrecision as RBFPrecision,
+    Training as Training,
     calibration as calibration,
     elbo as elbo,
     fit_variance as fit_variance,

@@ -24,5 +24,6 @@ from landform.models.rbf import (
     rbf_bandwidths as rbf_bandwidths,
 )
 from landform.models.train import train_vae as train_vae
+from landform.models.training import Training as Training
 from landform.models.vae import VAE as VAE, History as History
 from landform.models.variance import fit_variance as fit_variance

@@ -86,7 +86,7 @@ class BlendedDecoder(eqx.Module):
         *,
         key: PRNGKeyArray,
         num_centers: int = 64,
-        a: float = 2.0,
+        bandwidth_scale: float = 2.0,
         far=0.0,
         threshold: float = 1e-2,
     ) -> "BlendedDecoder":
@@ -100,14 +100,16 @@ class BlendedDecoder(eqx.Module):
             Encoded data, shape ``(n, d)``.
         key
             Key of the k-means start.
-        num_centers, a
+        num_centers, bandwidth_scale
             Number of centers, and the multiplier of their radii.
         far, threshold
             As of the class.
         """
         codes = as_points("codes", codes, ndim=(2,))
         centers, labels = kmeans_centers(codes, num_centers, key)
-        bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule="pooled")
+        bandwidths = rbf_bandwidths(
+            codes, labels, centers, bandwidth_scale=bandwidth_scale, bandwidth_rule="pooled"
+        )
         return cls(decoder, centers, bandwidths, far=far, threshold=threshold)
 
     def weight(self, z: Point) -> Scalar:

@@ -12,6 +12,7 @@ from landform._core.checks import host_rng
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.rbf import RBFPrecision, even_weights, kmeans_centers, rbf_bandwidths
+from landform.models.training import Training
 from landform.models.vae import VAE, posterior_at
 
 _CHUNK = 1024
@@ -121,11 +122,7 @@ def climb_rbf(
     held,
     floor: float,
     key: PRNGKeyArray,
-    *,
-    num_centers,
-    a,
-    rule,
-    max_std,
+    training: Training,
     max_iter: int,
 ) -> tuple[RBFPrecision, np.ndarray]:
     """Centers by k-means of the encoded means, then W of maximum likelihood.
@@ -138,12 +135,18 @@ def climb_rbf(
     """
     train_key, held_key, center_key = jax.random.split(key, 3)
     inner_draws, outer_draws = draw(vae, train, train_key), draw(vae, held, held_key)
-    centers, labels = kmeans_centers(inner_draws.means, num_centers, center_key)
-    bandwidths = rbf_bandwidths(inner_draws.means, labels, centers, a=a, rule=rule)
+    centers, labels = kmeans_centers(inner_draws.means, training.num_centers, center_key)
+    bandwidths = rbf_bandwidths(
+        inner_draws.means,
+        labels,
+        centers,
+        bandwidth_scale=training.bandwidth_scale,
+        bandwidth_rule=training.bandwidth_rule,
+    )
     inner = statistics(vae.mean, to_jax(centers), bandwidths, inner_draws, to_jax(floor))
     outer = statistics(vae.mean, to_jax(centers), bandwidths, outer_draws, to_jax(0.0))
     residual = np.sqrt(np.asarray(inner.total) / inner_draws.mask.sum())
-    max_std = 10.0 * residual.max() if max_std is None else max_std
+    max_std = 10.0 * residual.max() if training.max_std is None else training.max_std
     weights = even_weights(inner_draws.means, centers, bandwidths, residual)
     best = start = RBFPrecision(centers, bandwidths, weights, max_std)
     zeta = to_jax(np.full(len(residual), float(max_std) ** -2.0))

@@ -19,9 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from landform._core.arrays import chunked, precise
 from landform._core.checks import as_points
 from landform.models.likelihood import check_data
-from landform.models.train import ARCHITECTURES, train_vae
+from landform.models.train import train_vae
+from landform.models.training import ARCHITECTURES, VARIANCES, Training
 from landform.models.vae import LIKELIHOODS, OUTPUTS, gaussian_kl, log_likelihood
-from landform.models.variance import VARIANCES
 from landform.sklearn._base import Positive, key_from
 
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -42,7 +42,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     architecture : {"mlp", "conv"}, default="mlp"
         Fully connected, or convolutional for images of shape `image_shape`.
     variance : {"rbf", "network", "constant"}, default="rbf"
-        The generator's deviation: growing off the data, an ordinary network's, or one number a
+        The decoder's deviation: growing off the data, an ordinary network's, or one number a
         feature.
     hidden : tuple of int, default=None
         Widths or channels of the encoder's layers; (64, 32) or (16, 32) when None.
@@ -59,9 +59,9 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     num_centers : int, default=64
         Radial basis functions of the precision; half as many as there are points outside of
         `held_out` where that is less, so that there are two to each on average.
-    a : float, default=2.0
+    bandwidth_scale : float, default=2.0
         Their widths, in mean distances of a cluster.
-    rule : str, default="paper"
+    bandwidth_rule : str, default="paper"
         How these are formed; see `landform.rbf_bandwidths`.
     stage_one_std : float, default=None
         Constant deviation of the first stage; learned when None.
@@ -120,8 +120,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         "likelihood": [StrOptions(set(LIKELIHOODS))],
         "output": [StrOptions({*OUTPUTS, "auto"})],
         "num_centers": [_COUNT],
-        "a": [Positive()],
-        "rule": [str],
+        "bandwidth_scale": [Positive()],
+        "bandwidth_rule": [str],
         "stage_one_std": [Positive(), None],
         "held_out": [Interval(Real, 0, 1, closed="neither")],
         "epochs": [_COUNT],
@@ -144,8 +144,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         likelihood="gaussian",
         output="auto",
         num_centers=64,
-        a=2.0,
-        rule="paper",
+        bandwidth_scale=2.0,
+        bandwidth_rule="paper",
         stage_one_std=None,
         held_out=0.1,
         epochs=200,
@@ -164,8 +164,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.likelihood = likelihood
         self.output = output
         self.num_centers = num_centers
-        self.a = a
-        self.rule = rule
+        self.bandwidth_scale = bandwidth_scale
+        self.bandwidth_rule = bandwidth_rule
         self.stage_one_std = stage_one_std
         self.held_out = held_out
         self.epochs = epochs
@@ -186,18 +186,15 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._shape = self._check_shape(X, shape)
         self._output_shape = (X.shape[1],) if shape is None else shape
         kept = len(X) - max(1, round(self.held_out * len(X)))
-        self.vae_ = train_vae(
-            X.reshape(len(X), *self._shape),
-            int(self.latent_dim),
-            key=self._key,
+        training = Training(
             architecture=self.architecture,
             hidden=self.hidden,
             activation=self.activation,
             likelihood=self.likelihood,
             output=self.output,
             variance=self.variance,
-            a=self.a,
-            rule=self.rule,
+            bandwidth_scale=self.bandwidth_scale,
+            bandwidth_rule=self.bandwidth_rule,
             num_centers=min(self.num_centers, kept // 2),
             stage_one_std=self.stage_one_std,
             held_out=self.held_out,
@@ -207,6 +204,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             warmup=self.warmup,
             patience=self.patience,
         )
+        rows = X.reshape(len(X), *self._shape)
+        self.vae_ = train_vae(rows, int(self.latent_dim), key=self._key, training=training)
         self.metric_ = self.vae_.metric()
         history = self.vae_.history
         self.n_iter_ = 0 if history is None else len(history.elbo)
@@ -219,7 +218,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return np.asarray(self.vae_.encode(rows))
 
     def inverse_transform(self, X):
-        """What the generator makes of codes X on average: rows, or images where `fit` saw some."""
+        """What the decoder makes of codes X on average: rows, or images where `fit` saw some."""
         check_is_fitted(self)
         codes = as_points("X", X, int(self.latent_dim))
         return np.asarray(self.vae_.decode(codes)).reshape(-1, *self._output_shape)
