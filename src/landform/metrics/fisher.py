@@ -13,7 +13,7 @@ from landform.metrics.families import AbstractFamily, as_family
 from landform.metrics.inner import AbstractInner
 from landform.metrics.pullback import as_landmarks, embedded_acceleration
 
-_FEW = 4  # latent dimensions up to which dot products beat a product of thin matrices
+_MAX_UNROLLED_DIM = 4  # latent dimensions up to which dot products beat a product of thin matrices
 
 
 class FisherRaoPullback(AbstractInner):
@@ -96,7 +96,7 @@ class FisherRaoPullback(AbstractInner):
     def __call__(self, x: Point) -> Matrix:
         """``SᵀS``, one derivative of the decoder per latent dimension."""
         eye = jnp.eye(x.shape[0], dtype=x.dtype)
-        if x.shape[0] > _FEW:
+        if x.shape[0] > _MAX_UNROLLED_DIM:
             columns = jax.vmap(lambda v: self.whitened(x, v), out_axes=1)(eye)
             return columns.T @ columns
         rows = [self.whitened(x, v) for v in eye]

@@ -15,7 +15,7 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
-_FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
+_MAX_FORWARD_MODE_DIM = 4  # dimensions in which second derivatives are cheaper by forward mode
 
 
 def flatten_output(output) -> Float[Array, " D"]:
@@ -77,7 +77,7 @@ class AbstractEmbedded(AbstractMetric):
 
     def matrix_and_gradient(self, x: Point, v: Point) -> tuple[Matrix, Point]:
         """JᵀJ and ``2 D²f[v, ·]ᵀ J v``; in few dimensions by forward mode, which passes J on."""
-        if x.shape[0] > _FEW:
+        if x.shape[0] > _MAX_FORWARD_MODE_DIM:
             return super().matrix_and_gradient(x, v)
         along = lambda y: jax.jvp(self.embed_parts, (y,), (v,))  # noqa: E731
         push = jax.vmap(lambda e: jax.jvp(along, (x,), (e,))[1])

@@ -6,8 +6,8 @@ from landform.models.calibration import Calibration as Calibration, calibration 
 from landform.models.gaussian_process import (
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,
-    train_gplvm as train_gplvm,
 )
+from landform.models.gplvm import train_gplvm as train_gplvm
 from landform.models.interpolant import (
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,

@@ -10,7 +10,7 @@ from landform._core.checks import as_count, check_key
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
-_ROWS = 512  # data points decoded together
+_BLOCK_ROWS = 512  # data points decoded together
 
 
 class Calibration(NamedTuple):
@@ -96,8 +96,8 @@ def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibratio
     shape = len(data), vae.latent_dim
     noise = np.asarray(jax.random.normal(check_key(key), shape, vae.codes.dtype))
     stds, residuals = [], []
-    for i in range(0, len(data), _ROWS):
-        rows = slice(i, i + _ROWS)
+    for i in range(0, len(data), _BLOCK_ROWS):
+        rows = slice(i, i + _BLOCK_ROWS)
         mean, spread = (np.asarray(p) for p in posterior_at(vae.encoder, to_jax(data[rows])))
         decoded, std = vae.decode(mean + spread * noise[rows], return_std=True)
         stds.append(np.asarray(std).ravel())

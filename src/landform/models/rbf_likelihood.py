@@ -15,10 +15,10 @@ from landform.models.rbf import RBFPrecision, even_weights, kmeans_centers, rbf_
 from landform.models.training import Training
 from landform.models.vae import VAE, posterior_at
 
-_CHUNK = 1024
-_MIN_ROWS = 4096  # latent draws to fit W to, so that few data points are seen several times
+_CHUNK_ROWS = 1024
+_MIN_DRAWS = 4096  # latent draws to fit W to, so that few data points are seen several times
 _CHECK_EVERY = 10
-_WORTHWHILE = 1e-2  # nats on the held-out data, for one more round of steps
+_MIN_GAIN = 1e-2  # nats on the held-out data, for one more round of steps
 
 
 class Draws(NamedTuple):
@@ -34,11 +34,11 @@ class Draws(NamedTuple):
 def draw(vae: VAE, data: np.ndarray, key: PRNGKeyArray) -> Draws:
     """One to eight draws for each data point, more where there are few."""
     mean, std = (np.asarray(part) for part in posterior_at(vae.encoder, to_jax(data)))
-    repeats = int(np.clip(-(-_MIN_ROWS // len(data)), 1, 8))
+    repeats = int(np.clip(-(-_MIN_DRAWS // len(data)), 1, 8))
     noise = host_rng(key).standard_normal((repeats, *mean.shape))
     codes = (mean + std * noise).reshape(-1, mean.shape[1])
     count = len(codes)
-    rows = min(_CHUNK, count)
+    rows = min(_CHUNK_ROWS, count)
 
     def pack(array):
         padded = np.concatenate([array, np.zeros((-count % rows, *array.shape[1:]))])
@@ -163,6 +163,6 @@ def climb_rbf(
         gain = bounds[-1][1] - best_value
         if gain > 0.0:
             best, best_value = RBFPrecision(centers, bandwidths, weights, max_std), bounds[-1][1]
-        if gain < _WORTHWHILE:
+        if gain < _MIN_GAIN:
             break
     return best, np.asarray(bounds)
