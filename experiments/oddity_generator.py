@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import landform as lf
-from experiments.oddity import Images, Training, train_mean, train_std
+from experiments.oddity import Images, train_mean, train_std
 from landform import plotting
 from landform.demo.measure import Support
+from landform.metrics.pullback import ExpectedPullback
+from landform.metrics.tabulated import Tabulated
+from landform.models.train import train_vae
+from landform.models.training import Training
+from landform.models.vae import VAE
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
 _BLOCK = 512  # points that are decoded together
@@ -21,7 +25,7 @@ class GeneratorSettings:
     """The network of a generator, how it is trained, and how fine its metric is tabulated."""
 
     architecture: str = "mlp"
-    training: Training = field(default_factory=Training)
+    training: Training = field(default_factory=lambda: Training(hidden=(64, 32)))
     table_size: int = 384
 
 
@@ -72,21 +76,8 @@ def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> lf.V
         return train_std(train_mean(X, training, seed), X, training, seed)
     if X.ndim < 3:
         raise ValueError(f"data must be images for a convolutional network, got points {X.shape}")
-    return lf.train_vae(
-        X,
-        2,
-        key=jax.random.key(seed),
-        architecture=settings.architecture,
-        hidden=training.hidden,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        stage_one_std=training.stage_one_std,
-        num_centers=training.num_centers,
-        a=training.a,
-        rule=training.rule,
-        max_std=training.max_std,
-        min_std=training.min_std,
-    )
+    key, architecture = jax.random.key(seed), settings.architecture
+    return train_vae(X, 2, key=key, training=training, architecture=architecture)
 
 
 def tabulate(vae: lf.VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:

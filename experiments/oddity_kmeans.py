@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import landform as lf
-from experiments.oddity import Images, Training, load_images, train_mean, train_std
+from experiments.oddity import Images, load_images, train_mean, train_std
 from experiments.oddity_clusters import (
     Space,
     euclidean,
@@ -22,6 +21,9 @@ from experiments.oddity_clusters import (
 from experiments.oddity_kmeans_page import sections
 from experiments.write import keep, prepared, write
 from landform.demo.measure import nearest_neighbor_accuracy
+from landform.models.training import Training
+from landform.models.vae import VAE
+from landform.stats.clustering.scores import f_measure
 
 TRIPLES = ((0, 1, 2), (3, 4, 7), (5, 6, 9))
 PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (64.93, 81.13)}
@@ -30,8 +32,8 @@ PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (6
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "a = 1": {"a": 1.0},
-    "a = 1.5": {"a": 1.5},
+    "a = 1": {"bandwidth_scale": 1.0},
+    "a = 1.5": {"bandwidth_scale": 1.5},
     "K = 32": {"num_centers": 32},
     "K = 128": {"num_centers": 128},
     "largest σ 30": {"max_std": 30.0},
@@ -52,7 +54,7 @@ class KMeansSettings:
     subsets: int = 10
     subset: int = 1000
     widths: tuple[float, ...] = (0.7, 1.0, 2.0)
-    training: Training = field(default_factory=lambda: Training(stage_one_std=1.0))
+    training: Training = field(default_factory=lambda: Training(hidden=(64, 32), stage_one_std=1.0))
     table_size: int = 128
     exact: int = 0  # subsets that are also solved with exact geodesics, in the first seed
     ablation: bool = False
@@ -201,7 +203,9 @@ def chosen(
     """
     start, candidates, best = train_mean(X, settings.training, seed), [], None
     for width in settings.widths:
-        vae = train_std(start, X, dataclasses.replace(settings.training, a=width), seed)
+        vae = train_std(
+            start, X, dataclasses.replace(settings.training, bandwidth_scale=width), seed
+        )
         space = space_of(vae, X, settings.table_size)
         score, history = silhouette(space, np.arange(len(X)), count), vae.history
         candidates.append(
@@ -248,7 +252,7 @@ def ablate(group, settings: KMeansSettings, progress) -> Iterator[tuple[str, dic
     images = _images(group, seed, settings)
     rows, means = _subset(len(images.X), 0, seed, settings), {}
     assert images.y is not None
-    base = dataclasses.replace(settings.training, a=2.0)
+    base = dataclasses.replace(settings.training, bandwidth_scale=2.0)
     for name in settings.variants:
         progress(f"{name_of(group)}, {name}")
         training = dataclasses.replace(base, **VARIANTS[name])

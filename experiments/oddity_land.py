@@ -10,14 +10,17 @@ import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-import landform as lf
-from experiments.oddity import Images, Training, load_images
+from experiments.oddity import Images, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
 from landform import plotting
 from landform.demo.figures import strips
 from landform.demo.measure import matched, smoothed
 from landform.demo.page import Section
+from landform.metrics.base import log_volume
+from landform.models.training import Training
+from landform.stats.clustering.scores import f_measure
+from landform.stats.land.mixture import fit_land_mixture
 
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
@@ -35,7 +38,10 @@ class LandSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=64, a=2.0, stage_one_std=1.0), table_size=256
+            training=Training(
+                hidden=(64, 32), num_centers=64, bandwidth_scale=2.0, stage_one_std=1.0
+            ),
+            table_size=256,
         )
     )
     points: int = 200
@@ -252,5 +258,6 @@ _CHOICES = (
     "Gaussian mixture {n[log_density_gauss][mean]:.3f}; {n[without_a_density][mean]:.1%} of the "
     "codes had no geodesic to some mean, and count as wrong in the F-measure.",
     "Generator: layers {t.hidden}, constant deviation {t.stage_one_std} in stage one, "
-    "{t.num_centers} centers but at least twenty images for each, a = {t.a}, rule {t.rule}.",
+    "{t.num_centers} centers but at least twenty images for each, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}.",
 )

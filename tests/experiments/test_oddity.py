@@ -9,8 +9,7 @@ import pytest
 
 import landform as lf
 from experiments import KMeansSettings, VarianceSettings, run_kmeans, run_variance
-from experiments.__main__ import main
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_clusters import (
     Space,
     euclidean,
@@ -21,8 +20,10 @@ from experiments.oddity_clusters import (
 )
 from experiments.oddity_kmeans import groups_of
 from experiments.oddity_variance import _floored
+from landform import cli
+from landform.models.training import Training
 
-SMALL = Training(hidden=(16,), epochs=10, num_centers=8, a=1.0)
+SMALL = Training(hidden=(16,), epochs=10, num_centers=8, bandwidth_scale=1.0)
 
 
 def write_images(path, X, **arrays):

@@ -20,15 +20,16 @@ from experiments import (
     run_land,
     run_walk,
 )
-from experiments.__main__ import main
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import GeneratorSettings, over, tabulate, train_generator
 from experiments.oddity_interpolation import autocorrelation, interpolate
 from experiments.oddity_walk import frames_of, visited, walk_all
+from landform import cli
+from landform.models.training import Training
 from landform.models.vae import PrecisionStd
 
 SMALL = GeneratorSettings(
-    training=Training(hidden=(16,), epochs=12, num_centers=12, a=1.0), table_size=32
+    training=Training(hidden=(16,), epochs=12, num_centers=12, bandwidth_scale=1.0), table_size=32
 )
 
 

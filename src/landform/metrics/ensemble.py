@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from landform._core.arrays import precise
-from landform._core.checks import as_count, as_points, check_generator, check_key
-from landform._core.module import Module
+from landform._core.checks import as_count, as_points, check_decoder, check_key
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (
@@ -173,8 +172,8 @@ def _one_output(metric, z, k):
     return _output(eqx.combine(jax.tree.map(lambda a: a[k], arrays), rest), z)
 
 
-class EnsembleMoments(Module):
-    """The members' mean and deviation as one generator."""
+class EnsembleMoments(eqx.Module):
+    """The members' mean and deviation as one decoder."""
 
     ensemble: EnsemblePullback
 
@@ -194,7 +193,7 @@ def _check_members(members) -> tuple:
         raise ValueError("members must contain at least one decoder")
     for k, member in enumerate(members):
         if not isinstance(member, AbstractMetric):
-            check_generator(f"members[{k}]", member)
+            check_decoder(f"members[{k}]", member)
         elif not member.embeds:
             raise ValueError(
                 f"members[{k}] is a {type(member).__name__}, which does not embed; the mean of any "

@@ -1,4 +1,4 @@
-"""The variational autoencoder as a generator: encoder, mean and deviation of the decoder."""
+"""The variational autoencoder: encoder, and mean and deviation of the decoder."""
 
 import equinox as eqx
 import jax
@@ -31,8 +31,8 @@ class Encoder(Module):
         return mean, jnp.exp(log_std)
 
 
-class MeanDecoder(Module):
-    """μ(z), the mean of the generator at one latent point ``(d,)``."""
+class MeanDecoder(eqx.Module):
+    """μ(z), the mean of the decoder at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
     shift: Float[Array, " D"]
@@ -138,7 +138,7 @@ class History(Module):
 class VAE(Module):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
-    The generator is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
+    The decoder is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ class VAE(Module):
 
     @precise
     def decode(self, Z, *, return_std: bool = False):
-        """Means μ(z), and with `return_std` also σ(z), of the generator.
+        """Means μ(z), and with `return_std` also σ(z), of the decoder.
 
         Parameters
         ----------
@@ -277,8 +277,8 @@ def _generate(mean, std, z: Point):
 
 
 @eqx.filter_jit
-def _decode(generator, latents):
-    return map_blocks(generator, block_size(generator, latents[0]), latents)
+def _decode(decoder, latents):
+    return map_blocks(decoder, block_size(decoder, latents[0]), latents)
 
 
 def flatten_data(name: str, X, shape: tuple[int, ...]) -> tuple[Float[Array, "n D"], bool]:
