@@ -9,10 +9,6 @@ import numpy as np
 
 import landform as lf
 from landform import datasets
-from landform.models.train import train_vae
-from landform.models.training import Training
-from landform.models.vae import VAE
-from landform.models.variance import fit_variance
 
 
 class Images(NamedTuple):
@@ -95,14 +91,14 @@ def _unit(X: np.ndarray, path: Path) -> np.ndarray:
     return (X - low) / (high - low)
 
 
-def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> VAE:
+def train_mean(X: np.ndarray, training: lf.Training, seed: int, latent_dim: int = 2) -> lf.VAE:
     """Stage one: encoder and mean, with a constant variance."""
     key = jax.random.key(seed)
-    return train_vae(X, latent_dim, key=key, training=training, variance="constant")
+    return lf.train_vae(X, latent_dim, key=key, training=training, variance="constant")
 
 
 def train_std(
-    vae: lf.VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf"
+    vae: lf.VAE, X: np.ndarray, training: lf.Training, seed: int, variance: str = "rbf"
 ) -> lf.VAE:
     """Stage two: the variance, by radial basis functions or by a network like the mean's.
 

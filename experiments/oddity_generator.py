@@ -7,14 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.oddity import Images, train_mean, train_std
 from landform import plotting
 from landform.demo.measure import Support
-from landform.metrics.pullback import ExpectedPullback
-from landform.metrics.tabulated import Tabulated
-from landform.models.train import train_vae
-from landform.models.training import Training
-from landform.models.vae import VAE
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
 _BLOCK = 512  # points that are decoded together
@@ -25,7 +21,7 @@ class GeneratorSettings:
     """The network of a generator, how it is trained, and how fine its metric is tabulated."""
 
     architecture: str = "mlp"
-    training: Training = field(default_factory=lambda: Training(hidden=(64, 32)))
+    training: lf.Training = field(default_factory=lambda: lf.Training(hidden=(64, 32)))
     table_size: int = 384
 
 
@@ -77,7 +73,7 @@ def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> lf.V
     if X.ndim < 3:
         raise ValueError(f"data must be images for a convolutional network, got points {X.shape}")
     key, architecture = jax.random.key(seed), settings.architecture
-    return train_vae(X, 2, key=key, training=training, architecture=architecture)
+    return lf.train_vae(X, 2, key=key, training=training, architecture=architecture)
 
 
 def tabulate(vae: lf.VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
+import landform as lf
 from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
@@ -17,10 +18,6 @@ from landform.demo.figures import strips
 from landform.demo.measure import random_pairs
 from landform.demo.model import ACCURACY, SOLVER
 from landform.demo.page import Section
-from landform.geodesics.curve import curve_length
-from landform.geodesics.geodesic import geodesic
-from landform.metrics.base import log_volume
-from landform.models.training import Training
 
 KINDS = ("riemannian", "euclidean")
 NAMES = {"riemannian": "geodesic", "euclidean": "straight line"}
@@ -37,7 +34,7 @@ class InterpolationSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(
+            training=lf.Training(
                 hidden=(64, 32),
                 num_centers=384,
                 bandwidth_scale=1.8,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import landform as lf
 from experiments.oddity import Images, load_images, train_mean, train_std
 from experiments.oddity_clusters import (
     Space,
@@ -21,9 +22,6 @@ from experiments.oddity_clusters import (
 from experiments.oddity_kmeans_page import sections
 from experiments.write import keep, prepared, write
 from landform.demo.measure import nearest_neighbor_accuracy
-from landform.models.training import Training
-from landform.models.vae import VAE
-from landform.stats.clustering.scores import f_measure
 
 TRIPLES = ((0, 1, 2), (3, 4, 7), (5, 6, 9))
 PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (64.93, 81.13)}
@@ -54,7 +52,9 @@ class KMeansSettings:
     subsets: int = 10
     subset: int = 1000
     widths: tuple[float, ...] = (0.7, 1.0, 2.0)
-    training: Training = field(default_factory=lambda: Training(hidden=(64, 32), stage_one_std=1.0))
+    training: lf.Training = field(
+        default_factory=lambda: lf.Training(hidden=(64, 32), stage_one_std=1.0)
+    )
     table_size: int = 128
     exact: int = 0  # subsets that are also solved with exact geodesics, in the first seed
     ablation: bool = False

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
+import landform as lf
 from experiments.oddity import Images, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
@@ -17,10 +18,6 @@ from landform import plotting
 from landform.demo.figures import strips
 from landform.demo.measure import matched, smoothed
 from landform.demo.page import Section
-from landform.metrics.base import log_volume
-from landform.models.training import Training
-from landform.stats.clustering.scores import f_measure
-from landform.stats.land.mixture import fit_land_mixture
 
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
@@ -38,7 +35,7 @@ class LandSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(
+            training=lf.Training(
                 hidden=(64, 32), num_centers=64, bandwidth_scale=2.0, stage_one_std=1.0
             ),
             table_size=256,

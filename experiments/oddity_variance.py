@@ -9,15 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.oddity import load_images, train_mean, train_std
 from experiments.write import prepared, write
 from landform import plotting
 from landform.demo.page import Section
-from landform.metrics.base import log_volume
-from landform.models.calibration import Calibration, calibration
-from landform.models.likelihood import log_marginal_likelihood
-from landform.models.training import Training
-from landform.models.vae import VAE
 from landform.models.variance import spread_of
 
 VARIANCES = ("rbf", "network")
@@ -37,8 +33,8 @@ class VarianceSettings:
     per_class: int | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     test_share: float = 0.1
-    training: Training = field(
-        default_factory=lambda: Training(hidden=(64, 32), num_centers=32, bandwidth_scale=1.0)
+    training: lf.Training = field(
+        default_factory=lambda: lf.Training(hidden=(64, 32), num_centers=32, bandwidth_scale=1.0)
     )
     samples: int = 500
     bins: int = 12
@@ -141,7 +137,7 @@ def train_both(seed: int, settings: VarianceSettings) -> Trained:
     return Trained(models, train, test, None if images.y is None else images.y[count:])
 
 
-def _floored(train, settings: VarianceSettings, floor: float | None = None) -> Training:
+def _floored(train, settings: VarianceSettings, floor: float | None = None) -> lf.Training:
     """The training with the smallest σ at a share of the images' spread."""
     share = settings.floors[0] if floor is None else floor
     spread = spread_of(train.reshape(len(train), -1))

@@ -9,16 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
 from landform import datasets, plotting
 from landform.demo.figures import strips
 from landform.demo.page import Section
-from landform.metrics.analytic import Euclidean
-from landform.metrics.base import log_volume
-from landform.models.training import Training
-from landform.stats.brownian import brownian_motion
 
 KINDS = ("brownian", "driftless", "euclidean")
 NAMES = {
@@ -39,7 +36,7 @@ class WalkSettings:
         default_factory=lambda: GeneratorSettings(
             architecture="conv",
             table_size=384,
-            training=Training(
+            training=lf.Training(
                 hidden=(8, 16, 32),
                 epochs=60,
                 stage_one_std=0.05,

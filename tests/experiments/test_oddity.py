@@ -20,7 +20,6 @@ from experiments.oddity_clusters import (
 )
 from experiments.oddity_kmeans import groups_of
 from experiments.oddity_variance import _floored
-from landform import cli
 from landform.models.training import Training
 
 SMALL = Training(hidden=(16,), epochs=10, num_centers=8, bandwidth_scale=1.0)

@@ -24,7 +24,6 @@ from experiments.oddity import load_images
 from experiments.oddity_generator import GeneratorSettings, over, tabulate, train_generator
 from experiments.oddity_interpolation import autocorrelation, interpolate
 from experiments.oddity_walk import frames_of, visited, walk_all
-from landform import cli
 from landform.models.training import Training
 from landform.models.vae import PrecisionStd
 

@@ -14,7 +14,7 @@ from landform.metrics.pullback import flatten_output
 Params = Any  # a pytree of arrays: the coordinates in which the information is simple
 
 
-class AbstractFamily(eqx.Module):
+class AbstractFamily(Module):
     """A likelihood: how its parameters are read from a decoder's output, and their information.
 
     A product of independent variables of one kind is one family with arrays for parameters.

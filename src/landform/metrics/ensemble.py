@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_decoder, check_key
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (
@@ -172,7 +173,7 @@ def _one_output(metric, z, k):
     return _output(eqx.combine(jax.tree.map(lambda a: a[k], arrays), rest), z)
 
 
-class EnsembleMoments(eqx.Module):
+class EnsembleMoments(Module):
     """The members' mean and deviation as one decoder."""
 
     ensemble: EnsemblePullback

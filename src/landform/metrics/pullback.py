@@ -250,7 +250,7 @@ class ExpectedPullback(AbstractEmbedded):
         return Pullback(_Realisation(self, noise), landmarks=self.points)
 
 
-class _Realisation(eqx.Module):
+class _Realisation(Module):
     """The decoder with its noise fixed."""
 
     metric: ExpectedPullback

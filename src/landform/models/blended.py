@@ -21,7 +21,7 @@ from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class BlendedDecoder(eqx.Module):
+class BlendedDecoder(Module):
     """A decoder that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and

@@ -6,6 +6,7 @@ import numpy as np
 
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points, as_positive
+from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
 from landform.metrics.pullback import as_landmarks
@@ -17,7 +18,7 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
     return variance * jnp.exp(-0.5 * jnp.sum(((z - codes) / lengthscale) ** 2, axis=-1))
 
 
-class GaussianProcessDecoder(eqx.Module):
+class GaussianProcessDecoder(Module):
     """A decoder whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel

@@ -27,7 +27,7 @@ from landform.models.networks import halved, up
 BANDWIDTH_RULES = ("paper", "cluster-std", "pooled")
 
 
-class AbstractPrecision(eqx.Module):
+class AbstractPrecision(Module):
     """A positive precision β(z) of each output of a decoder, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]

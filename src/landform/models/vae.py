@@ -31,7 +31,7 @@ class Encoder(Module):
         return mean, jnp.exp(log_std)
 
 
-class MeanDecoder(eqx.Module):
+class MeanDecoder(Module):
     """μ(z), the mean of the decoder at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
