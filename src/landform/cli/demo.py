@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table as RichTable
 
-from landform.cli._app import Label, Seed, app, console, steps
 from landform.cli.inputs import read_table
+from landform.cli.options import Label, Seed, app
+from landform.cli.terminal import console, steps
 
 
 @app.command()

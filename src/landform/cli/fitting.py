@@ -6,23 +6,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from landform.cli._app import (
-    Columns,
-    Data,
-    Label,
-    MetricName,
-    Plot,
-    Rho,
-    Seed,
-    Sigma,
-    app,
-    check_plot,
-    data_axes,
-    metric_of,
-    plot_codes,
-    report,
-)
+from landform.cli.drawing import check_plot, data_axes, plot_codes
 from landform.cli.inputs import check_output, read_table
+from landform.cli.metric import metric_of
+from landform.cli.options import Columns, Data, Label, MetricName, Plot, Rho, Seed, Sigma, app
+from landform.cli.terminal import report
 from landform.io import save
 
 Model = Annotated[Path, typer.Option("--out", "-o", help="The .landform file to write.")]

@@ -1,4 +1,4 @@
-"""Commands that compute with a metric: distances, geodesic, cluster."""
+"""Commands that measure with a metric: distances, geodesic, cluster."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +7,10 @@ import numpy as np
 import typer
 
 from landform._core.checks import check_choice
-from landform.cli._app import (
+from landform.cli.drawing import check_plot, volume_map
+from landform.cli.inputs import check_output, read_table, write_table
+from landform.cli.metric import metric_of
+from landform.cli.options import (
     Columns,
     Data,
     Label,
@@ -19,14 +22,9 @@ from landform.cli._app import (
     Sigma,
     Start,
     app,
-    bar,
-    check_plot,
-    metric_of,
     point_of,
-    report,
-    volume_map,
 )
-from landform.cli.inputs import check_output, read_table, write_table
+from landform.cli.terminal import bar, report
 
 
 @app.command()

@@ -7,9 +7,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from landform.cli._app import app, report
 from landform.cli.columns import LABELS, Columns, numbers
 from landform.cli.inputs import read_content
+from landform.cli.options import app
+from landform.cli.terminal import report
 
 
 @app.command()

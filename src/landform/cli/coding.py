@@ -1,4 +1,4 @@
-"""Commands that use a generator or a distribution: encode, decode, sample."""
+"""Commands that take data to codes and codes to data: encode, decode."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,20 +6,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from landform.cli._app import (
-    Columns,
-    Label,
-    Out,
-    Plot,
-    Seed,
-    app,
-    as_vae,
-    check_plot,
-    fitted_in,
-    plot_codes,
-    report,
-)
+from landform.cli.drawing import check_plot, plot_codes
 from landform.cli.inputs import Table, check_output, read_table, write_table
+from landform.cli.metric import as_vae
+from landform.cli.options import Columns, Label, Out, Plot, app
+from landform.cli.terminal import report
 from landform.io import load
 from landform.models.vae import VAE
 
@@ -162,33 +153,3 @@ def _plot_strips(file: Path, images: np.ndarray) -> None:
         name = f"{number + 1}" if len(images) > 1 else ""
         plotting.strip(axes[f"{number}"], (strip - low) / (high - low), label=name)
     plotting.save_figure(fig, file)
-
-
-@app.command()
-def sample(
-    model: Annotated[
-        Path, typer.Argument(help="A .landform file with a VAE, LAND, mixture or estimator.")
-    ],
-    n: Annotated[int, typer.Option("--n", "-n", help="Number of samples.", min=1)] = 100,
-    out: Out = Path("samples.npz"),
-    seed: Seed = 0,
-) -> None:
-    """Draw from a fitted distribution or generator.
-
-    Example: `landform sample land.landform --n 500 --out samples.csv`
-    """
-    import jax
-
-    import landform as lf
-
-    check_output(out)
-    fitted = fitted_in(load(model), str(model))
-    draw = getattr(fitted, "sample", None)
-    if draw is None or isinstance(fitted, lf.AbstractMetric):
-        raise ValueError(
-            f"{model} holds a {type(fitted).__name__}, which nothing can be drawn from"
-        )
-    drawn = draw(jax.random.key(seed), n)
-    samples = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
-    write_table(out, X=samples)
-    report(f"{n} samples of a {type(fitted).__name__}", {"shape": samples.shape, "written": out})
