@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import landform as lf
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import datasets, plotting
-from landform._core.arrays import precise
-from landform.demo.page import Section
-from landform.models.rbf import kmeans_centers, rbf_bandwidths
+from landform.demo.page import Section, folder
 
 NAMES = {
     "deterministic": "deterministic decoder",
@@ -80,8 +78,7 @@ def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str,
     codes = np.asarray(vae.encode(circle.X))
     smooth = lf.train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)
-    centers, labels = kmeans_centers(latent, settings.num_centers, key)
-    width = rbf_bandwidths(latent, labels, centers, a=settings.a, rule="pooled")[0]
+    width = lf.RBFPrecision.from_codes(latent, 1, key=key, **rbf).bandwidths[0]
     short = lf.train_gplvm(
         circle.X, 2, codes=latent, learn_codes=False, lengthscale=float((2.0 * width) ** -0.5)
     )
@@ -103,7 +100,6 @@ class Measured(NamedTuple):
     numbers: dict[str, float]
 
 
-@precise
 def measure(generator: Learned, circle: Circle, pairs: np.ndarray, accuracy: float) -> Measured:
     """Solve the pairs and compare with the circle."""
     found = lf.geodesic(
@@ -116,10 +112,9 @@ def measure(generator: Learned, circle: Circle, pairs: np.ndarray, accuracy: flo
     good = np.asarray(found.converged)
     lengths = np.where(good, np.asarray(found.length), np.nan)
     curves = np.asarray(found.points)
-    shadows, away = (
-        np.asarray(part)
-        for part in _project(generator.mean, jnp.asarray(curves), jnp.asarray(circle.basis))
-    )
+    with jax.enable_x64(True):
+        projected = _project(generator.mean, jnp.asarray(curves), jnp.asarray(circle.basis))
+    shadows, away = map(np.asarray, projected)
     true = arc_lengths(circle, pairs)
     ends = circle.angle[pairs]
     each = [hausdorff(shadows[i], away[i], circle.radius, ends[:, i]) for i in np.flatnonzero(good)]
@@ -182,7 +177,7 @@ def run_circle(
     settings: CircleSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train the generators, solve the pairs, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
     shown: dict[str, tuple[Learned, Measured]] = {}
     first = None

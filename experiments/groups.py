@@ -10,12 +10,20 @@ import numpy as np
 from sklearn.decomposition import NMF, PCA
 
 import landform as lf
-from experiments.compare import METHODS, NAMES, RULE_WORDS, choose, described, fit_all, score_all
+from experiments.compare import (
+    METHODS,
+    NAMES,
+    RULE_WORDS,
+    Rule,
+    choose,
+    described,
+    fit_all,
+    score_all,
+)
 from experiments.synthetic import COLOURS
-from experiments.write import keep, prepared, write
+from experiments.write import keep, write
 from landform import datasets, plotting
-from landform.demo.page import Section
-from landform.stats.land.bandwidth_cv import Rule
+from landform.demo.page import Section, folder
 
 Features = Literal["pca", "nmf"]
 
@@ -88,7 +96,7 @@ def run_motion(settings: GroupSettings, out, *, progress: Callable[[str], None] 
 
 
 def _run(title, lead, groups, count, settings: GroupSettings, out, progress) -> dict[str, Any]:
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     rows, first = [], None
     for seed in settings.seeds:  # outermost, so that a run that is stopped has all groups
         for d in settings.components:

@@ -12,12 +12,12 @@ from matplotlib.ticker import NullFormatter
 import landform as lf
 from experiments.oddity import Training, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import plotting
 from landform.demo.figures import strips
-from landform.demo.measure import random_pairs
+from landform.demo.measure import along, random_pairs
 from landform.demo.model import ACCURACY, SOLVER
-from landform.demo.page import Section
+from landform.demo.page import Section, folder
 
 KINDS = ("riemannian", "euclidean")
 NAMES = {"riemannian": "geodesic", "euclidean": "straight line"}
@@ -49,7 +49,7 @@ def run_interpolation(
     settings: InterpolationSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train a generator for every seed, interpolate between random codes, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     results, _, (generator, _, arrays) = each_seed(
         settings,
         lambda seed: load_images(
@@ -127,17 +127,14 @@ def interpolate(
 def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.ndarray]:
     """What is seen along curves ``(n, frames, 2)``."""
     shape = paths.shape[:2]
-    segments = np.stack([paths[:, :-1], paths[:, 1:]], axis=2).reshape(-1, 2, 2)
-    length = np.asarray(lf.curve_length(generator.table, segments, order=2)).reshape(len(paths), -1)
     std = generator.deviation(paths)
-    middle = 0.5 * (std[:, 1:] + std[:, :-1])
+    by_length, length = along(generator.table, paths, std)
     images = generator.decode(paths.reshape(-1, 2)).reshape(*shape, -1)
     step = np.linalg.norm(np.diff(images, axis=1), axis=2)
-    total = length.sum(axis=1)
     return {
-        "by_length": (length * middle).sum(axis=1) / np.where(total > 0.0, total, 1.0),
+        "by_length": by_length,
         "by_frames": std.mean(axis=1),
-        "length": total,
+        "length": length,
         "step": step,
         "jump": step.max(axis=1),
         "outside": 1.0 - generator.certain(paths).mean(axis=1),
@@ -148,12 +145,12 @@ def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.nd
 def autocorrelation(images: np.ndarray, lags: int) -> np.ndarray:
     """Correlation of the pixels of frames k apart, averaged over the frames, ``(n, lags + 1)``.
 
-    Frames ``(n, T, D)``; every frame is centerd and scaled to unit norm, so that the value at 0
+    Frames ``(n, T, D)``; every frame is centered and scaled to unit norm, so that the value at 0
     is 1. An abrupt change in a sequence that is otherwise still shows as a curve that falls early.
     """
-    centerd = images - images.mean(axis=2, keepdims=True)
-    norm = np.linalg.norm(centerd, axis=2, keepdims=True)
-    unit = centerd / np.where(norm > 0.0, norm, 1.0)
+    centered = images - images.mean(axis=2, keepdims=True)
+    norm = np.linalg.norm(centered, axis=2, keepdims=True)
+    unit = centered / np.where(norm > 0.0, norm, 1.0)
     frames = images.shape[1]
     lags = min(lags, frames - 1)
     same = [

@@ -11,13 +11,14 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from experiments.oddity import Images, Training, load_images
+from experiments.oddity import Training, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import plotting
+from landform.demo import Sample
 from landform.demo.figures import strips
 from landform.demo.measure import matched, smoothed
-from landform.demo.page import Section
+from landform.demo.page import Section, folder
 
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
@@ -51,7 +52,7 @@ def run_land(
     settings: LandSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train a generator for every seed, fit both mixtures to its codes, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     results, _, shown = each_seed(
         settings,
         lambda seed: _separable(settings, seed),
@@ -74,7 +75,7 @@ def run_land(
     return results
 
 
-def _separable(settings: LandSettings, seed: int) -> Images:
+def _separable(settings: LandSettings, seed: int) -> Sample:
     """The images of a seed, of at least two classes."""
     images = load_images(
         settings.data, classes=settings.classes, per_class=settings.per_class, seed=seed

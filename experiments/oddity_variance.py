@@ -11,10 +11,10 @@ import numpy as np
 
 import landform as lf
 from experiments.oddity import Training, load_images, train_mean, train_std
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import plotting
-from landform.demo.page import Section
-from landform.models.variance import spread_of
+from landform.demo.model import mean_deviation
+from landform.demo.page import Section, folder
 
 VARIANCES = ("rbf", "network")
 NAMES = {"rbf": "RBF precision", "network": "variance network"}
@@ -58,7 +58,7 @@ def run_variance(
     settings: VarianceSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train both variances on every split, score them on its test images, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     rows, shown = [], None
     for seed in settings.seeds:
         progress(f"seed {seed}")
@@ -138,7 +138,7 @@ def train_both(seed: int, settings: VarianceSettings) -> Trained:
 def _floored(train, settings: VarianceSettings, floor: float | None = None) -> Training:
     """The training with the smallest σ at a share of the images' spread."""
     share = settings.floors[0] if floor is None else floor
-    spread = spread_of(train.reshape(len(train), -1))
+    spread = float(np.sqrt(np.mean(np.var(train.reshape(len(train), -1), axis=0))))
     return dataclasses.replace(settings.training, min_std=share * spread)
 
 
@@ -153,20 +153,14 @@ def _gain_at(trained: Trained, floor: float, seed: int, settings: VarianceSettin
     return means[0] - means[1]
 
 
-def deviation(vae: lf.VAE, z: np.ndarray) -> np.ndarray:
-    """Mean over the outputs of σ at latent points ``(..., 2)``."""
-    _, std = vae.decode(z.reshape(-1, z.shape[-1]), return_std=True)
-    return np.asarray(std).reshape(*z.shape[:-1], -1).mean(axis=-1)
-
-
 def rings_of(vae: lf.VAE, codes: np.ndarray) -> dict[str, Any]:
     """σ at the codes, and on circles around their mean in units of the largest distance to it."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
-    around = deviation(vae, codes.mean(axis=0) + _RADII[:, None, None] * radius * ring)
+    around = mean_deviation(vae, codes.mean(axis=0) + _RADII[:, None, None] * radius * ring)
     return {
-        "on_data": float(deviation(vae, codes).mean()),
+        "on_data": float(mean_deviation(vae, codes).mean()),
         "mean": around.mean(axis=1),
         "least": around.min(axis=1),
         "band": np.quantile(around, [0.1, 0.5, 0.9], axis=1),
@@ -269,7 +263,7 @@ def _map_sections(trained: Trained, settings: VarianceSettings):
         values = {}
         for name, vae in trained.models.items():
             if key == "std":
-                values[name] = np.log10(deviation(vae, points))
+                values[name] = np.log10(mean_deviation(vae, points))
             else:
                 values[name] = np.asarray(lf.log_volume(vae.metric(), points)) / np.log(10)
         everything = np.concatenate([v.ravel() for v in values.values()])

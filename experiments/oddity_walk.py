@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 
 import landform as lf
 from experiments.oddity import Training, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import datasets, plotting
 from landform.demo.figures import strips
-from landform.demo.page import Section
+from landform.demo.measure import drawn_walks
+from landform.demo.page import Section, folder
 
 KINDS = ("brownian", "driftless", "euclidean")
 NAMES = {
@@ -65,7 +65,7 @@ def run_walk(
     settings: WalkSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train a generator for every seed, walk in its latent space, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     results, images, (generator, _, arrays) = each_seed(
         settings,
         lambda seed: frames_of(settings.data, seed),
@@ -96,33 +96,24 @@ def walk_all(
     All have steps of one size at a typical code: the Euclidean walk covers one data radius (root
     mean square) in all its steps, and under the metric the time is that by the median √det M.
     """
-    codes = generator.codes
-    rng = np.random.default_rng(seed + 2)
-    start = codes[rng.choice(len(codes), settings.walks, replace=False)]
-    radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
-    flat = radius**2 / codes.shape[1]
-    scale = float(np.exp(np.median(np.asarray(lf.log_volume(generator.table, codes)))))
-    key = jax.random.key(seed + 2)
-    plan = {
-        "brownian": (generator.table, flat * scale, True),
-        "driftless": (generator.table, flat * scale, False),
-        "euclidean": (lf.Euclidean(2), flat, False),
-    }
-    numbers = {"radius": radius, "reach": generator.support.radius, "time": flat * scale}
+    codes, radius = generator.codes, generator.radius
+    paths, start, time = drawn_walks(
+        generator,
+        {
+            "brownian": (generator.table, True),
+            "driftless": (generator.table, False),
+            "euclidean": (lf.Euclidean(2), False),
+        },
+        walks=settings.walks,
+        steps=settings.steps,
+        substeps=settings.substeps,
+        seed=seed,
+    )
+    numbers = {"radius": radius, "reach": generator.support.radius, "time": time}
     numbers["codes_certain"] = float(generator.certain(codes).mean())
     arrays: dict[str, Any] = {}
-    for kind, (metric, length, drift) in plan.items():
-        path = lf.brownian_motion(
-            metric,
-            start,
-            key=key,
-            time=length,
-            num_steps=settings.steps * settings.substeps,
-            drift=drift,
-            throw=False,
-        )
-        path = np.asarray(path)[:, settings.substeps :: settings.substeps]
-        sound = np.asarray(np.isfinite(path).all(axis=2, keepdims=True))
+    for kind, path in paths.items():
+        sound = np.isfinite(path).all(axis=2, keepdims=True)
         path = np.where(sound, path, 1e6)  # a walk that broke down is not in the support
         near = generator.support(path)
         numbers[f"in_support_{kind}"] = float(near.mean())

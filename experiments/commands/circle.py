@@ -21,7 +21,7 @@ def noisy_circle(
 
     Example: `python -m experiments noisy-circle --out noisy-circle`
     """
-    from experiments import CircleSettings, run_circle
+    from experiments.circle import CircleSettings, run_circle
 
     settings = CircleSettings(seeds=tuple(range(seeds)), noise=noise)
     if quick:

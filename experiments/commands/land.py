@@ -21,7 +21,7 @@ def land_synthetic(
 
     Example: `python -m experiments land-synthetic --out land-synthetic`
     """
-    from experiments import SyntheticSettings, run_synthetic
+    from experiments.synthetic import SyntheticSettings, run_synthetic
 
     settings = SyntheticSettings(seeds=tuple(range(seeds)), train=train)
     if quick:
@@ -61,7 +61,7 @@ def land_sleep(
 
     Example: `LANDFORM_DATA=~/data python -m experiments land-sleep --out land-sleep`
     """
-    from experiments import GroupSettings, run_sleep
+    from experiments.groups import GroupSettings, run_sleep
 
     settings = GroupSettings(
         components=(5,),
@@ -82,7 +82,7 @@ def land_motion(
 
     Example: `LANDFORM_DATA=~/data python -m experiments land-motion --out land-motion`
     """
-    from experiments import GroupSettings, run_motion
+    from experiments.groups import GroupSettings, run_motion
 
     settings = GroupSettings(components=(2, 3, 5), seeds=tuple(range(seeds)), train=train)
     _groups(run_motion, settings, out, quick)

@@ -25,7 +25,7 @@ def oddity_variance(
 
     Example: `python -m experiments oddity-variance --out oddity-variance`
     """
-    from experiments import VarianceSettings, run_variance
+    from experiments.oddity_variance import VarianceSettings, run_variance
 
     settings = VarianceSettings(
         data=data,
@@ -80,7 +80,7 @@ def oddity_kmeans(
 
     Example: `python -m experiments oddity-kmeans --groups "1,4,8;2,3,6" --out oddity-kmeans`
     """
-    from experiments import KMeansSettings, run_kmeans
+    from experiments.oddity_kmeans import KMeansSettings, run_kmeans
 
     chosen = None
     if groups is not None:
@@ -127,8 +127,11 @@ def oddity_interpolation(
 
     Example: `python -m experiments oddity-interpolation --data mnist --classes 0,1`
     """
-    from experiments import InterpolationSettings, run_interpolation
-    from experiments.oddity_interpolation import quick as small
+    from experiments.oddity_interpolation import (
+        InterpolationSettings,
+        quick as small,
+        run_interpolation,
+    )
     from experiments.oddity_walk import WalkSettings
 
     if network not in ("mlp", "conv"):
@@ -170,8 +173,7 @@ def oddity_walk(
 
     Example: `LANDFORM_DATA=~/data python -m experiments oddity-walk --out oddity-walk`
     """
-    from experiments import WalkSettings, run_walk
-    from experiments.oddity_walk import quick as small
+    from experiments.oddity_walk import WalkSettings, quick as small, run_walk
 
     settings = WalkSettings(data=data, seeds=tuple(range(seeds)))
     settings = small(settings) if quick else settings
@@ -198,8 +200,7 @@ def oddity_land(
 
     Example: `python -m experiments oddity-land --data mnist --classes 0,1 --out oddity-land`
     """
-    from experiments import LandSettings, run_land
-    from experiments.oddity_land import quick as small
+    from experiments.oddity_land import LandSettings, quick as small, run_land
 
     settings = LandSettings(data=data, classes=classes_of(classes), seeds=tuple(range(seeds)))
     settings = small(settings) if quick else settings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from experiments import KMeansSettings, VarianceSettings, run_kmeans, run_variance
+from experiments.commands import program
 from experiments.oddity import Training, load_images
 from experiments.oddity_clusters import (
     Space,
@@ -18,8 +18,8 @@ from experiments.oddity_clusters import (
     riemannian,
     silhouette,
 )
-from experiments.oddity_kmeans import groups_of
-from experiments.oddity_variance import _floored
+from experiments.oddity_kmeans import KMeansSettings, groups_of, run_kmeans
+from experiments.oddity_variance import VarianceSettings, _floored, run_variance
 from landform import cli
 
 SMALL = Training(hidden=(16,), epochs=10, num_centers=8, a=1.0)
@@ -116,9 +116,7 @@ def test_the_smallest_deviation_is_a_share_of_the_spread():
 
 
 def test_classes_on_the_command_line_are_integers(tmp_path, capsys):
-    code = cli.run(
-        ["reproduce", "oddity-variance", "--classes", "0,x", "--out", str(tmp_path / "o")]
-    )
+    code = cli.run(["oddity-variance", "--classes", "0,x", "--out", str(tmp_path / "o")], program)
     assert code == 2
     assert "--classes" in capsys.readouterr().err
 

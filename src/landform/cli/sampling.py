@@ -98,7 +98,7 @@ def walk(
     import jax
 
     import landform as lf
-    from landform.demo.measure import Support
+    from landform.demo.model import Support
 
     table = read_table(data, columns=columns, label=label)
     check_output(out)

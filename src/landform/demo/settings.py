@@ -17,7 +17,7 @@ class Settings:
 
     No choice here was made with labels: the decoder's layers, and the number and width of the
     centers of its uncertainty, are those of a few tried for which most geodesics between random
-    codes are certified and surer than straight lines; the rest are defaults of the library.
+    codes are certified and more certain than straight lines; the rest are defaults of the library.
     """
 
     data: str = "digits"
@@ -74,20 +74,14 @@ def load_sample(settings: Settings, table=None) -> Sample:
         return Sample(found.X, found.y, found.name)
     X, y = (None if part is None else np.asarray(part) for part in table)
     assert X is not None
-    keep = np.ones(len(X), bool)
-    if y is not None and settings.digits:
-        unknown = np.setdiff1d(settings.digits, y)
-        if unknown.size:
-            raise ValueError(
-                f"digits must be among {', '.join(map(str, np.unique(y)))}, got "
-                f"{', '.join(map(str, settings.digits))}"
-            )
-        keep = np.isin(y, settings.digits)
-    order = np.random.default_rng(settings.seed).permutation(np.flatnonzero(keep))
-    kinds = np.zeros(len(X), int) if y is None else y
-    order = order[datasets._keep(kinds[order], None, settings.per_class or None)]
-    X = X[order]
+    rows = datasets.choose_rows(
+        np.zeros(len(X), int) if y is None else y,
+        classes=None if y is None else settings.digits or None,
+        per_class=settings.per_class or None,
+        seed=settings.seed,
+    )
+    X = X[rows]
     low, high = float(X.min()), float(X.max())
     if X.ndim > 2 and (low < 0 or high > 1):
         X = (X - low) / (high - low)
-    return Sample(X, None if y is None else y[order], Path(settings.data).name)
+    return Sample(X, None if y is None else y[rows], Path(settings.data).name)
