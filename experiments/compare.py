@@ -3,6 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
@@ -59,7 +60,7 @@ def described(train, found: lf.Bandwidth) -> dict[str, Any]:
     }
 
 
-def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -> Fits:
+def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3) -> Fits:
     """Mixtures of `count` components under the metrics chosen, and a Gaussian mixture.
 
     The Gaussian one is the best of five starts of each of three kinds. The normalizers of the
@@ -74,15 +75,15 @@ def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -
                 train,
                 count,
                 estimator=estimator,
-                n_samples=n_samples,
+                n_directions=n_directions,
                 tol=tol,
-                seed=seed,
+                key=jax.random.key(seed),
                 n_init=1 if count == 1 else _FOLLOWED,
                 rtol=1e-3,
                 max_iter=60,
                 throw=False,
             )
-            found[name] = renormalized(model, _SCORED * n_samples, seed + 1)
+            found[name] = renormalized(model, _SCORED * n_directions, seed + 1)
         except (lf.ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
     return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])
@@ -117,10 +118,17 @@ def variation(train, sigma: float, rho: float) -> float:
     return float(np.std(np.asarray(lf.log_volume(metric, train))))
 
 
-def renormalized(model: lf.LANDMixtureModel, n_samples: int, seed: int) -> lf.LANDMixtureModel:
+def renormalized(model: lf.LANDMixtureModel, n_directions: int, seed: int) -> lf.LANDMixtureModel:
     """The same mixture with normalizers integrated in other directions."""
     components = tuple(
-        lf.LAND(c.metric, c.mean, c.covariance, n_samples=n_samples, seed=seed, rtol=c.rtol)
+        lf.LAND(
+            c.metric,
+            c.mean,
+            c.covariance,
+            n_directions=n_directions,
+            key=jax.random.key(seed),
+            rtol=c.rtol,
+        )
         for c in model.components
     )
     return eqx.tree_at(lambda m: m.components, model, components)

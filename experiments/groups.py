@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from sklearn.decomposition import NMF, PCA
 
@@ -39,7 +40,7 @@ class GroupSettings:
     train: int = 200
     test: int = 300
     folds: int = 2
-    n_samples: int = 64
+    n_directions: int = 64
     width: float = 1.5
     bounds: tuple[float, ...] = (1e6, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
     rule: Rule = "best"
@@ -142,12 +143,12 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
             count,
             sigmas=[sigma],
             rhos=np.array(settings.bounds) * lf.auto_rho(train, sigma),
-            seed=seed,
+            key=jax.random.key(seed),
             n_folds=settings.folds,
-            n_samples=settings.n_samples,
+            n_directions=settings.n_directions,
             rule=settings.rule,
         )
-    fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed, tol=5e-3)
+    fits = fit_all(train, count, chosen, n_directions=settings.n_directions, seed=seed, tol=5e-3)
     scores = score_all(fits, features[test], group.y[test])
     row = {
         "group": group.name,

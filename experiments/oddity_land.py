@@ -40,7 +40,7 @@ class LandSettings:
         )
     )
     points: int = 200
-    n_samples: int = 64
+    n_directions: int = 64
     max_iter: int = 30
     starts: int = 3
     draws: int = 1000
@@ -107,10 +107,10 @@ def fit_both(
         generator.table,
         train,
         count,
-        n_samples=settings.n_samples,
+        n_directions=settings.n_directions,
         max_iter=settings.max_iter,
         n_init=settings.starts,
-        seed=seed,
+        key=jax.random.key(seed),
         rtol=1e-3,
         throw=False,
     )
@@ -229,7 +229,7 @@ def quick(settings: LandSettings) -> LandSettings:
         per_class=500,
         generator=generator,
         points=50,
-        n_samples=24,
+        n_directions=24,
         max_iter=6,
         starts=1,
         draws=100,
@@ -248,7 +248,7 @@ _CHOICES = (
     "the Gaussian mixture, by likelihood. Classes only score.",
     "LAND has the expected metric of the generator itself, tabulated on {s.generator.table_size} "
     "points a side, relative error {n[table_error][mean]:.1g} at the 99th percentile of the codes; "
-    "exact normalizer along {s.n_samples} directions.",
+    "exact normalizer along {s.n_directions} directions.",
     "Held-out log-density per code against Lebesgue measure: LAND {n[log_density_land][mean]:.3f}, "
     "Gaussian mixture {n[log_density_gauss][mean]:.3f}; {n[without_a_density][mean]:.1%} of the "
     "codes had no geodesic to some mean, and count as wrong in the F-measure.",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.compare import (
@@ -36,7 +37,7 @@ class SyntheticSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     train: int = 500
     test: int = 1000
-    n_samples: int = 64
+    n_directions: int = 64
     folds: int = 2
     rule: Rule = "flat-first"
     grid: int = 50
@@ -85,8 +86,10 @@ def run_synthetic(
             progress(f"{name}, seed {seed}")
             train, count = draw(name, settings.train, 2 * seed)
             test, _ = draw(name, settings.test, 2 * seed + 1)
-            chosen = choose(train, count, n_folds=settings.folds, seed=seed, rule=settings.rule)
-            fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed)
+            chosen = choose(
+                train, count, n_folds=settings.folds, key=jax.random.key(seed), rule=settings.rule
+            )
+            fits = fit_all(train, count, chosen, n_directions=settings.n_directions, seed=seed)
             scores = score_all(fits, test)
             metrics = {f"{name} metric": described(train, c) for name, c in chosen.items()}
             rows[name].append({**scores.density, **metrics, "failed": scores.failed["land"]})
@@ -129,11 +132,11 @@ def held_out(train, test, count: int, sigma: float, rho: float, seed: int) -> fl
             lf.LocalVariance(train, sigma, rho),
             train,
             count,
-            n_samples=64,
+            n_directions=64,
             tol=1e-2,
             max_iter=30,
             rtol=1e-3,
-            seed=seed,
+            key=jax.random.key(seed),
             throw=False,
         )
     except (lf.ConvergenceError, ValueError, np.linalg.LinAlgError):
@@ -250,6 +253,6 @@ _CHOICES = (
     "σ and ρ of the local-variance metric: by {s.folds}-fold cross-validation of the likelihood "
     "on the {s.train} training points, for LAND and for least squares apart, down from a flat "
     "metric: {rule}. Scored on {s.test} others.",
-    "Normalizer: exact, along {s.n_samples} directions of the tangent space.",
+    "Normalizer: exact, along {s.n_directions} directions of the tangent space.",
     "Gaussian mixtures: scikit-learn's, the best of five starts of each of three kinds.",
 )

@@ -128,9 +128,12 @@ from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as Fix
 from landform.solvers.routes import GraphSolver as GraphSolver
 from landform.solvers.shooting import ShootingSolver as ShootingSolver
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
-from landform.stats.clustering.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
+from landform.stats.clustering.kmeans import (
+    KMeansResult as KMeansResult,
+    geodesic_kmeans as geodesic_kmeans,
+)
 from landform.stats.clustering.kmedoids import (
-    KMedoids as KMedoids,
+    KMedoidsResult as KMedoidsResult,
     geodesic_kmedoids as geodesic_kmedoids,
     kmedoids as kmedoids,
 )

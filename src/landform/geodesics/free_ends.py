@@ -9,6 +9,7 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, as_tolerance
+from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Float, Int
 from landform.geodesics.geodesic import Geodesic, geodesic
@@ -257,7 +258,7 @@ def _descend(moves: _Moves, p: np.ndarray, tol: float, max_steps: int):
         share[rows] = np.where(accept, 1.0, 0.5 * share[rows])
         good = rows[accept]
         step, change = moved[accept] - p[good], gradient_there[accept] - gradient[good]
-        inverse[good] = _updated(inverse[good], step, change)
+        inverse[good] = bfgs_update(inverse[good], step, change)
         p[good], gradient[good] = moved[accept], gradient_there[accept]
         gap[good] = gap_there[accept]
         energy[good], points[good] = after[accept], np.asarray(fresh.points)[accept]
@@ -280,14 +281,3 @@ def _nudged(p: np.ndarray, stationary: np.ndarray, length: np.ndarray, inverse: 
             trial = start.copy()
             trial[:, j] += sign * step
             yield rows, trial
-
-
-def _updated(inverse, step, change):
-    """The BFGS update of inverse second derivatives; as they are where the curvature is not > 0."""
-    curvature = np.sum(step * change, axis=1)
-    size = np.linalg.norm(step, axis=1) * np.linalg.norm(change, axis=1)
-    sound = curvature > 1e-10 * size
-    rho = (1.0 / np.where(sound, curvature, 1.0))[:, None, None]
-    left = np.eye(step.shape[1]) - rho * step[:, :, None] * change[:, None, :]
-    new = left @ inverse @ np.swapaxes(left, 1, 2) + rho * step[:, :, None] * step[:, None, :]
-    return np.where(sound[:, None, None], new, inverse)
