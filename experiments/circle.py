@@ -325,7 +325,7 @@ def _two_lines(name: str) -> str:
 _LEAD = (
     "Points around a circle in a random plane of a space of many dimensions, with noise on every "
     "coordinate. Generators with a two-dimensional latent space learn it; the latent space has a "
-    "hole in which there are no data. A generator that is sure of itself there has geodesics that "
+    "hole in which there are no data. A generator that is certain there has geodesics that "
     "are chords of the circle; one that knows what it does not know follows the arcs, whose "
     "lengths are known."
 )

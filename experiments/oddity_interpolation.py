@@ -203,14 +203,14 @@ def _std_section(arrays, summary) -> Section:
     frames = summary["lower_std_by_frames"]
     return Section(
         "std",
-        "How sure the generator is along the way",
-        "Every dot is a pair; under the line the geodesic is the surer. On the left both curves "
+        "How certain the generator is along the curve",
+        "Every dot is a pair; under the line the geodesic is more certain. On the left both curves "
         "are averaged by their length under the metric, on the right over their frames, of which "
         "straight lines have more where nothing changes.",
         f"{share['mean']:.1%}",
-        f"of the geodesics are surer by arc length (± {share['sd']:.1%} over seeds), "
-        f"{about['mean']:.1%} surer or less sure by no more than {_LEVEL - 1:.0%}; "
-        f"{frames['mean']:.1%} ± {frames['sd']:.1%} are surer over frames",
+        f"of the geodesics are more certain by arc length (± {share['sd']:.1%} over seeds), "
+        f"{about['mean']:.1%} more certain or less certain by no more than {_LEVEL - 1:.0%}; "
+        f"{frames['mean']:.1%} ± {frames['sd']:.1%} are more certain over frames",
         plotting.png_bytes(fig),
     )
 
@@ -316,7 +316,7 @@ def quick(settings: InterpolationSettings) -> InterpolationSettings:
 
 _LEAD = (
     "Between pairs of encoded images the generator is followed along two curves: the geodesic of "
-    "the expected metric, and the straight line. Which is surer, and which changes the image at "
+    "the expected metric, and the straight line. Which is more certain, and which changes the image at "
     "an even pace?"
 )
 _CHOICES = (

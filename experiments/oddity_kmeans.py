@@ -283,7 +283,7 @@ _LEAD = (
     "generator induces; the labels then score both."
 )
 _CHOICES = (
-    "Labels score the clusters and colour the maps; nothing was fitted or chosen with them.",
+    "Labels score the clusters and color the maps; nothing was fitted or chosen with them.",
     "As in the paper: up to {s.per_class} images a class, one generator for each set of classes, "
     "layers {t.hidden} with tanh, a sigmoid mean, {t.num_centers} centers, {s.subsets} random "
     "subsets, here of {s.subset} images. The paper's bandwidth multiplier is a = 2; here it is "

@@ -23,7 +23,7 @@ from landform.demo.page import Section, folder
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
 COLOURS = {"land": plotting.RIEMANNIAN, "gauss": plotting.EUCLIDEAN}
-_IMAGES_A_CENTRE = 20
+_IMAGES_PER_CENTER = 20
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def _separable(settings: LandSettings, seed: int) -> Sample:
 
 
 def _fitting(settings: GeneratorSettings, count: int) -> GeneratorSettings:
-    """No more centers than one for twenty images: between more of them the metric is all ridges."""
-    most = max(2, count // _IMAGES_A_CENTRE)
+    """At most one center for twenty images: with more, the metric is full of ridges between them."""
+    most = max(2, count // _IMAGES_PER_CENTER)
     centers = min(settings.training.num_centers, most)
     training = dataclasses.replace(settings.training, num_centers=centers)
     return dataclasses.replace(settings, training=training)
@@ -240,7 +240,7 @@ def quick(settings: LandSettings) -> LandSettings:
 _LEAD = (
     "A mixture of locally adaptive normal distributions is fitted to latent codes under the "
     "metric that the generator induces, a Gaussian mixture of as many components beside it: which "
-    "of them finds the classes, and which draws codes that the generator knows?"
+    "finds the classes, and which draws codes that the generator knows?"
 )
 _CHOICES = (
     "{s.points} codes are fitted and as many others scored; seeds {s.seeds}. Both mixtures have as "

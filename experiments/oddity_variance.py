@@ -277,7 +277,7 @@ def _map_sections(trained: Trained, settings: VarianceSettings):
         yield Section(
             key,
             title,
-            "One colour scale for both; dots are the codes of the training images, by class.",
+            "One color scale for both; dots are the codes of the training images, by class.",
             f"{10 ** (outside - inside):.3g} ×",
             f"the median of {what} on the map beyond one data radius over that at the nearest "
             "places to the codes, RBF precision, first seed",
@@ -306,7 +306,7 @@ def _calibration_section(fits: dict[str, lf.Calibration], summary) -> Section:
         "Predicted σ against residuals",
         "Pixels of the test images of the first split in groups of equal size by their predicted "
         "σ: the root mean square of the residuals against that of σ. On the diagonal σ is right; "
-        "above it are pixels that are rarely inked, of which both are too sure.",
+        "above it are pixels that are rarely inked, of which both are too certain.",
         f"{100 * (np.exp(rbf['mean']) - 1):.0f} %",
         "typical factor between predicted and observed, RBF precision, mean over groups and seeds; "
         f"the variance network: {100 * (np.exp(network['mean']) - 1):.0f} %",
@@ -356,5 +356,5 @@ _CHOICES = (
     "in results.json. They are densities on [0, 1], so their level depends on the smallest σ "
     "allowed ({s.floors[0]:.0%} of the images' spread) and only differences are to be compared, "
     "with each other and with the paper's.",
-    "Labels colour the maps; nothing else uses them.",
+    "Labels color the maps; nothing else uses them.",
 )

@@ -29,5 +29,5 @@ Classes = Annotated[str, typer.Option(help="Classes to use, or all.")]
 
 
 def classes_of(text: str) -> tuple[int, ...] | None:
-    """The value of --classes; None for all of them."""
+    """The value of --classes; None for all classes."""
     return None if text == "all" else integers("--classes", text)

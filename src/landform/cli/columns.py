@@ -248,7 +248,7 @@ def _check_row_numbers(table: Columns, k: int, cells: np.ndarray, alone: bool) -
 
 
 def numbers(table: Columns, k: int) -> np.ndarray:
-    """The numbers of a column; a cell that is none is an error that says where it is."""
+    """The numbers of a column; an error names the first cell that is not a number."""
     cells = table.cells[k]
     if cells.dtype.kind in "iufb":
         return cells.astype(np.float64)

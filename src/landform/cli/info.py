@@ -88,7 +88,7 @@ def _is_constant(values: np.ndarray) -> bool:
 
 
 def _range(values: np.ndarray) -> str:
-    """Least and greatest number, and how many are none."""
+    """Least and greatest number, and how many are NaN or infinite."""
     finite = values[np.isfinite(values)]
     found = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no numbers"
     lost = values.size - finite.size

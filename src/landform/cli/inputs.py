@@ -83,7 +83,7 @@ def read_content(path) -> Columns | dict[str, np.ndarray]:
 
 
 def write_table(path, **arrays) -> None:
-    """Write the first array to .npy or .csv, or all of them to .npz; whole or not at all."""
+    """Write the first array to .npy or .csv, or all arrays to .npz; a file is written whole or not at all."""
     path = check_output(path, WRITABLE)
     main = np.asarray(next(iter(arrays.values())))
     ending = path.suffix.lower()
@@ -119,7 +119,7 @@ def _npy(path: Path, label, columns):
 def _read_npy(path: Path) -> np.ndarray:
     try:
         return read_npy(path)
-    except Exception as error:  # whatever a damaged header leads to is one kind of failure
+    except Exception as error:  # a damaged header raises errors of many types
         raise ValueError(f"{path} could not be read as a .npy file of numbers: {error}") from None
 
 

@@ -79,7 +79,7 @@ def _check_columns(held, metric, table: Table, name: str) -> None:
     if isinstance(learned, VAE) and count == learned.num_features:
         raise ValueError(
             f"{table.path} has the {count} columns of the data of {name}, whose metric is of its "
-            f"{dim} latent dimensions: make codes of them first with "
+            f"{dim} latent dimensions: encode them first with "
             f"landform encode {table.path} --model {name}"
         )
     raise ValueError(f"{table.path} has {count} columns, and the metric of {name} {dim}")

@@ -32,9 +32,9 @@ def bar(label: str, total: int):
 
 @contextlib.contextmanager
 def steps(names: Collection[str] = ()):
-    """What is being done, on stderr, as a function of its name; in a log each gets a line.
+    """Show the current step on stderr; yields a function of its name. A log gets a line for each.
 
-    With `names` the bar advances with each of them.
+    With `names`, the bar advances at each of these.
     """
     columns = [TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn()]
     screen = Console(stderr=True, highlight=False, markup=False)
@@ -52,7 +52,7 @@ def steps(names: Collection[str] = ()):
 
 @contextlib.contextmanager
 def working(label: str):
-    """A sign of life on a terminal's stderr, for work that does not tell how far it is."""
+    """Show a spinner on a terminal's stderr, for work that does not report its progress."""
     screen = Console(stderr=True)
     with screen.status(label) if screen.is_terminal else contextlib.nullcontext():
         yield

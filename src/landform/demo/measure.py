@@ -163,7 +163,7 @@ def nearest_neighbor_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
 
 
 def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Clusters renamed after the classes they share most points with, for equal colours.
+    """Clusters renamed after the classes they share most points with, for equal colors.
 
     Points without a cluster keep their −1.
     """

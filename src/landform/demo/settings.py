@@ -1,4 +1,4 @@
-"""What the demonstration computes, and on which data."""
+"""The settings of the demonstration, and its data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ TRIPLES = ((0, 1, 2), (3, 4, 7), (5, 6, 9), (1, 4, 8), (2, 3, 6))
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the demonstration may be asked; the defaults are those of `landform demo`.
+    """Everything that can be set; the defaults are those of `landform demo`.
 
     No choice here was made with labels: the decoder's layers, and the number and width of the
-    centers of its uncertainty, are those of a few tried for which most geodesics between random
+    centers of its uncertainty, are the ones, of a few tried, for which most geodesics between random
     codes are certified and more certain than straight lines; the rest are defaults of the library.
     """
 
@@ -61,8 +61,8 @@ def load_sample(settings: Settings, table=None) -> Sample:
     Parameters
     ----------
     settings
-        The settings; `digits` chooses classes of the named data sets and of files with classes, all
-        of them when empty, and `per_class` so many points of each.
+        The settings; `digits` chooses classes of named data sets and of files with classes (empty
+        for all classes), `per_class` the most points of each.
     table
         ``(X, y)`` of a user's file, y None where there are no classes.
     """
