@@ -316,8 +316,8 @@ def quick(settings: InterpolationSettings) -> InterpolationSettings:
 
 _LEAD = (
     "Between pairs of encoded images the generator is followed along two curves: the geodesic of "
-    "the expected metric, and the straight line. Which is more certain, and which changes the image at "
-    "an even pace?"
+    "the expected metric, and the straight line. Which is more certain, and which changes the "
+    "image at an even pace?"
 )
 _CHOICES = (
     "{s.pairs} pairs of codes a seed, drawn at random among all codes without their classes; seeds "

@@ -86,7 +86,7 @@ def _separable(settings: LandSettings, seed: int) -> Sample:
 
 
 def _fitting(settings: GeneratorSettings, count: int) -> GeneratorSettings:
-    """At most one center for twenty images: with more, the metric is full of ridges between them."""
+    """At most one center for twenty images: more would fill the metric with ridges."""
     most = max(2, count // _IMAGES_PER_CENTER)
     centers = min(settings.training.num_centers, most)
     training = dataclasses.replace(settings.training, num_centers=centers)

@@ -167,7 +167,7 @@ def _support_section(generator, arrays, summary, shown, extent) -> Section:
         "walks",
         "Three walks with steps of one size",
         "Codes in grey, steps outside the support hollow. Under the metric a step is short where "
-        "the generator changes fast or is uncertain, and the walk turns back at the edge of the data.",
+        "the generator changes fast or is uncertain, and the walk turns back where the data end.",
         f"{curved['mean']:.1%}",
         f"of the steps of Brownian motion lie near a code (± {curved['sd']:.1%} over seeds); "
         f"{summary['in_support_driftless']['mean']:.1%} of the paper's walk without drift, "

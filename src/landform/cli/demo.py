@@ -27,9 +27,7 @@ def demo(
     ] = None,
     per_class: Annotated[
         int | None,
-        typer.Option(
-            help="Most images of each class, or of all where there are no classes.", min=10
-        ),
+        typer.Option(help="Most images of each class, or of all without classes.", min=10),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Add k-means over five digit triples and three seeds.")
@@ -110,7 +108,7 @@ def _summary(n: dict[str, float], out: Path) -> None:
     row("F-measure, five triples", "study_f_euclidean", "study_f_riemannian")
     table.add_section()
     table.add_row(
-        "geodesics more certain than straight lines", "", f"{n['geodesics_with_lower_std']:.0%}"
+        "geodesics with lower σ than straight lines", "", f"{n['geodesics_with_lower_std']:.0%}"
     )
     table.add_row(
         "σ at 3 radii over σ on the data",

@@ -35,8 +35,8 @@ def distances(
     method: Annotated[
         str,
         typer.Option(
-            help="geodesic (exact), graph (fast upper bounds: a few per cent too long for 2 columns, "
-            "far too long for 8) or grid (up to 3 columns, a check)."
+            help="geodesic (exact), graph (fast upper bounds: a few per cent too long for 2 "
+            "columns, far too long for 8) or grid (up to 3 columns, a check)."
         ),
     ] = "geodesic",
     columns: Columns = None,
@@ -154,9 +154,9 @@ def cluster(
     distances: Annotated[
         str,
         typer.Option(
-            help="For kmedoids and spectral: geodesic (solves every pair) or graph (fast upper bounds: "
-            "a few per cent too long for 2 columns, far too long for 8). kmeans solves the "
-            "geodesics that it needs."
+            help="For kmedoids and spectral: geodesic (solves every pair) or graph (fast upper "
+            "bounds: a few per cent too long for 2 columns, far too long for 8). kmeans solves "
+            "the geodesics that it needs."
         ),
     ] = "geodesic",
     columns: Columns = None,

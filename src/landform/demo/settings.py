@@ -16,8 +16,9 @@ class Settings:
     """Everything that can be set; the defaults are those of `landform demo`.
 
     No choice here was made with labels: the decoder's layers, and the number and width of the
-    centers of its uncertainty, are the ones, of a few tried, for which most geodesics between random
-    codes are certified and more certain than straight lines; the rest are defaults of the library.
+    centers of its uncertainty, are the ones, of a few tried, for which most geodesics between
+    random codes are certified and more certain than straight lines; the rest are the library's
+    defaults.
     """
 
     data: str = "digits"
