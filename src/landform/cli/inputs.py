@@ -83,7 +83,7 @@ def read_content(path) -> Columns | dict[str, np.ndarray]:
 
 
 def write_table(path, **arrays) -> None:
-    """Write the first array to .npy or .csv, or all to .npz; a file is written whole or not at all."""
+    """Write the first array to .npy or .csv, or all to .npz; each whole or not at all."""
     path = check_output(path, WRITABLE)
     main = np.asarray(next(iter(arrays.values())))
     ending = path.suffix.lower()
