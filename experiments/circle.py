@@ -92,7 +92,7 @@ def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str,
 
 
 class Measured(NamedTuple):
-    """Geodesics of one generator and what they are worth."""
+    """Geodesics of one generator and their errors."""
 
     lengths: np.ndarray  # (pairs,), NaN where a geodesic failed
     curves: np.ndarray  # (pairs, T, d), in the latent space

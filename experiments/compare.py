@@ -24,8 +24,8 @@ NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND
 _ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
 _STARTS = ("kmeans", "k-means++", "random_from_data")  # of the Gaussian mixture
 _TRIES = 5  # starts of each of these kinds
-_FOLLOWED = 2  # of LAND's three starts, those that may run to the end
-_SCORED = 4  # times the directions of a fit, others, for the normalizer that scores
+_MAX_STARTS = 2  # of LAND's three starts that may run to the end
+_SCORING_FACTOR = 4  # score with this many times the directions of the fit
 
 
 class Fits(NamedTuple):
@@ -48,7 +48,7 @@ def choose(train, count: int, **options) -> dict[str, lf.Bandwidth]:
 
 
 def described(train, found: lf.Bandwidth) -> dict[str, Any]:
-    """What was chosen: σ, ρ and how far the metric is from flat; and what it was chosen from."""
+    """The σ and ρ chosen, how far their metric is from flat, and all candidates."""
     sigma, rho = float(found.sigma), float(found.rho)
     columns = ("sigmas", "rhos", "scores", "stderr", "variation", "n_scored")
     rows = zip(*(np.asarray(getattr(found, name)).tolist() for name in columns), strict=True)
@@ -78,12 +78,12 @@ def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3
                 n_directions=n_directions,
                 tol=tol,
                 key=jax.random.key(seed),
-                n_init=1 if count == 1 else _FOLLOWED,
+                n_init=1 if count == 1 else _MAX_STARTS,
                 rtol=1e-3,
                 max_iter=60,
                 throw=False,
             )
-            found[name] = renormalized(model, _SCORED * n_directions, seed + 1)
+            found[name] = renormalized(model, _SCORING_FACTOR * n_directions, seed + 1)
         except (lf.ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
     return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])

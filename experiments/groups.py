@@ -176,7 +176,7 @@ def reduced(X, d: int, kind: Features) -> np.ndarray:
 
 
 def _summary(rows, d) -> dict[str, Any]:
-    """Means over groups with the standard deviation between them, and who wins where."""
+    """Means over groups, the standard deviation between them, and in how many LAND is best."""
     some = [row for row in rows if row["dimensions"] == d]
     names = list(dict.fromkeys(row["group"] for row in some))
     out: dict[str, Any] = {"groups": float(len(names))}

@@ -29,7 +29,7 @@ def space_of(vae: lf.VAE, X: np.ndarray, size: int) -> Space:
 
 
 def silhouette(space: Space, rows: np.ndarray, count: int) -> float:
-    """How much nearer the codes are to their own medoids' clusters than to the next ones.
+    """How much nearer the codes are to their own clusters than to the next ones.
 
     Rousseeuw's silhouette, in [−1, 1], of k-medoids under the metric; no labels enter.
     """

@@ -21,7 +21,7 @@ from landform.demo.page import Section, folder
 
 KINDS = ("riemannian", "euclidean")
 NAMES = {"riemannian": "geodesic", "euclidean": "straight line"}
-_LEVEL = 1.02  # ratio of two mean deviations up to which they are about equal
+_EQUAL_RATIO = 1.02  # call two mean deviations equal up to this ratio
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def interpolate(
         "converged": float(np.mean(converged)),
         "lower_std_by_length": float(np.mean(curved["by_length"] < straight["by_length"])),
         "at_most_2_percent_less_sure": float(
-            np.mean(curved["by_length"] < _LEVEL * straight["by_length"])
+            np.mean(curved["by_length"] < _EQUAL_RATIO * straight["by_length"])
         ),
         "lower_std_by_frames": float(np.mean(curved["by_frames"] < straight["by_frames"])),
         "jump_ratio_of_means": float(curved["jump"].mean() / straight["jump"].mean()),
@@ -125,7 +125,7 @@ def interpolate(
 
 
 def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.ndarray]:
-    """What is seen along curves ``(n, frames, 2)``."""
+    """σ, lengths, jumps and auto-correlation along curves ``(n, frames, 2)``."""
     shape = paths.shape[:2]
     std = generator.deviation(paths)
     by_length, length = along(generator.table, paths, std)
@@ -209,7 +209,7 @@ def _std_section(arrays, summary) -> Section:
         "straight lines have more where nothing changes.",
         f"{share['mean']:.1%}",
         f"of the geodesics are more certain by arc length (± {share['sd']:.1%} over seeds), "
-        f"{about['mean']:.1%} more certain or less certain by no more than {_LEVEL - 1:.0%}; "
+        f"{about['mean']:.1%} more certain or less certain by no more than {_EQUAL_RATIO - 1:.0%}; "
         f"{frames['mean']:.1%} ± {frames['sd']:.1%} are more certain over frames",
         plotting.png_bytes(fig),
     )

@@ -41,7 +41,7 @@ class VarianceSettings:
 
 
 class Trained(NamedTuple):
-    """Both models of one split, with one encoder and one mean, and the images held from them."""
+    """Both models of one split, with one encoder and one mean, and the test images."""
 
     models: dict[str, lf.VAE]
     train: np.ndarray
@@ -143,7 +143,7 @@ def _floored(train, settings: VarianceSettings, floor: float | None = None) -> T
 
 
 def _gain_at(trained: Trained, floor: float, seed: int, settings: VarianceSettings) -> float:
-    """The gain when no output may be credited with less than a larger σ."""
+    """The gain under a larger smallest σ."""
     training, means = _floored(trained.train, settings, floor), []
     key = jax.random.key(seed + 100)
     for name in VARIANCES:

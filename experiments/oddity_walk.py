@@ -23,7 +23,7 @@ NAMES = {
     "driftless": "walk of the paper",
     "euclidean": "Euclidean walk",
 }
-_SHOWN = 4000  # most steps in a figure
+_MAX_STEPS_SHOWN = 4000
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def walk_all(
     arrays: dict[str, Any] = {}
     for kind, path in paths.items():
         sound = np.isfinite(path).all(axis=2, keepdims=True)
-        path = np.where(sound, path, 1e6)  # a walk that broke down is not in the support
+        path = np.where(sound, path, 1e6)  # count a failed walk as outside the support
         near = generator.support(path)
         numbers[f"in_support_{kind}"] = float(near.mean())
         numbers[f"in_support_{kind}_worst"] = float(near.mean(axis=1).min())
@@ -130,7 +130,7 @@ def walk_all(
 
 
 def visited(codes: np.ndarray, paths: np.ndarray, reach: float) -> float:
-    """Share of the codes that a walk came near to, averaged over walks: staying put is no merit."""
+    """Share of the codes that a walk came near to, averaged over walks."""
     from scipy.spatial import cKDTree
 
     return float(np.mean([np.mean(cKDTree(path).query(codes)[0] <= reach) for path in paths]))
@@ -152,7 +152,7 @@ def _support_section(generator, arrays, summary, shown, extent) -> Section:
     fig, axes = plotting.figure(3, width=8.2, height=3.2)
     for ax, kind in zip(axes, KINDS, strict=True):
         ax.scatter(*generator.codes.T, s=5, c="#c4c9cf", linewidths=0, zorder=1)
-        step = max(1, arrays[kind].shape[1] // _SHOWN)
+        step = max(1, arrays[kind].shape[1] // _MAX_STEPS_SHOWN)
         plotting.walk(
             ax,
             arrays[kind][shown][::step],

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.compare import (
     METHODS,
     NAMES,
@@ -26,7 +27,7 @@ from landform.demo.page import Section, folder
 COLOURS = {"gaussian": plotting.EUCLIDEAN, "least_squares": "#009e73", "land": plotting.RIEMANNIAN}
 _MARGIN = 0.25  # around the data, for the tails of the wider models
 _FAILED = 0.05  # refuse the mean score if more than this share of points has no density
-_SWEEP = np.geomspace(0.35, 4.0, 8)  # of the σ that was chosen
+_SWEEP = np.geomspace(0.35, 4.0, 8)  # times the σ that was chosen
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None, program: typer.Typer = app) -> None
     `program` gets the same exit codes and lines of error, under its own name.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not interrupts.ACTIVE:  # a function call in another program
+    if not interrupts.ACTIVE:  # called as a function of another program
         sys.exit(run(arguments, program))
     signal.signal(signal.SIGINT, interrupts.stop)
     try:
@@ -55,7 +55,7 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("default", UserWarning)
             code = program(arguments, standalone_mode=False) or 0
-        if code == interrupts.INTERRUPTED:  # typer makes it a code alone
+        if code == interrupts.INTERRUPTED:  # typer turns an interrupt into a code
             return fail("interrupted", code, program)
         for text in dict.fromkeys(str(note.message) for note in notes):
             fail(f"note: {text}", 0, program)
@@ -77,9 +77,7 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
     except Exception as error:
         if interrupts.stopped:  # compiled code turns an interrupt into an error of its own
             return fail("interrupted", 130, program)
-        usage = getattr(
-            error, "format_message", None
-        )  # click's own errors: unknown options and such
+        usage = getattr(error, "format_message", None)  # click's errors, such as unknown options
         if usage is None:
             raise
         if not usage():  # no arguments: click has printed the help

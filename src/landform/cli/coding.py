@@ -96,7 +96,7 @@ def decode(
     columns: Columns = None,
     plot: Plot = None,
 ) -> None:
-    """What a generator makes of latent points: the mean of its data at each.
+    """Decode latent points: the mean of the generator's data at each.
 
     With --plot of a generator of images, up to twelve of these side by side.
 
@@ -137,15 +137,15 @@ def decode(
     )
 
 
-_PICTURES, _STRIPS = 12, 8  # at most, side by side and one above the other
+_MAX_COLUMNS, _MAX_STRIPS = 12, 8  # of pictures in a figure
 
 
 def _plot_strips(file: Path, images: np.ndarray) -> None:
     """Pictures of sequences ``(k, n, ...)``, each evenly thinned, one strip a sequence."""
     from landform import plotting
 
-    chosen = np.linspace(0, images.shape[1] - 1, min(images.shape[1], _PICTURES)).round()
-    images = images[:_STRIPS, chosen.astype(int)]
+    chosen = np.linspace(0, images.shape[1] - 1, min(images.shape[1], _MAX_COLUMNS)).round()
+    images = images[:_MAX_STRIPS, chosen.astype(int)]
     low, high = min(0.0, float(images.min())), max(1.0, float(images.max()))
     names = [[f"{number}"] for number in range(len(images))]
     fig, axes = plotting.mosaic(names, width=7.6, height=0.75 * len(images))

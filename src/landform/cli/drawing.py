@@ -12,7 +12,7 @@ _FIGURES = (".png", ".pdf", ".svg")
 
 
 def check_plot(file: Path | None, table: Table | None = None) -> None:
-    """Refuse a figure that cannot be written, or drawn of a table's points, before the work."""
+    """Check before the work that a figure can be written, and drawn of a table's points."""
     if file is None:
         return
     check_output(file, _FIGURES)

@@ -117,7 +117,7 @@ def fit_land(
 
 
 def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int):
-    """The fitted model, and what to say about it."""
+    """The fitted model, and the lines of the report."""
     import jax
 
     import landform as lf

@@ -148,7 +148,7 @@ def cluster(
         str,
         typer.Option(
             help="kmeans (round clusters about a mean), kmedoids (about a row of the data) or "
-            "spectral (chains of neighbors, however bent)."
+            "spectral (chains of neighbors of any shape)."
         ),
     ] = "kmeans",
     distances: Annotated[
@@ -202,7 +202,7 @@ def cluster(
 
 
 def _clusters(method: str, distances: str, metric, X: np.ndarray, clusters: int, seed: int):
-    """The clustering, the arrays to write besides its labels, and what to say about it."""
+    """The clustering, the arrays to write besides its labels, and the lines of the report."""
     import jax
 
     import landform as lf
@@ -235,5 +235,5 @@ def _clusters(method: str, distances: str, metric, X: np.ndarray, clusters: int,
 
 
 def _ending(found, failures: str) -> str:
-    """How a clustering ended, with what failed where something did."""
+    """The reason a clustering ended, and its failures if there were any."""
     return found.reason if failures.startswith("0 ") else f"{found.reason}; {failures}"

@@ -42,7 +42,7 @@ def info(
 
 
 def _columns(table: Columns) -> dict[str, object]:
-    """Facts of a table: its size, its classes, and of each column the range or what it is of."""
+    """Facts of a table: its size, its classes, and the range or type of each column."""
     count = len(table.cells[0]) if table.cells else 0
     rows: dict[str, object] = {"shape": (count, len(table.cells))}
     constant = 0

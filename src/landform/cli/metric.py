@@ -70,7 +70,7 @@ def as_vae(held, name: str) -> VAE:
 
 
 def _check_columns(held, metric, table: Table, name: str) -> None:
-    """Refuse rows that are no points of the metric's chart, such as data of a generator."""
+    """Refuse rows of another dimension than the metric's, such as data of a generator."""
     count, learned = table.X.shape[1], fitted_in(held, name)
     marks = metric.landmarks()
     dim = metric.dim if metric.dim is not None or marks is None else marks.shape[1]

@@ -42,7 +42,7 @@ Rho = Annotated[
 Plot = Annotated[Path | None, typer.Option(help="A figure to write as well (.png, .pdf, .svg).")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write: .npz, .npy or .csv.")]
 Start = Annotated[str, typer.Option("--from", help="Row number, or coordinates as in 0.5,1.2.")]
-# JAX takes the last 32 bits of a seed: a larger one would silently be another.
+# JAX takes the last 32 bits of a seed: two larger seeds could be the same without notice.
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=2**32 - 1)]
 
 
@@ -66,7 +66,7 @@ def point_of(text: str, X: np.ndarray, name: str) -> np.ndarray:
 def integers(name: str, text: str) -> tuple[int, ...]:
     """Integers separated by commas."""
     try:
-        if "_" in text:  # which int() would read over
+        if "_" in text:  # int() would ignore it
             raise ValueError
         return tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -162,7 +162,7 @@ def _crossing_time(metric, X: np.ndarray) -> float:
     return time
 
 
-_SHOWN = 400  # most steps of a walk in a figure: more are a band of colour
+_MAX_STEPS_SHOWN = 400  # of a walk in a figure; more would overlap
 
 
 def _plot_walks(file: Path, metric, table, paths: np.ndarray, inside: np.ndarray) -> None:
@@ -172,7 +172,7 @@ def _plot_walks(file: Path, metric, table, paths: np.ndarray, inside: np.ndarray
     everything = np.concatenate([table.X, steps[np.isfinite(steps).all(axis=1)]])
     fig, ax = volume_map(metric, everything, table)
     plotting.points(ax, table.X, table.y, alpha=0.6)
-    skip = -(-paths.shape[1] // _SHOWN)
+    skip = -(-paths.shape[1] // _MAX_STEPS_SHOWN)
     for path, here in zip(paths[:, ::skip], inside[:, ::skip], strict=True):
         plotting.walk(ax, path, inside=here)
     style: dict[str, Any] = {"linestyle": "none", "markeredgecolor": plotting.INK}

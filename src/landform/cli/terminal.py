@@ -10,13 +10,13 @@ from rich.table import Table as RichTable
 
 
 def console() -> Console:
-    """Where results go, as they are: brackets in a file's name or notes are no markup."""
+    """The console of results; it does not read brackets in names as markup."""
     return Console(file=sys.stdout, highlight=False, markup=False)
 
 
 @contextlib.contextmanager
 def bar(label: str, total: int):
-    """A progress bar on stderr, as a function of the number finished."""
+    """Show a progress bar on stderr; yields a function of the number finished."""
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -24,7 +24,7 @@ def bar(label: str, total: int):
         TimeElapsedColumn(),
     ]
     screen = Console(stderr=True)
-    off = not screen.is_terminal  # even unseen, its end would leave an empty line in a log
+    off = not screen.is_terminal  # disabled, or a hidden bar would end with an empty line in a log
     with Progress(*columns, console=screen, transient=True, disable=off) as progress:
         task = progress.add_task(label, total=total)
         yield lambda done: progress.update(task, completed=min(done, total))
@@ -59,7 +59,7 @@ def working(label: str):
 
 
 def report(title: str, rows: dict[str, object]) -> None:
-    """A table of two columns on stdout."""
+    """Print a table of two columns on stdout."""
     console().print(title)
     table = RichTable(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")

@@ -1,7 +1,6 @@
-"""What the report shows, measured: each function turns a model into numbers and arrays.
+"""The measurements of the report: each function turns a model into numbers and arrays.
 
-A number is a plain float under a name that ends up in ``results.json``; an array is what the figure
-of the same section draws.
+Numbers are plain floats by their name in ``results.json``; arrays are for the section's figure.
 """
 
 from collections.abc import Mapping
@@ -80,7 +79,7 @@ def along(metric: AbstractMetric, paths: np.ndarray, std: np.ndarray):
 
 
 def random_pairs(codes: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """End points drawn at random among all codes, without a look at their classes."""
+    """End points drawn at random among all codes, regardless of classes."""
     rng = np.random.default_rng(seed + 1)
     rows = np.array([rng.choice(len(codes), 2, replace=False) for _ in range(count)])
     return codes[rows[:, 0]], codes[rows[:, 1]]
@@ -296,7 +295,7 @@ def walks(model: Generator, settings: Settings) -> Measured:
 
 
 def smoothed(samples: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Log-density of many draws on a grid, by narrow kernels: both mixtures are drawn alike."""
+    """Log-density of many draws on a grid by narrow kernels, the same for both mixtures."""
     kernel = gaussian_kde(samples.T, bw_method=0.15)
     density = kernel(points.reshape(-1, 2).T)
     return np.log(density + 1e-300).reshape(points.shape[:2])

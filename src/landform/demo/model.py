@@ -26,7 +26,7 @@ _BLOCK = 512  # points that are decoded together: images of all at once would no
 
 
 class Support:
-    """The discs around codes whose radius is twice what joins 99 in a hundred to another."""
+    """Discs around codes; their radius is twice the nearest neighbor's distance of 99 % of them."""
 
     def __init__(self, codes: np.ndarray):
         self.tree = cKDTree(codes)
@@ -98,7 +98,9 @@ def mean_deviation(vae: VAE, z) -> np.ndarray:
 
 
 def _block_deviation(vae: VAE, z: np.ndarray) -> np.ndarray:
-    padded = np.pad(z, ((0, _BLOCK - len(z)), (0, 0)), mode="edge")  # one program for all
+    padded = np.pad(
+        z, ((0, _BLOCK - len(z)), (0, 0)), mode="edge"
+    )  # blocks of one size share one compiled program
     std = np.asarray(vae.decode(padded, return_std=True)[1])[: len(z)]
     return std.reshape(len(z), -1).mean(axis=1)
 
@@ -112,7 +114,7 @@ class Model(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A generator before its narrow uncertainty, with the smooth metric that means are taken in."""
+    """A generator before its narrow uncertainty, and the smooth metric for means."""
 
     vae: VAE  # with a constant variance
     smooth: Tabulated
