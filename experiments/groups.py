@@ -21,7 +21,7 @@ from experiments.compare import (
     fit_all,
     score_all,
 )
-from experiments.synthetic import COLOURS
+from experiments.synthetic import COLORS
 from experiments.write import keep, write
 from landform import datasets, plotting
 from landform.demo.page import Section, folder
@@ -207,7 +207,7 @@ def _paired_section(rows, key: str) -> Section:
                 values = np.array([r[method] for r in some]) - base
                 label = NAMES[method] if i == 0 else None
                 place = np.full(len(values), i + 0.18 * (k - 1))
-                ax.scatter(values, place, s=22, c=COLOURS[method], label=label, linewidths=0)
+                ax.scatter(values, place, s=22, c=COLORS[method], label=label, linewidths=0)
         ax.set_yticks(range(len(names)), [f"{g}, {d}-D" for g, d in names])
         ax.invert_yaxis()
         ax.set_xlabel(

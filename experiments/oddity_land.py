@@ -22,7 +22,7 @@ from landform.demo.page import Section, folder
 
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
-COLOURS = {"land": plotting.RIEMANNIAN, "gauss": plotting.EUCLIDEAN}
+COLORS = {"land": plotting.RIEMANNIAN, "gauss": plotting.EUCLIDEAN}
 _IMAGES_PER_CENTER = 20
 
 
@@ -160,7 +160,7 @@ def _density_section(generator: Generator, arrays, summary, settings) -> Section
     for ax, kind in zip(axes[1:], KINDS, strict=True):
         ax.scatter(*generator.codes.T, s=2, c="#9aa3ad", linewidths=0, zorder=2)
         values = smoothed(arrays["drawn"][kind], points)
-        plotting.density(ax, extent, values, colour=COLOURS[kind])
+        plotting.density(ax, extent, values, colour=COLORS[kind])
         plotting.latent_axes(ax, extent, title=NAMES[kind])
         ax.set_ylabel("")
     land, gauss = summary["in_support_land"], summary["in_support_gauss"]

@@ -18,7 +18,7 @@ from landform.demo.page import Section, folder
 
 VARIANCES = ("rbf", "network")
 NAMES = {"rbf": "RBF precision", "network": "variance network"}
-COLOURS = {"rbf": plotting.RIEMANNIAN, "network": plotting.EUCLIDEAN}
+COLORS = {"rbf": plotting.RIEMANNIAN, "network": plotting.EUCLIDEAN}
 PUBLISHED = {"rbf": -50.34, "network": -68.25}  # second-hand
 _RADII = np.linspace(0.0, 4.0, 41)
 _THREE = int(np.argmin(np.abs(_RADII - 3.0)))
@@ -195,7 +195,7 @@ def _evidence_section(rows, detail, summary) -> Section:
                 values,
                 range(len(rows)),
                 s=36,
-                c=COLOURS[name],
+                c=COLORS[name],
                 label=NAMES[name],
                 marker="o" if name == "rbf" else "s",
             )

@@ -24,7 +24,7 @@ from experiments.write import keep, write
 from landform import datasets, plotting
 from landform.demo.page import Section, folder
 
-COLOURS = {"gaussian": plotting.EUCLIDEAN, "least_squares": "#009e73", "land": plotting.RIEMANNIAN}
+COLORS = {"gaussian": plotting.EUCLIDEAN, "least_squares": "#009e73", "land": plotting.RIEMANNIAN}
 _MARGIN = 0.25  # around the data, for the tails of the wider models
 _FAILED = 0.05  # refuse the mean score if more than this share of points has no density
 _SWEEP = np.geomspace(0.35, 4.0, 8)  # times the σ that was chosen
@@ -169,7 +169,7 @@ def _scores_section(results, settings) -> Section:
                 values = [row[method] - base for row in results[name]["seeds"]]
                 label = NAMES[method] if i == 0 else None
                 place = np.full(len(values), i + 0.18 * (k - 1))
-                ax.scatter(values, place, s=22, c=COLOURS[method], label=label, linewidths=0)
+                ax.scatter(values, place, s=22, c=COLORS[method], label=label, linewidths=0)
         ax.axvline(0.0, color="#b0b0b0", linewidth=0.8, zorder=-1)
         ax.set_yticks(range(len(settings.sets)), settings.sets)
         ax.invert_yaxis()
@@ -207,7 +207,7 @@ def _density_sections(shown, settings):
                 else:
                     values = np.asarray(model.log_prob(places, "lebesgue", throw=False))
                 values = values.reshape(settings.grid, settings.grid)
-                plotting.density(ax, extent, values, colour=COLOURS[method])
+                plotting.density(ax, extent, values, colour=COLORS[method])
             ax.set_title(NAMES[method])
             ax.set_xticks([])
             ax.set_yticks([])
