@@ -1,7 +1,7 @@
 """Commands that fit a model to data: fit-land and fit-vae."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -116,14 +116,14 @@ def fit_land(
     )
 
 
-def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int):
+def _fit_land(metric, X: np.ndarray, components: int, normalizer: Any, seed: int):
     """The fitted model, and the lines of the report."""
     import jax
 
     import landform as lf
 
     if components == 1:
-        land = lf.fit_land(metric, X, normalizer=normalizer, key=jax.random.key(seed))  # type: ignore[arg-type]
+        land = lf.fit_land(metric, X, normalizer=normalizer, key=jax.random.key(seed))
         rows = {
             "mean": np.asarray(land.mean).round(4).tolist(),
             "normalizer": f"{float(np.exp(land.log_normalizer)):.6g}"
@@ -132,7 +132,7 @@ def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int
     else:
         land = lf.fit_land_mixture(
             metric, X, components, normalizer=normalizer, key=jax.random.key(seed)
-        )  # type: ignore[arg-type]
+        )
         rows = {
             "weights": np.asarray(land.weights).round(4).tolist(),
             "iterations": int(land.n_iter),
