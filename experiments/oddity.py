@@ -2,21 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 import landform as lf
 from landform import datasets
-
-
-class Images(NamedTuple):
-    """Images (or vectors) in random order, and their classes where they are known."""
-
-    X: np.ndarray  # (n, H, W) or (n, D), in [0, 1]
-    y: np.ndarray | None
-    name: str
+from landform.demo import Sample
 
 
 def load_images(
@@ -25,7 +17,7 @@ def load_images(
     classes: Sequence[int] | None = None,
     per_class: int | None = None,
     seed: int = 0,
-) -> Images:
+) -> Sample:
     """Images by the name of a data set or from a file, shuffled.
 
     Parameters
@@ -53,7 +45,7 @@ def load_images(
             data = "digits"
     if datasets.find_name(data) is not None:
         found = datasets.load(data, classes=classes, per_class=per_class, seed=seed)
-        return Images(found.X, found.y, found.name)
+        return Sample(found.X, found.y, found.name)
     path = Path(data).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
@@ -64,16 +56,16 @@ def load_images(
     if "X" not in arrays:
         raise ValueError(f"{path} must hold an array X, and has {', '.join(arrays) or 'none'}")
     X, y = _unit(arrays["X"], path), arrays.get("y")
-    order = np.random.default_rng(seed).permutation(len(X))
     if y is None:
         if classes is not None:
             raise ValueError(f"{path} must hold the classes y of its images to choose among them")
-        return Images(X[order], None, path.stem)
+        rows = np.random.default_rng(seed).permutation(len(X))
+        return Sample(X[rows], None, path.stem)
     y = np.asarray(y).astype(int)
     if y.shape != (len(X),):
         raise ValueError(f"y in {path} must have shape ({len(X)},), got {y.shape}")
-    rows = order[datasets._keep(y[order], classes, per_class)]
-    return Images(X[rows], y[rows], path.stem)
+    rows = datasets.choose_rows(y, classes=classes, per_class=per_class, seed=seed)
+    return Sample(X[rows], y[rows], path.stem)
 
 
 def _unit(X: np.ndarray, path: Path) -> np.ndarray:

@@ -159,7 +159,14 @@ def auto_rho(X, sigma: float) -> float:
     return float(np.median(np.asarray(_local_variances(metric, probes))[:, varies])) / _CONTRAST
 
 
-def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) -> LocalVariance:
+def local_variance(
+    X,
+    sigma: float | str = "auto",
+    rho: float | str = "auto",
+    *,
+    name: str = "X",
+    columns=(),
+) -> LocalVariance:
     """The local-variance metric of data, with `auto_sigma` and `auto_rho` for ``"auto"``.
 
     Raises
