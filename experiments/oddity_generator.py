@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, train_mean, train_std
+from experiments.oddity import train_mean, train_std
 from landform.demo import Sample
 from landform.demo.model import Generator, generator_of
 

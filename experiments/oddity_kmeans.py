@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images, train_mean, train_std
+from experiments.oddity import load_images, train_mean, train_std
 from experiments.oddity_clusters import (
     Space,
     euclidean,

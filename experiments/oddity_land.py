@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import write
 from landform import plotting

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images, train_mean, train_std
+from experiments.oddity import load_images, train_mean, train_std
 from experiments.write import write
 from landform import plotting
 from landform.demo.model import mean_deviation
