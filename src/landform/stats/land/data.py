@@ -7,7 +7,7 @@ import numpy as np
 
 from landform._core.checks import as_count, as_points, as_positive, as_weights
 
-_UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, of which a fit warns
+_MAX_UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, without a warning
 
 
 CovarianceType = Literal["full", "diag", "spherical"]
@@ -16,10 +16,10 @@ CovarianceType = Literal["full", "diag", "spherical"]
 def warn_of_unresolved(components, stacklevel: int) -> None:
     """Warn of components whose normalizer lacks mass that no ray reaches; from under `precise`.
 
-    A search is drawn to such places: what the normalizer lacks, the likelihood gains.
+    A search moves towards such places: the likelihood gains what the normalizer lacks.
     """
     lost = np.array([float(c.excluded["unresolved_mass"]) for c in components])
-    if lost.max() > _UNRESOLVED:
+    if lost.max() > _MAX_UNRESOLVED:
         whose = "" if len(lost) == 1 else f" of component {lost.argmax()}"
         warnings.warn(
             f"{100 * lost.max():.0f} % of the mass{whose} lies where no ray from its mean could be "

@@ -21,13 +21,13 @@ from landform.stats.land.updates import (
     moved,
 )
 
-_SHORT = 1  # iterations after which starts are compared
-_NEAR = 0.3  # nats per point within which a start may still catch up
-_FAILED = 0.05  # share of the logarithms that may fail
-_REGULAR = 1e-6  # least variance of a component, as a share of the first components' average
-_STILL = 0.1  # share of the tolerance under which a mean is left alone
-_POINT = 1e-20  # share of the data's variance under which components are single points
-_TRIALS = 6  # lengths of a step of a mean whose shape is kept
+_TRIAL_ITERATIONS = 1  # after which starts are compared
+_MAX_BEHIND = 0.3  # nats per point behind the best, for a start to be followed
+_MAX_FAILED = 0.05  # share of the logarithms that may fail
+_MIN_VARIANCE = 1e-6  # of a component, as a share of the first components' average
+_MIN_PROMISE = 0.1  # of the tolerance: gain that a step of a mean must promise
+_POINT_VARIANCE = 1e-20  # share of the data's, below which components are single points
+_MAX_TRIALS = 6  # lengths of a step of a mean whose covariance is kept
 
 
 class EMState:
@@ -50,12 +50,12 @@ class EMState:
             squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
             spread += soft[:, k] @ squares / weights.sum()
             around = min(around, weights @ squares / weights.sum())
-        if not spread > _POINT * around:
+        if not spread > _POINT_VARIANCE * around:
             spread = around
-        self.problem = problem._replace(floor=_REGULAR * spread / centers.shape[1])
+        self.problem = problem._replace(floor=_MIN_VARIANCE * spread / centers.shape[1])
         self.least_squares = least_squares
         estimate = moment_matched if least_squares else profile
-        self.points: list[ComponentFit] = [
+        self.components: list[ComponentFit] = [
             estimate(self.problem, center, soft[:, k], logs[k]) for k, center in enumerate(centers)
         ]
         self.searches = [MeanSearch() for _ in centers]
@@ -87,21 +87,21 @@ class EMState:
             problem._replace(floor=self.problem.floor),
             weights / weights.sum(),
         )
-        for k, point in enumerate(self.points):
+        for k, point in enumerate(self.components):
             same = len(point.logs.ok) == len(problem.X)
             logs = self.problem.logarithms(point.mean, point.logs if same else None)
-            self.points[k] = point._replace(logs=logs, gradient=None)
+            self.components[k] = point._replace(logs=logs, gradient=None)
         posterior = self._posterior()[0]
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
-        for k, point in enumerate(self.points):
+        for k, point in enumerate(self.components):
             if self.frozen[k]:
                 new = _kept(self.problem, point, point.mean, point.logs, soft[:, k])
             elif self.least_squares:
                 new = moment_matched(self.problem, point.mean, soft[:, k], point.logs)
             else:
                 new = profile(self.problem, point.mean, soft[:, k], point.logs, point.whiten)
-            self.points[k] = new
+            self.components[k] = new
         self.posterior, self.converged = None, False
         self.coarse_bounds, self.bounds = self.bounds, []
 
@@ -111,7 +111,7 @@ class EMState:
         A single one has all points, and the floor under its variances where they are few.
         """
         size = posterior.sum(axis=0) ** 2 / np.maximum((posterior**2).sum(axis=0), 1e-300)
-        self.frozen = (size < self.problem.X.shape[1] + 1) & (len(self.points) > 1)
+        self.frozen = (size < self.problem.X.shape[1] + 1) & (len(self.components) > 1)
 
     def _expect(self):
         self.posterior, bound = self._posterior()
@@ -119,7 +119,7 @@ class EMState:
 
     def _posterior(self):
         """Responsibilities, and the mean log-likelihood per unit of weight against dM."""
-        joint = np.stack([_log_density(self.problem, p) for p in self.points], axis=1)
+        joint = np.stack([_log_density(self.problem, p) for p in self.components], axis=1)
         joint = joint + np.log(np.maximum(self.shares, 1e-300))
         known = np.asarray(np.isfinite(joint).any(axis=1))
         total = np.where(known, logsumexp(np.where(known[:, None], joint, 0.0), axis=1), 0.0)
@@ -129,27 +129,27 @@ class EMState:
     def _maximise(self, posterior, tol):
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
-        self.shares = soft.sum(axis=0) / soft.sum()
-        for k, point in enumerate(self.points):
+        self.shares, least = soft.sum(axis=0) / soft.sum(), _MIN_PROMISE * tol
+        for k, point in enumerate(self.components):
             if self.frozen[k]:
-                self.points[k] = _shifted(
-                    self.problem, point, soft[:, k], _STILL * tol, least_squares=self.least_squares
+                self.components[k] = _shifted(
+                    self.problem, point, soft[:, k], least, least_squares=self.least_squares
                 )
                 continue
             if self.least_squares:
-                self.points[k] = least_squares_step(self.problem, point, soft[:, k], _STILL * tol)
+                self.components[k] = least_squares_step(self.problem, point, soft[:, k], least)
                 continue
             point = self.searches[k].prepared(
                 self.problem, reweight(self.problem, point, soft[:, k]), soft[:, k]
             )
-            if 0.5 * point.slope**2 * self.shares[k] > _STILL * tol:
-                point, _ = self.searches[k].advance(self.problem, point, soft[:, k], _STILL * tol)
-            self.points[k] = point
+            if 0.5 * point.slope**2 * self.shares[k] > least:
+                point, _ = self.searches[k].advance(self.problem, point, soft[:, k], least)
+            self.components[k] = point
         self._check()
 
     def _check(self):
-        failed = 1.0 - np.mean([self.weights @ p.logs.ok for p in self.points])
-        if failed > _FAILED:
+        failed = 1.0 - np.mean([self.weights @ p.logs.ok for p in self.components])
+        if failed > _MAX_FAILED:
             raise ConvergenceError(
                 f"{100 * failed:.0f} % of the geodesics between data and means failed (limit 5 %); "
                 "the metric may be too rough: use a larger sigma or rho; or a component sits on "
@@ -157,7 +157,7 @@ class EMState:
             )
 
 
-def best_run(
+def best_state(
     problem: FitProblem,
     starts,
     weights,
@@ -178,15 +178,15 @@ def best_run(
     for centers, shares in starts:
         try:
             run = EMState(problem, centers, shares, weights, least_squares=least_squares)
-            run.iterate(min(_SHORT, max_iter), tol)
+            run.iterate(min(_TRIAL_ITERATIONS, max_iter), tol)
             runs.append(run)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:
             error = failure
     highest = max((run.bounds[-1] for run in runs), default=0.0)
-    runs.sort(key=lambda run: max(highest - run.bounds[-1] - _NEAR, 0.0))  # stable
+    runs.sort(key=lambda run: max(highest - run.bounds[-1] - _MAX_BEHIND, 0.0))  # stable
     ended: list[EMState] = []
     for run in runs:
-        if len(ended) == follow or (ended and run.bounds[-1] < highest - _NEAR):
+        if len(ended) == follow or (ended and run.bounds[-1] < highest - _MAX_BEHIND):
             break
         try:
             if not run.converged:
@@ -244,7 +244,7 @@ def _shifted(
         return here
     assert here.gradient is not None
     step = -here.covariance @ here.gradient / max(1.0, here.slope)
-    for halving in range(_TRIALS):
+    for halving in range(_MAX_TRIALS):
         try:
             mean = moved(problem, here, 0.5**halving * step)
             new = _kept(problem, here, mean, problem.logarithms(mean, here.logs), weights)

@@ -47,8 +47,8 @@ class MeanSearch:
     def run(self, problem: FitProblem, point: ComponentFit, weights, max_iter: int, tol: float):
         """Steps until one gains less than `tol` and the next promises less; a history with them.
 
-        Without progress, along the gradient too, it ends: converged if what is promised is hidden
-        by the objective's own error.
+        It also ends if no step along the gradient makes progress; it has converged then if the
+        gain that the gradient promises is below the objective's own error.
         """
         point = self.prepared(problem, point, weights)
         history = History()
@@ -79,7 +79,7 @@ class MeanSearch:
     def advance(
         self, problem: FitProblem, point: ComponentFit, weights, least=0.0
     ) -> tuple[ComponentFit, float]:
-        """One step that lowers the objective, and its length in standard deviations; or neither.
+        """One step that lowers the objective, and its length in standard deviations, or no step.
 
         Steps that promise a gain under `least` are not tried.
         """
