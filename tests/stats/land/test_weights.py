@@ -106,7 +106,7 @@ def test_starts_lie_amid_the_weight():
     weights = np.where(np.arange(11) == 9, 100.0, 1.0)
     starts = Starts(FLAT, X, np.random.default_rng(0), weights=weights)
     assert starts.medoids(1)[0].tolist() == [[9.0, 0.0]]
-    assert starts.amid(np.ones((11, 1))).tolist() == [[9.0, 0.0]]
+    assert starts.medoids_of(np.ones((11, 1))).tolist() == [[9.0, 0.0]]
 
 
 def test_the_start_by_a_gaussian_mixture_knows_the_weights(cloud):

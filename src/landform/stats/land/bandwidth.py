@@ -156,12 +156,14 @@ def auto_rho(X, sigma: float) -> float:
         return width**2 / _OFF_DATA_CONTRAST
     if np.median(np.asarray(share)) > _MAX_KERNEL_MEAN:
         warnings.warn(too_wide(width), stacklevel=3)
-    varies = np.ptp(data, axis=0) > 0.0  # the others have none, and would stand for all of them
+    varies = np.ptp(data, axis=0) > 0.0  # a constant feature has none
     variances = np.asarray(_local_variances(metric, probes))[:, varies]
     return float(np.median(variances)) / _OFF_DATA_CONTRAST
 
 
-def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) -> LocalVariance:
+def local_variance(
+    X, sigma: float | str = "auto", rho: float | str = "auto", *, name: str = "X", columns=()
+) -> LocalVariance:
     """The local-variance metric of data, with `auto_sigma` and `auto_rho` for ``"auto"``.
 
     Raises
@@ -175,7 +177,7 @@ def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) 
 
 
 def check_varies(X, name: str = "X", columns=()) -> None:
-    """Refuse constant features: a metric learned from them would be 1/ρ whatever the data."""
+    """Refuse constant features: a metric learned from them would be 1/ρ everywhere."""
     constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0, int)
     if constant.size:
         which = ", ".join(str(columns[i]) if len(columns) else str(i) for i in constant[:5])
@@ -194,7 +196,7 @@ def reaches_over_data(metric: LocalVariance) -> bool:
 
 
 def too_wide(sigma: float) -> str:
-    """The words for a σ that reaches over the data."""
+    """The message for a σ that reaches over the data."""
     return (
         f"sigma = {sigma:.3g} reaches over all the data: the metric knows little more than their "
         "mean and variances, and steps are short far from the mean. Give a smaller sigma."
@@ -212,7 +214,7 @@ def _local_variances(metric, probes):
 
 @eqx.filter_jit
 def _kernel_over_others(metric, probes):
-    """The sum and the mean of the kernel over the data that are elsewhere, at each probe."""
+    """The sum and the mean of the kernel over the data at other places, for each probe."""
     counts = jnp.ones(metric.data.shape[0]) if metric.weights is None else metric.weights
 
     def at(x):

@@ -1,4 +1,4 @@
-"""Where rays of the exponential map stop to be shortest: conjugate points and the cut locus."""
+"""Where rays of the exponential map stop being shortest: conjugate points and the cut locus."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from landform.solvers.lengths import segment_lengths
 from landform.stats.land.rays import straight
 
 CONJUGATE, CUT, BROKEN = 1, 2, 3
-_NEIGHBORS = 12  # nodes that are tried as the last but one point of a shorter path
+_NEIGHBORS = 12  # nearest nodes through which a shorter path is sought
 _TRAPEZOID_SAFETY = 0.98  # a short segment has at least this share of its trapezoidal length
 _CONSTANT_RTOL = 1e-9  # change of the metric along rays, up to which it is constant
 _MIN_EXCESS = 1e-3  # relative, over another path; less may be the error of the integration

@@ -14,9 +14,9 @@ CovarianceType = Literal["full", "diag", "spherical"]
 
 
 def warn_of_unresolved(components, stacklevel: int) -> None:
-    """Warn of components whose normalizer lacks mass that no ray reaches; from under `precise`.
+    """Warn of components whose normalizer lacks mass that no ray reaches; for functions under `precise`.
 
-    A search moves towards such places: the likelihood gains what the normalizer lacks.
+    A search moves towards such places: what the normalizer lacks raises the likelihood.
     """
     lost = np.array([float(c.excluded["unresolved_mass"]) for c in components])
     if lost.max() > _MAX_UNRESOLVED:
@@ -45,7 +45,7 @@ def check_rays(rtol, n_directions) -> tuple[float, int | None]:
 
 
 def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Data and weights, checked, without the points of weight zero; and which points are left."""
+    """Data and weights, checked, without the points of weight zero; and a mask of those left."""
     X = check_data(metric, X)
     weights = as_weights(weights, len(X))
     kept = weights > 0

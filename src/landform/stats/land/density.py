@@ -323,7 +323,7 @@ def sample_points(land, rng, n: int) -> np.ndarray:
             "positive definite around it?"
         )
     while True:
-        # The bound is the largest mass seen; all proposals are judged by the last one.
+        # The bound is the largest mass seen so far; all proposals are judged by the latest bound.
         kept = [u * largest < mass for _, mass, u in proposals]
         if sum(int(k.sum()) for k in kept) >= n:
             break
@@ -366,7 +366,7 @@ def _draw(table: RayTable, keep, precision, rng):
         usable &= np.cumsum(~usable) == 0
         nodes = radii[usable]
         last[i] = nodes.size - 1
-        # A ray that broke has a way to go from its last node; all others have nodes to the end.
+        # A broken ray goes on beyond its last node; all other rays have nodes up to the end.
         end = min(table.cut.radius[k], radii[min(nodes.size, radii.size - 1)])
         fine = np.linspace(0.0, end, _NUM_FINE_RADII)
         values = table.integrand[k, usable]

@@ -33,8 +33,8 @@ _MAX_TRIALS = 6  # lengths of a step of a mean whose covariance is kept
 class EMState:
     """The components of one start, with their responsibilities' history.
 
-    Weights are positive, and count points several times. A component that fewer than d + 1 points
-    belong to is `frozen`: its mean moves, but its shape stays, and nothing has converged.
+    Weights are positive, and count points several times. A component with fewer than d + 1 points
+    is `frozen`: its mean moves, its covariance stays, and the iterations do not converge.
     """
 
     def __init__(
@@ -82,33 +82,35 @@ class EMState:
                 return
 
     def refine(self, problem: FitProblem, weights) -> None:
-        """Go on with all data, more directions and finer curves."""
+        """Continue with all data, more directions and finer curves."""
         self.problem, self.weights = (
             problem._replace(floor=self.problem.floor),
             weights / weights.sum(),
         )
-        for k, point in enumerate(self.components):
-            same = len(point.logs.ok) == len(problem.X)
-            logs = self.problem.logarithms(point.mean, point.logs if same else None)
-            self.components[k] = point._replace(logs=logs, gradient=None)
+        for k, component in enumerate(self.components):
+            same = len(component.logs.ok) == len(problem.X)
+            logs = self.problem.logarithms(component.mean, component.logs if same else None)
+            self.components[k] = component._replace(logs=logs, gradient=None)
         posterior = self._posterior()[0]
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
-        for k, point in enumerate(self.components):
+        for k, component in enumerate(self.components):
             if self.frozen[k]:
-                new = _kept(self.problem, point, point.mean, point.logs, soft[:, k])
+                new = _kept(self.problem, component, component.mean, component.logs, soft[:, k])
             elif self.least_squares:
-                new = moment_matched(self.problem, point.mean, soft[:, k], point.logs)
+                new = moment_matched(self.problem, component.mean, soft[:, k], component.logs)
             else:
-                new = profile(self.problem, point.mean, soft[:, k], point.logs, point.whiten)
+                new = profile(
+                    self.problem, component.mean, soft[:, k], component.logs, component.whiten
+                )
             self.components[k] = new
         self.posterior, self.converged = None, False
         self.coarse_bounds, self.bounds = self.bounds, []
 
     def _freeze(self, posterior):
-        """Find the components of too few points for a shape, however heavy these are.
+        """Find the components with too few points for a covariance, whichever weights these have.
 
-        A single one has all points, and the floor under its variances where they are few.
+        A single component has all points; where they are few, its variances have a floor.
         """
         size = posterior.sum(axis=0) ** 2 / np.maximum((posterior**2).sum(axis=0), 1e-300)
         self.frozen = (size < self.problem.X.shape[1] + 1) & (len(self.components) > 1)
@@ -130,21 +132,21 @@ class EMState:
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
         self.shares, least = soft.sum(axis=0) / soft.sum(), _MIN_PROMISE * tol
-        for k, point in enumerate(self.components):
+        for k, component in enumerate(self.components):
             if self.frozen[k]:
                 self.components[k] = _shifted(
-                    self.problem, point, soft[:, k], least, least_squares=self.least_squares
+                    self.problem, component, soft[:, k], least, least_squares=self.least_squares
                 )
                 continue
             if self.least_squares:
-                self.components[k] = least_squares_step(self.problem, point, soft[:, k], least)
+                self.components[k] = least_squares_step(self.problem, component, soft[:, k], least)
                 continue
-            point = self.searches[k].prepared(
-                self.problem, reweight(self.problem, point, soft[:, k]), soft[:, k]
+            component = self.searches[k].prepared(
+                self.problem, reweight(self.problem, component, soft[:, k]), soft[:, k]
             )
-            if 0.5 * point.slope**2 * self.shares[k] > least:
-                point, _ = self.searches[k].advance(self.problem, point, soft[:, k], least)
-            self.components[k] = point
+            if 0.5 * component.slope**2 * self.shares[k] > least:
+                component, _ = self.searches[k].advance(self.problem, component, soft[:, k], least)
+            self.components[k] = component
         self._check()
 
     def _check(self):
@@ -167,7 +169,7 @@ def best_state(
     follow: int,
     least_squares: bool,
 ) -> EMState:
-    """The best of some starts, most of which are given up after one iteration.
+    """The best of several starts; most are given up after one iteration.
 
     Short runs tell good starts from bad ones almost as well as long ones (Biernacki, Celeux and
     Govaert 2003). Up to `follow` starts within 0.3 nats of the most likely one go on, the earlier
@@ -215,31 +217,33 @@ def _reachable(shares, logs) -> np.ndarray:
     return np.divide(left, total, out=left, where=total > 0.0)
 
 
-def _kept(problem: FitProblem, point: ComponentFit, mean, logs, weights) -> ComponentFit:
-    """A component at another mean or on another level, with the covariance that it has."""
-    precision = point.precision
+def _kept(problem: FitProblem, component: ComponentFit, mean, logs, weights) -> ComponentFit:
+    """A component with another mean or other logarithms, and the covariance that it had."""
+    precision = component.precision
     if problem.covariance_type == "spherical":
-        before, after = (np.asarray(metric_tensor(problem.metric, at)) for at in (point.mean, mean))
+        before, after = (
+            np.asarray(metric_tensor(problem.metric, at)) for at in (component.mean, mean)
+        )
         precision = after * (np.trace(precision) / np.trace(before))
     table = table_at(problem, mean, np.linalg.cholesky(np.linalg.inv(precision)))
     if weights @ logs.ok > 0:
         return evaluated(problem, weights, logs, table, precision)
-    return point._replace(table=table, precision=precision, moments=table.moments(precision))
+    return component._replace(table=table, precision=precision, moments=table.moments(precision))
 
 
 def _shifted(
-    problem: FitProblem, point: ComponentFit, weights, least: float, *, least_squares: bool
+    problem: FitProblem, component: ComponentFit, weights, least: float, *, least_squares: bool
 ) -> ComponentFit:
     """A component after a step of its mean alone, by at most a standard deviation.
 
     It lowers the objective, or goes towards the Fréchet mean. One without points stays.
     """
-    if not weights @ point.logs.ok > 0:
-        return point
+    if not weights @ component.logs.ok > 0:
+        return component
     if least_squares:
-        new = least_squares_step(problem, point, weights, least)
-        return _kept(problem, point, new.mean, new.logs, weights)
-    here = evaluated(problem, weights, point.logs, point.table, point.precision)
+        new = least_squares_step(problem, component, weights, least)
+        return _kept(problem, component, new.mean, new.logs, weights)
+    here = evaluated(problem, weights, component.logs, component.table, component.precision)
     if 0.5 * here.slope**2 <= least:
         return here
     assert here.gradient is not None
@@ -255,8 +259,8 @@ def _shifted(
     return here
 
 
-def _log_density(problem: FitProblem, point: ComponentFit):
-    """log p(x_n) of one component, −∞ where its logarithm failed: no density is made up there."""
-    tangents = tangents_of(problem, point.mean, point.logs)
-    form = np.einsum("ni,ij,nj->n", tangents, point.precision, tangents)
-    return np.where(point.logs.ok, -0.5 * form - point.moments.log_normalizer, -np.inf)
+def _log_density(problem: FitProblem, component: ComponentFit):
+    """log p(x_n) of one component, −∞ where its logarithm failed."""
+    tangents = tangents_of(problem, component.mean, component.logs)
+    form = np.einsum("ni,ij,nj->n", tangents, component.precision, tangents)
+    return np.where(component.logs.ok, -0.5 * form - component.moments.log_normalizer, -np.inf)

@@ -92,14 +92,19 @@ class ComponentFit(NamedTuple):
         return float(np.sqrt(max(self.gradient @ self.covariance @ self.gradient, 0.0)))
 
 
-def with_gradient(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
-    """The point with its gradient."""
-    gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    _, tangents, share = second_moment(problem, point.mean, weights, point.logs, gram)
+def with_gradient(problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
+    """The component with its gradient."""
+    gram = np.asarray(metric_tensor(problem.metric, component.mean))
+    _, tangents, share = second_moment(problem, component.mean, weights, component.logs, gram)
     found = gradient(
-        point.table, point.precision, point.moments, tangents, share, problem.exact_gradient
+        component.table,
+        component.precision,
+        component.moments,
+        tangents,
+        share,
+        problem.exact_gradient,
     )
-    return point._replace(gradient=found)
+    return component._replace(gradient=found)
 
 
 def tangents_of(problem: FitProblem, mean, logs: Logarithms) -> np.ndarray:
@@ -124,43 +129,45 @@ def profile(problem: FitProblem, mean, weights, logs: Logarithms, whiten=None) -
     moment = second_moment(problem, mean, weights, logs, gram)[0]
     table = table_at(problem, mean, _root(problem, moment, gram) @ correction)
     logs = _reroute(problem, table, logs, weights, gram)
-    point = _assemble(problem, weights, logs, table, correction, gram)
-    if whiten is None and not covered(point):
+    component = _assemble(problem, weights, logs, table, correction, gram)
+    if whiten is None and not covered(component):
         moment = second_moment(problem, mean, weights, logs, gram)[0]
         root = _root(problem, moment, gram)
-        correction = np.linalg.solve(root, np.linalg.cholesky(point.covariance))
+        correction = np.linalg.solve(root, np.linalg.cholesky(component.covariance))
         table = table_at(problem, mean, root @ correction)
-        point = _assemble(problem, weights, logs, table, correction, gram)
-    return point
+        component = _assemble(problem, weights, logs, table, correction, gram)
+    return component
 
 
 def _root(problem: FitProblem, moment, gram) -> np.ndarray:
     return np.linalg.cholesky(restricted(moment, problem.covariance_type, gram))
 
 
-def reweight(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
+def reweight(problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
     """The same mean for other weights, with the same rays if they resolve the new covariance."""
-    gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    check_lost(weights, point.logs.ok)
+    gram = np.asarray(metric_tensor(problem.metric, component.mean))
+    check_lost(weights, component.logs.ok)
     try:
-        new = _assemble(problem, weights, point.logs, point.table, point.whiten, gram)
+        new = _assemble(problem, weights, component.logs, component.table, component.whiten, gram)
         if covered(new):
             return new
     except ConvergenceError:
         pass  # the rays are far too long or too short
-    return profile(problem, point.mean, weights, point.logs)
+    return profile(problem, component.mean, weights, component.logs)
 
 
-def lifted(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
+def lifted(problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
     """A result of the coarse stage, with the curves and rays of `problem`."""
-    same = len(point.logs.ok) == len(problem.X)
-    logs = problem.logarithms(point.mean, point.logs if same else None)
-    return profile(problem, point.mean, weights, logs, point.whiten)
+    same = len(component.logs.ok) == len(problem.X)
+    logs = problem.logarithms(component.mean, component.logs if same else None)
+    return profile(problem, component.mean, weights, logs, component.whiten)
 
 
-def covered(point: ComponentFit) -> bool:
+def covered(component: ComponentFit) -> bool:
     """Whether the rays' directions and radii suit the covariance."""
-    spread = np.linalg.eigvalsh(point.table.scale.T @ point.precision @ point.table.scale)
+    spread = np.linalg.eigvalsh(
+        component.table.scale.T @ component.precision @ component.table.scale
+    )
     return bool(spread[0] > 0.4 and spread[-1] < 2.5)
 
 
@@ -175,7 +182,7 @@ def check_lost(weights, usable) -> None:
 
 
 def warn_of_lost(usable, stacklevel: int) -> None:
-    """Warn of points without a logarithm, where there are any; from a function under `precise`."""
+    """Warn of points without a logarithm, if there are any; for functions under `precise`."""
     if lost := int((~usable).sum()):
         warnings.warn(
             f"{lost} of {len(usable)} points of X have no geodesic to the mean and were left out, "
@@ -278,7 +285,7 @@ def gradient(table: RayTable, precision, moments, tangents, share, exact: bool) 
 
 def _transport_of(table: RayTable, vectors):
     """T at given velocities, and the indices where it is known."""
-    radii = np.ones_like(table.grid.radii)  # one radius, in the shape of the program that is there
+    radii = np.ones_like(table.grid.radii)  # one radius, repeated: this shape is compiled already
     rays = trace_rays(table.metric, table.mean, vectors, radii, rtol=table.rtol)
     left, right = rays.by_velocity[:, 0], rays.by_mean[:, 0]
     known = np.flatnonzero(np.isfinite(left).all(axis=(1, 2)) & np.isfinite(right).all(axis=(1, 2)))
@@ -358,9 +365,8 @@ def best_precision(table: RayTable, moment, kind: str, gram) -> tuple[np.ndarray
         gain = -gradient @ step
         if not gain > 1e-20:
             break
-        last = gain < _MIN_RELATIVE_GAIN * (
-            1.0 + abs(value)
-        )  # Newton's next one would be its square
+        # Newton's method converges quadratically: the next gain would be about the square.
+        last = gain < _MIN_RELATIVE_GAIN * (1.0 + abs(value))
         for halving in range(30):
             trial = parameters + 0.5**halving * step
             lower, found, matrix = evaluate(trial)

@@ -16,7 +16,7 @@ _DRAWS_PER_POINT = 4  # draws for the Gaussian mixture, where weights differ
 _MIN_VARIANCE = 1e-6  # of the Gaussian mixture, as a share of the data's
 _N_INIT = 5  # starts of the Gaussian mixture of each of these kinds
 _INIT_PARAMS = ("kmeans", "k-means++", "random_from_data")
-_MIXTURE_TOL = 1e-6  # gain of an iteration, in nats per point, at which the mixture has converged
+_MIXTURE_TOL = 1e-6  # gain of an iteration, in nats per point
 _MIXTURE_MAX_ITER = 2000
 _MAX_DISTANCE = 10.0  # in median distances; larger ones count as this in the choice of a medoid
 
