@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from sklearn.decomposition import NMF, PCA
 
+import landform as lf
 from experiments.compare import METHODS, NAMES, RULE_WORDS, choose, described, fit_all, score_all
 from experiments.synthetic import COLOURS
 from experiments.write import keep, prepared, write
 from landform import datasets, plotting
 from landform.demo.page import Section
-from landform.stats.land.bandwidth import auto_rho, auto_sigma
 from landform.stats.land.bandwidth_cv import Rule
 
 Features = Literal["pca", "nmf"]
@@ -129,12 +129,12 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
     train = features[fit]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # wide metrics are among the candidates
-        sigma = settings.width * auto_sigma(train)
+        sigma = settings.width * lf.auto_sigma(train)
         chosen = choose(
             train,
             count,
             sigmas=[sigma],
-            rhos=np.array(settings.bounds) * auto_rho(train, sigma),
+            rhos=np.array(settings.bounds) * lf.auto_rho(train, sigma),
             key=jax.random.key(seed),
             n_folds=settings.folds,
             n_directions=settings.n_directions,

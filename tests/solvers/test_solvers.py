@@ -1,5 +1,6 @@
 """Solvers of geodesics: what each promises, and a solver of one's own."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -134,8 +135,6 @@ def test_any_curve_is_taken_where_a_curve_is():
             raise NotImplementedError
 
     def lf_cos_sin(t):
-        import jax.numpy as jnp
-
         angle = 0.25 * np.pi * (3.0 - 2.0 * t)
         return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
@@ -144,3 +143,12 @@ def test_any_curve_is_taken_where_a_curve_is():
     path = lf.geodesic(PLANE, X[0], Y[0], init=Arc())
     np.testing.assert_allclose(path.length, exact, rtol=1e-9)
     np.testing.assert_allclose(lf.curve_length(PLANE, path), exact, rtol=1e-7)
+
+
+@pytest.mark.parametrize("place", [0.0137, -0.31, 0.402])
+def test_a_ridge_thinner_than_the_nodes_is_not_overlooked(place):
+    metric = lf.ConformalMetric(
+        lambda x: 1.0 + 1e6 * jnp.exp(-(((x[0] - place) / 0.001) ** 2)), lf.Euclidean(2)
+    )
+    path = lf.geodesic(metric, [-1.18, 0.0], [0.82, 0.93], throw=False)
+    assert not path.converged
