@@ -14,9 +14,7 @@ CovarianceType = Literal["full", "diag", "spherical"]
 
 
 def warn_of_unresolved(components, stacklevel: int) -> None:
-    """Warn of components whose normalizer lacks mass that no ray reaches.
-
-    For functions under `precise`, whose wrapper `stacklevel` does not count.
+    """Warn of components whose normalizer lacks mass that no ray reaches, from the caller's line.
 
     A search moves towards such places: what the normalizer lacks raises the likelihood.
     """

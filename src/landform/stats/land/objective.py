@@ -182,7 +182,7 @@ def check_lost(weights, usable) -> None:
 
 
 def warn_of_lost(usable, stacklevel: int) -> None:
-    """Warn of points without a logarithm, if there are any; for functions under `precise`."""
+    """Warn of points without a logarithm, if there are any, from the caller's line."""
     if lost := int((~usable).sum()):
         warnings.warn(
             f"{lost} of {len(usable)} points of X have no geodesic to the mean and were left out, "
