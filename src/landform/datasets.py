@@ -9,6 +9,7 @@ import numpy as np
 
 from landform._core import numpy_files as _numpy_files
 from landform._core.checks import as_count
+from landform._core.display import line
 
 ENVIRONMENT = "LANDFORM_DATA"
 _FILES = {
@@ -43,6 +44,8 @@ class Dataset(NamedTuple):
     y: np.ndarray
     name: str
     extras: dict[str, np.ndarray]
+
+    __repr__ = line
 
 
 def names() -> tuple[str, ...]:

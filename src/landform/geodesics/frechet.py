@@ -8,8 +8,9 @@ import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_tolerance, as_weights
+from landform._core.display import brief, counted, number
 from landform._core.linalg import bfgs_update
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed, tally
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics._logarithms import Logarithms, connect, shorter, weighted_variance
 from landform.geodesics._saddle import off_saddle, tensor_at
@@ -63,6 +64,15 @@ class FrechetMean(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     statuses: Int[Array, " n"]
+
+    def _summary(self):
+        used = f"{counted(len(self.distances), 'point')}: {tally(self.statuses)}"
+        return [
+            f"{brief(self.point)}",
+            f"variance={number(self.variance)}",
+            outcome(self.status),
+            used,
+        ]
 
 
 @precise

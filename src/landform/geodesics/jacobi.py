@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points
 from landform._core.compilation import compiled
-from landform._core.status import Status, raise_if_failed
+from landform._core.display import brief, line
+from landform._core.status import Status, outcome, raise_if_failed
 from landform._core.typing import Array, Float
 from landform.geodesics.geodesic import check_pair, where_succeeded
 from landform.geodesics.transport import connection
@@ -41,6 +42,14 @@ class JacobiField(NamedTuple):
     field: Float[Array, "*batch d"]
     derivative: Float[Array, "*batch d"]
     status: Array
+
+    def _summary(self):
+        parts = [
+            f"{name}={brief(getattr(self, name))}" for name in ("point", "field", "derivative")
+        ]
+        return [*parts, outcome(self.status)]
+
+    __repr__ = line
 
 
 @precise

@@ -10,6 +10,7 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, check_generator
+from landform._core.display import brief, counted, weights
 from landform._core.typing import Array, Float
 from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
 
@@ -54,6 +55,10 @@ class CallableDecoder(AbstractDecoder):
 
     def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
         return tuple(head.ravel() for head in _arrays(self._raw(z)))
+
+    def _summary(self):
+        latent = counted(self.latent_dim, "latent dimension")
+        return [brief(self.function), latent, counted(weights(self.parameters), "parameter")]
 
 
 class _KerasCall:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from landform._core.arrays import precise
 from landform._core.checks import as_count, check_generator
+from landform._core.display import brief, landmarks
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_metric
 from landform.metrics.inner import AbstractInner
@@ -106,6 +107,9 @@ class AmbientPullback(AbstractInner):
         if self.embeds:
             return embedded_acceleration(self.embed, x, v)
         return super().acceleration(x, v)
+
+    def _summary(self):
+        return [brief(self.f), f"metric={brief(self.metric)}", *landmarks(self.points)]
 
 
 class ProductMetric(AbstractMetric):
@@ -207,6 +211,9 @@ class ProductMetric(AbstractMetric):
             cross=blocks(*[t.cross for t in terms]),
             hessian=blocks(*[t.hessian for t in terms]),
         )
+
+    def _summary(self):
+        return [*map(brief, self.metrics), *landmarks(self.points)]
 
 
 def _dims(metrics, dims) -> tuple[int, ...]:

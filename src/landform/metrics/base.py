@@ -11,6 +11,7 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive
 from landform._core.compilation import block_size, map_blocks
+from landform._core.display import AbstractDisplayed, Picture, brief, is_plane, number
 from landform._core.linalg import logdet_spd, solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 
@@ -24,7 +25,7 @@ class EnergyTerms(NamedTuple):
     hessian: Matrix  # ∇²_x q
 
 
-class AbstractMetric(eqx.Module):
+class AbstractMetric(AbstractDisplayed):
     """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
 
     A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. All
@@ -138,6 +139,10 @@ class AbstractMetric(eqx.Module):
         return NotImplemented if isinstance(factor, AbstractMetric) else ScaledMetric(self, factor)
 
     __rmul__ = __mul__
+
+    def _picture(self):
+        points = self.landmarks()
+        return Picture(points=points) if is_plane(points) else None
 
 
 def check_metric(metric, dim: int | None = None) -> AbstractMetric:
@@ -315,6 +320,9 @@ class SumMetric(AbstractMetric):
         terms = [m.energy_terms(x, v) for m in self.metrics]
         return jax.tree.map(lambda *parts: sum(parts[1:], start=parts[0]), *terms)
 
+    def _summary(self):
+        return [brief(m) for m in self.metrics]
+
 
 class ScaledMetric(AbstractMetric):
     """A metric times a positive number, c·M; also written ``c * metric``.
@@ -376,6 +384,9 @@ class ScaledMetric(AbstractMetric):
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """c times the terms."""
         return jax.tree.map(lambda part: self.factor * part, self.metric.energy_terms(x, v))
+
+    def _summary(self):
+        return [f"{number(self.factor)} × {brief(self.metric)}"]
 
 
 @precise

@@ -10,6 +10,7 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive, check_generator
+from landform._core.display import AbstractDisplayed, brief, landmarks
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
@@ -182,8 +183,11 @@ class ConformalMetric(AbstractMetric):
             hessian=scale * terms.hessian + mixed + mixed.T + (momentum @ v) * bend,
         )
 
+    def _summary(self):
+        return [f"factor={brief(self.factor)}", brief(self.metric), *landmarks(self.points)]
 
-class EnergyFactor(eqx.Module):
+
+class EnergyFactor(AbstractDisplayed):
     """λ of an energy: 1 at `level`, `ratio` far above it; see `ConformalMetric.from_energy`."""
 
     energy: Callable
@@ -206,7 +210,7 @@ class EnergyFactor(eqx.Module):
         return jnp.where(u < 0, 2.0 * square / safe, 0.5 * (u + root))
 
 
-class NegativeLogDensity(eqx.Module):
+class NegativeLogDensity(AbstractDisplayed):
     """An energy from a log-density."""
 
     function: Callable
@@ -215,7 +219,7 @@ class NegativeLogDensity(eqx.Module):
         return -self.function(x)
 
 
-class HalfSquaredScore(eqx.Module):
+class HalfSquaredScore(AbstractDisplayed):
     """An energy from a score, ½|s|²."""
 
     function: Callable

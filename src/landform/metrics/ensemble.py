@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_generator, check_key
+from landform._core.display import AbstractDisplayed, brief, counted, landmarks
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (
@@ -145,6 +146,10 @@ class EnsemblePullback(AbstractEmbedded):
             self, points, bool(cross_covariance), None if key is None else check_key(key)
         )
 
+    def _summary(self):
+        kinds = sorted({getattr(m, "__name__", type(m).__name__) for m in self.members})
+        return [f"{counted(self.count, 'member')}: {brief(kinds)}", *landmarks(self.points)]
+
 
 @eqx.filter_jit
 def _energy(metric, points, cross_covariance, key):
@@ -172,7 +177,7 @@ def _one_output(metric, z, k):
     return _output(eqx.combine(jax.tree.map(lambda a: a[k], arrays), rest), z)
 
 
-class EnsembleMoments(eqx.Module):
+class EnsembleMoments(AbstractDisplayed):
     """The members' mean and deviation as one generator."""
 
     ensemble: EnsemblePullback

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from landform._core.arrays import precise
 from landform._core.checks import as_positive, check_generator
+from landform._core.display import brief, landmarks
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.metrics.families import AbstractFamily, as_family
@@ -117,6 +118,9 @@ class FisherRaoPullback(AbstractInner):
         if self.embeds:
             return embedded_acceleration(self.embed, x, v)
         return super().acceleration(x, v)
+
+    def _summary(self):
+        return [brief(self.decoder), f"family={brief(self.family)}", *landmarks(self.points)]
 
 
 @precise

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_generator, check_key
+from landform._core.display import brief, landmarks
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
@@ -138,6 +139,9 @@ class Pullback(AbstractEmbedded):
         """The landmarks given at construction."""
         return self.points
 
+    def _summary(self):
+        return [brief(self.f), *landmarks(self.points)]
+
 
 class ExpectedPullback(AbstractEmbedded):
     """The expected metric of a stochastic generator f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
@@ -247,6 +251,11 @@ class ExpectedPullback(AbstractEmbedded):
         outputs = jax.eval_shape(lambda point: self.moments(point)[0], point)
         noise = jax.random.normal(key, outputs.shape, outputs.dtype)
         return Pullback(_Realisation(self, noise), landmarks=self.points)
+
+    def _summary(self):
+        std = "its own std" if self.std is None else f"std={brief(self.std)}"
+        scale = [] if self.scale == "std" else [f"scale={self.scale!r}"]
+        return [f"mean={brief(self.mean)}", std, *scale, *landmarks(self.points)]
 
 
 class _Realisation(eqx.Module):

@@ -8,6 +8,7 @@ import numpy as np
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points
 from landform._core.compilation import block_size
+from landform._core.display import brief, landmarks, sides
 from landform._core.linalg import cholesky, solve_spd
 from landform._core.typing import Array, Float, Matrix, Point
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
@@ -164,6 +165,11 @@ class Tabulated(AbstractMetric):
             rows = [jnp.stack([contract(i, j) for j in range(d)], axis=-1) for i in range(d)]
             values.append(jnp.stack(rows, axis=-1))
         return values
+
+    def _summary(self):
+        low, high = (brief(corner) for corner in (self.low, self.high))
+        grid = sides(self.coefficients.shape[:-1])
+        return [f"{grid} grid from {low} to {high}", *landmarks(self.points)]
 
 
 def _basis(t, derivative: int = 0):

@@ -7,6 +7,7 @@ import numpy as np
 
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_key
+from landform._core.display import line
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
@@ -40,6 +41,8 @@ class Calibration(NamedTuple):
     observed: Float[Array, " bins"]
     quantiles: Float[Array, "bins 3"]
     error: float
+
+    __repr__ = line
 
 
 @precise

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -16,12 +15,13 @@ from landform._core.checks import (
     check_finite,
     check_generator,
 )
+from landform._core.display import AbstractDisplayed, brief, number, rows
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class Extrapolation(eqx.Module):
+class Extrapolation(AbstractDisplayed):
     """A generator that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and
@@ -128,6 +128,13 @@ class Extrapolation(eqx.Module):
                 raise ValueError("far must be a number, or arrays in the form of the output")
             far = jax.tree.map(lambda part: far, output)
         return jax.tree.map(lambda near, away: _blend(weight, near, away), output, far)
+
+    def _summary(self):
+        return [
+            brief(self.decoder),
+            f"{rows(self.centers, 'center')}",
+            f"threshold={number(self.threshold)}",
+        ]
 
 
 def _blend(weight, near, away):

@@ -2,7 +2,6 @@
 
 import warnings
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.optimize import minimize
 
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_count, as_floats, as_points, as_positive
+from landform._core.display import AbstractDisplayed, counted, number, rows
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
@@ -25,7 +25,7 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
     return variance * jnp.exp(-0.5 * jnp.sum(((z - codes) / lengthscale) ** 2, axis=-1))
 
 
-class GaussianProcessDecoder(eqx.Module):
+class GaussianProcessDecoder(AbstractDisplayed):
     """A generator whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel
@@ -152,6 +152,10 @@ class GaussianProcessDecoder(eqx.Module):
         """
         return GaussianProcessMetric(self, landmarks=landmarks)
 
+    def _summary(self):
+        outputs = counted(self.offset.shape[-1], "output")
+        return [rows(self.codes, "code"), outputs, f"noise={number(self.noise)}"]
+
 
 class GaussianProcessMetric(AbstractMetric):
     """The expected metric of a Gaussian-process decoder, ``E[JᵀJ] = E[J]ᵀE[J] + D cov(J_j)``.
@@ -245,6 +249,9 @@ class GaussianProcessMetric(AbstractMetric):
             cross=jnp.tensordot(image, bends, axes=1) + slopes.T @ pushed[:, d:],
             hessian=2.0 * turns.T @ pushed[:, d:] + 2.0 * jnp.tensordot(image, twists, axes=1),
         )
+
+    def _summary(self):
+        return [rows(self.codes, "code"), f"{number(self.outputs)} outputs"]
 
 
 def _gram(codes, lengthscale, variance, noise) -> Float[Array, "n n"]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points
+from landform._core.display import AbstractDisplayed, brief, counted, dimensions, number, span
 from landform._core.quadrature import gauss
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Bool, Float, Point
@@ -64,8 +65,12 @@ class InterpolantGap(AbstractResult):
             f"{converged.sum()} of {good.size} exact geodesics converged"
         )
 
+    def _summary(self):
+        pairs = counted(len(self.converged), "pair")
+        return [pairs, f"length={span(self.length)}", f"excess={span(self.excess)}"]
 
-class GeodesicInterpolant(eqx.Module):
+
+class GeodesicInterpolant(AbstractDisplayed):
     """Approximate geodesics of a metric, by a network of both end points and t.
 
     ``c(t) = (1 − t) x + t y + t (1 − t) s [φ(x, y, t) + φ(y, x, 1 − t)]``: the ends are exact, the
@@ -162,6 +167,10 @@ class GeodesicInterpolant(eqx.Module):
         straight = _lengths(metric, _straightened(self), x, y)
         excess = length / jnp.where(known > 0.0, known, jnp.nan) - 1.0
         return InterpolantGap(length, straight, known, excess, converged)
+
+    def _summary(self):
+        gain = f"log-energy {number(self.history[0])} → {number(self.history[-1])}"
+        return [brief(self.net), dimensions(self.shift.shape[-1]), gain]
 
 
 def _ends(interpolant, x, y):

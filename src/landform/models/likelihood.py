@@ -10,6 +10,7 @@ from jax.scipy.stats import norm
 from landform._core.arrays import precise
 from landform._core.checks import as_count
 from landform._core.compilation import block_size, map_blocks
+from landform._core.display import line
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
@@ -46,6 +47,8 @@ class MarginalLikelihood(NamedTuple):
     values: Float[Array, " n"]
     stderrs: Float[Array, " n"]
     effective_samples: Float[Array, " n"]
+
+    __repr__ = line
 
 
 def check_data(vae, X):

@@ -10,6 +10,7 @@ import numpy as np
 
 from landform._core.arrays import promote
 from landform._core.checks import host_rng
+from landform._core.display import AbstractDisplayed, sides
 from landform._core.typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {
@@ -76,7 +77,7 @@ def _zeros(size: int) -> Array:
     return jnp.asarray(np.zeros(size), float)
 
 
-class MLP(eqx.Module):
+class MLP(AbstractDisplayed):
     """A multi-layer perceptron of one point, linear in its last layer.
 
     Parameters
@@ -112,6 +113,10 @@ class MLP(eqx.Module):
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = activation(weight @ x + bias)
         return self.weights[-1] @ x + self.biases[-1]
+
+    def _summary(self):
+        widths = [self.weights[0].shape[-1], *(bias.shape[-1] for bias in self.biases)]
+        return [" → ".join(map(str, widths)), self.activation]
 
 
 def halved(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
@@ -181,7 +186,7 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     return jax.lax.pad(full, jnp.zeros((), full.dtype), ((0, 0, 0), *crop))
 
 
-class ConvDown(eqx.Module):
+class ConvDown(AbstractDisplayed):
     """An image as a flat vector to a vector: strided convolutions, then an affine map.
 
     Parameters
@@ -233,8 +238,11 @@ class ConvDown(eqx.Module):
             image = activation(down(weight, image) + bias[:, None, None])
         return self.head(image.ravel())
 
+    def _summary(self):
+        return [f"{sides(self.shape)} → {self.head.biases[-1].shape[-1]}", self.activation]
 
-class ConvUp(eqx.Module):
+
+class ConvUp(AbstractDisplayed):
     """A vector to an image as a flat vector: an affine map, then transposed convolutions.
 
     Parameters
@@ -286,3 +294,6 @@ class ConvUp(eqx.Module):
         for weight, bias, size in zip(self.filters, self.biases, sizes[1:], strict=True):
             image = up(weight, activation(image), size) + bias[:, None, None]
         return jnp.moveaxis(image, 0, -1).ravel()
+
+    def _summary(self):
+        return [f"{self.stem.weights[0].shape[-1]} → {sides(self.shape)}", self.activation]

@@ -20,13 +20,14 @@ from landform._core.checks import (
     check_positive,
     host_rng,
 )
+from landform._core.display import AbstractDisplayed, counted, rows, sides, span
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 
 _RULES = ("paper", "cluster-std", "pooled")
 
 
-class AbstractPrecision(eqx.Module):
+class AbstractPrecision(AbstractDisplayed):
     """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]
@@ -143,6 +144,10 @@ class RBFPrecision(AbstractPrecision):
         """The precision β(z) at one point ``(d,)``."""
         return self.weights @ self.features(jnp.asarray(z)) + self.max_std**-2.0
 
+    def _summary(self):
+        outputs = counted(self.weights.shape[-2], "output")
+        return [rows(self.centers, "center"), outputs, f"max_std={span(self.max_std)}"]
+
 
 class ConvRBFPrecision(AbstractPrecision):
     """`RBFPrecision` for images: W v(z) is a coarse image, enlarged by non-negative filters.
@@ -248,6 +253,10 @@ class ConvRBFPrecision(AbstractPrecision):
         for weight, size in zip(self.filters, sizes[1:], strict=True):
             image = up(weight, image, size)
         return jnp.moveaxis(image, 0, -1).ravel()
+
+    def _summary(self):
+        outputs = f"{sides(self.shape)} outputs"
+        return [rows(self.centers, "center"), outputs, f"max_std={span(self.max_std)}"]
 
 
 @eqx.filter_jit

@@ -8,6 +8,17 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, check_finite
 from landform._core.compilation import block_size, map_blocks
+from landform._core.display import (
+    AbstractDisplayed,
+    Picture,
+    brief,
+    counted,
+    dimensions,
+    is_plane,
+    number,
+    sides,
+    span,
+)
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp
@@ -17,7 +28,7 @@ LIKELIHOODS = ("gaussian", "bernoulli")
 OUTPUTS = ("identity", "sigmoid")
 
 
-class Encoder(eqx.Module):
+class Encoder(AbstractDisplayed):
     """q(z | x): mean and standard deviation of the latent code of one data point ``(D,)``."""
 
     net: MLP | ConvDown
@@ -29,8 +40,11 @@ class Encoder(eqx.Module):
         mean, log_std = jnp.split(self.net((x - self.shift) / self.scale), 2)
         return mean, jnp.exp(log_std)
 
+    def _summary(self):
+        return [brief(self.net)]
 
-class MeanDecoder(eqx.Module):
+
+class MeanDecoder(AbstractDisplayed):
     """μ(z), the mean of the generator at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
@@ -48,8 +62,11 @@ class MeanDecoder(eqx.Module):
         logits = self.logits(z)
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
 
+    def _summary(self):
+        return [brief(self.net), f"output={self.output!r}"]
 
-class PrecisionStd(eqx.Module):
+
+class PrecisionStd(AbstractDisplayed):
     """σ(z) = β(z)^(−½) of a precision module."""
 
     precision: AbstractPrecision
@@ -64,8 +81,11 @@ class PrecisionStd(eqx.Module):
             return PrecisionStd(self.precision.dense())
         return self
 
+    def _summary(self):
+        return [brief(self.precision)]
 
-class NetworkStd(eqx.Module):
+
+class NetworkStd(AbstractDisplayed):
     """σ(z) = min_std + softplus(shift + net(z)): an ordinary variance network, for comparison."""
 
     net: MLP | ConvUp
@@ -77,8 +97,11 @@ class NetworkStd(eqx.Module):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.min_std + self.scale * jax.nn.softplus(self.shift + self.net(z))
 
+    def _summary(self):
+        return [brief(self.net)]
 
-class ConstantStd(eqx.Module):
+
+class ConstantStd(AbstractDisplayed):
     """σ that does not depend on z."""
 
     value: Float[Array, " D"]
@@ -87,8 +110,11 @@ class ConstantStd(eqx.Module):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.value + 0.0 * jnp.sum(z)
 
+    def _summary(self):
+        return [f"{span(self.value)}", counted(self.value.shape[-1], "output")]
 
-class History(eqx.Module):
+
+class History(AbstractDisplayed):
     """What happened during training, in nats per data point.
 
     Attributes
@@ -133,8 +159,13 @@ class History(eqx.Module):
             last = self.variance_held_out_elbo
         return float(np.max(np.asarray(last))) if last.size else float("nan")
 
+    def _summary(self):
+        epochs = counted(len(self.elbo), "epoch")
+        best = f"best held-out ELBO={number(self.best_held_out_elbo)}"
+        return [epochs, best, f"stopped_early={self.stopped_early}"]
 
-class VAE(eqx.Module):
+
+class VAE(AbstractDisplayed):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
     The generator is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
@@ -263,6 +294,24 @@ class VAE(eqx.Module):
         # The metric is evaluated by the thousand: filters become one matrix once.
         std = self.std.dense() if isinstance(self.std, PrecisionStd) else self.std
         return ExpectedPullback(self.mean, std, landmarks=self.codes if points is None else points)
+
+    def _summary(self):
+        sizes = f"{sides((*self.shape, ''))[:-3] or 1} → {dimensions(self.latent_dim)}"
+        known = (
+            []
+            if self.history is None
+            else [f"held-out ELBO={number(self.history.best_held_out_elbo)}"]
+        )
+        return [
+            sizes,
+            self.likelihood,
+            f"std={type(self.std).__name__}",
+            *known,
+            counted(len(self.codes), "code"),
+        ]
+
+    def _picture(self):
+        return Picture(points=self.codes) if is_plane(self.codes) else None
 
 
 @eqx.filter_jit

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import equinox as eqx
 import numpy as np
 
+from landform._core.display import line
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -45,6 +46,8 @@ class Request(NamedTuple):
     polish: float | None = None
     init: Callable[[np.ndarray], Any] | None = None
     progress: Callable[[int], None] | None = None
+
+    __repr__ = line
 
 
 class Solution(NamedTuple):
@@ -89,6 +92,8 @@ class Solution(NamedTuple):
     def rule(self) -> Rule:
         """How the curves are discretised."""
         return Rule((self.nodes.shape[-2] - 1) // self.degree, self.degree)
+
+    __repr__ = line
 
 
 class AbstractSolver(eqx.Module):

@@ -6,6 +6,7 @@ import numpy as np
 
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points, seed_of
+from landform._core.display import counted, mean
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Float, Int, PRNGKeyArray
 from landform.geodesics.geodesic import geodesic
@@ -65,6 +66,11 @@ class RetrainingReport(AbstractResult):
             lines.append(f"{name:<10}{mean:>9.1f}%{middle:>9.1f}%{rest:>17.1f}%")
         lines.append(f"{models} models, {count - self.failed} pairs, {self.failed} failed")
         return "\n".join(lines)
+
+    def _summary(self):
+        models, pairs = self.geodesic.shape
+        cv = f"mean CV geodesic={mean(self.cv_geodesic)}, Euclidean={mean(self.cv_euclidean)}"
+        return [counted(models, "model"), counted(pairs, "pair"), cv, f"{self.failed} left out"]
 
 
 @precise

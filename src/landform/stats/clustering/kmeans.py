@@ -6,7 +6,8 @@ import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, as_weights, host_rng
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.display import counted, number, rows
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
@@ -59,6 +60,11 @@ class KMeansResult(AbstractOutcome):
     n_failed: Int[Array, ""]
     n_solved: Int[Array, ""]
     metric: AbstractMetric
+
+    def _summary(self):
+        failed = f"{number(self.n_failed)} geodesics failed"
+        sizes = [rows(self.centers, "center"), counted(len(self.labels), "point")]
+        return [*sizes, f"inertia={number(self.inertia)}", outcome(self.status), failed]
 
 
 @precise

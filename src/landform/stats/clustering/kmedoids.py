@@ -16,7 +16,8 @@ from landform._core.checks import (
     check_finite,
     host_rng,
 )
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.display import counted, number
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.distances import pairwise_distances
 from landform.metrics.base import AbstractMetric, check_metric
@@ -67,6 +68,11 @@ class KMedoidsResult(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     n_failed: Int[Array, ""]
+
+    def _summary(self):
+        failed = f"{number(self.n_failed)} geodesics failed"
+        sizes = [counted(len(self.medoids), "medoid"), counted(len(self.labels), "point")]
+        return [*sizes, f"inertia={number(self.inertia)}", outcome(self.status), failed]
 
 
 @precise

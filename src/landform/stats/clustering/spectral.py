@@ -8,7 +8,8 @@ import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_weights, check_choice, host_rng
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.display import counted, number
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.solvers.boundary_value import EnergySolver
@@ -50,6 +51,15 @@ class SpectralClusters(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     n_failed: Int[Array, ""]
+
+    def _summary(self):
+        clusters = (
+            "traced clusters"
+            if is_traced(self.labels)
+            else counted(len(set(np.asarray(self.labels).tolist())), "cluster")
+        )
+        failed = f"{number(self.n_failed)} geodesics failed"
+        return [clusters, counted(len(self.labels), "point"), outcome(self.status), failed]
 
 
 @precise

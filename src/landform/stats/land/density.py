@@ -10,12 +10,14 @@ from scipy.interpolate import PchipInterpolator
 
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, seed_of
+from landform._core.display import AbstractDisplayed, brief, number
 from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
+from landform.stats.land.contours import picture
 from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
 from landform.stats.land.rays import trace_rays
 
@@ -27,7 +29,7 @@ Normalizer = Literal["exact", "paper"]
 _WHOLE = 18.4  # squared radius that leaves out 1e-4 of a normal density in the plane
 
 
-class LAND(eqx.Module):
+class LAND(AbstractDisplayed):
     """The locally adaptive normal distribution around a mean on a Riemannian manifold.
 
     ``p(x) = exp(−½ Log_μ(x)ᵀ Σ⁻¹ Log_μ(x)) / C`` with respect to the volume dM: the density of
@@ -270,6 +272,14 @@ class LAND(eqx.Module):
         return RayTable(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
+
+    def _summary(self):
+        moments = [f"mean={brief(self.mean)}", f"covariance={brief(self.covariance)}"]
+        constant = f"log_normalizer={number(self.log_normalizer)} ({self.normalizer})"
+        return [*moments, constant, f"metric={type(self.metric).__name__}"]
+
+    def _picture(self):
+        return picture(self)
 
 
 def euclidean_logs(metric, mean, vectors):

@@ -2,18 +2,19 @@
 
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_choice, seed_of
+from landform._core.display import AbstractDisplayed, brief, number
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
 from landform.metrics.base import check_metric
 from landform.stats.land.bandwidth import tabulated_if_large
+from landform.stats.land.contours import picture
 from landform.stats.land.data import (
     CovarianceType,
     check_kind,
@@ -31,7 +32,7 @@ from landform.stats.land.starts import Starts
 Estimator = Literal["likelihood", "least-squares"]
 
 
-class LANDMixtureModel(eqx.Module):
+class LANDMixtureModel(AbstractDisplayed):
     """A mixture of locally adaptive normal distributions on one manifold.
 
     Attributes
@@ -89,6 +90,14 @@ class LANDMixtureModel(eqx.Module):
         shuffle = jax.random.permutation(order, n)
         labels = to_jax(np.repeat(np.arange(len(counts)), counts))
         return jnp.concatenate(points)[shuffle], labels[shuffle]
+
+    def _summary(self):
+        means = f"means={brief([component.mean for component in self.components])}"
+        settled = f"converged={number(self.converged)}"
+        return [f"weights={brief(self.weights)}", means, settled, f"{number(self.n_failed)} failed"]
+
+    def _picture(self):
+        return picture(*self.components)
 
 
 def _joint(model, x, base, throw):
