@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform._core import numpy_files as _numpy_files
+from landform._core import display, numpy_files as _numpy_files
 from landform._core.checks import as_count
-from landform._core.display import line
 
 ENVIRONMENT = "LANDFORM_DATA"
 _FILES = {
@@ -45,7 +44,7 @@ class Dataset(NamedTuple):
     name: str
     extras: dict[str, np.ndarray]
 
-    __repr__ = line
+    __repr__ = display.line
 
 
 def names() -> tuple[str, ...]:

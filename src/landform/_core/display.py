@@ -63,8 +63,12 @@ def line(shown) -> str:
 
 
 def fields(shown) -> list[str]:
-    """``name=value`` for each field that is not None."""
-    names = getattr(shown, "_fields", None) or getattr(shown, "__dataclass_fields__", {})
+    """``name=value`` for every field."""
+    return named(shown, *(getattr(shown, "_fields", None) or shown.__dataclass_fields__))
+
+
+def named(shown, *names: str) -> list[str]:
+    """``name=value`` for some of the fields, but those that are None."""
     values = ((name.lstrip("_"), getattr(shown, name, None)) for name in names)
     return [f"{name}={brief(value)}" for name, value in values if value is not None]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from landform._core.display import AbstractDisplayed
+from landform._core import display
 from landform._core.typing import Array
 
 
@@ -105,7 +105,7 @@ def _word(code: int) -> str:
     return Status(code).name.lower().replace("_", " ")
 
 
-class AbstractResult(AbstractDisplayed):
+class AbstractResult(display.AbstractDisplayed):
     """Numbers for the user, as opposed to a model: see `landform._core.arrays.precise`."""
 
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_floats, as_points
-from landform._core.display import AbstractDisplayed, Picture, counted, dimensions, is_plane
 from landform._core.linalg import root
 from landform._core.quadrature import gauss, lobatto
 from landform._core.typing import Array, Float
@@ -21,7 +21,7 @@ _INTERPOLATION = Rule(32, 8)  # of a curve that is only a function; smooth ones 
 _PICTURED = 101  # points of a curve in its picture
 
 
-class AbstractCurve(AbstractDisplayed):
+class AbstractCurve(display.AbstractDisplayed):
     """A curve in a chart, a function of t in [0, 1].
 
     Examples
@@ -98,15 +98,15 @@ class PolynomialCurve(AbstractCurve):
 
     def _summary(self):
         *batch, _, dim = self.nodes.shape
-        curves = [counted(math.prod(batch), "curve")] if batch else []
-        pieces = counted(self.elements, "piece")
-        return [*curves, f"{pieces} of degree {self.degree} in {dimensions(dim)}"]
+        curves = [display.counted(math.prod(batch), "curve")] if batch else []
+        pieces = display.counted(self.elements, "piece")
+        return [*curves, f"{pieces} of degree {self.degree} in {display.dimensions(dim)}"]
 
     def _picture(self):
-        if not is_plane(self.nodes):
+        if not display.is_plane(self.nodes):
             return None
         points = self(np.linspace(0.0, 1.0, _PICTURED))
-        return Picture(curves=np.reshape(points, (-1, _PICTURED, 2)))
+        return display.Picture(curves=np.reshape(points, (-1, _PICTURED, 2)))
 
 
 @precise

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, check_choice
-from landform._core.display import sides, span
 from landform._core.status import AbstractResult, raise_if_failed, succeeded
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics.geodesic import geodesic, where_succeeded
@@ -182,12 +182,8 @@ class GraphDistances(AbstractResult):
 
     def _summary(self):
         failed = "traced" if is_traced(self.failed) else int(np.sum(self.failed))
-        ratio = (
-            f"too long by a factor of {span(self.ratio)}"
-            if len(self.pairs)
-            else "error not measured"
-        )
-        return [f"{sides(self.matrix.shape)} distances", f"{failed} without a path", ratio]
+        ratio = f"graph/geodesic={display.span(self.ratio)}" if len(self.pairs) else "not measured"
+        return [f"{display.sides(self.matrix.shape)} distances", f"{failed} without a path", ratio]
 
 
 @precise

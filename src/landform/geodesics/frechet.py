@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_tolerance, as_weights
-from landform._core.display import brief, counted, number
 from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed, tally
 from landform._core.typing import Array, Bool, Float, Int
@@ -66,13 +66,9 @@ class FrechetMean(AbstractOutcome):
     statuses: Int[Array, " n"]
 
     def _summary(self):
-        used = f"{counted(len(self.distances), 'point')}: {tally(self.statuses)}"
-        return [
-            f"{brief(self.point)}",
-            f"variance={number(self.variance)}",
-            outcome(self.status),
-            used,
-        ]
+        values = display.named(self, "point", "variance")
+        used = f"{display.counted(len(self.distances), 'point')}: {tally(self.statuses)}"
+        return [*values, outcome(self.status), used]
 
 
 @precise

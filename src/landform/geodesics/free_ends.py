@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, as_tolerance
-from landform._core.display import polylines, span
 from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Float, Int
@@ -59,9 +59,9 @@ class FreeGeodesic(AbstractOutcome):
     def _summary(self):
         found = self.geodesic
         return [
-            polylines(found.points),
-            f"length={span(found.length)}",
-            f"gap={span(self.gap)}",
+            display.polylines(found.points),
+            f"length={display.span(found.length)}",
+            f"gap={display.span(self.gap)}",
             outcome(self.status),
         ]
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_count, as_points, as_tolerance
-from landform._core.display import Picture, is_plane, polylines, span
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed, succeeded
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics.curve import PolynomialCurve, as_polynomial
@@ -75,17 +75,14 @@ class Geodesic(AbstractOutcome):
         return self.path(t)
 
     def _summary(self):
-        parts = [f"length={span(self.length)}", outcome(self.status)]
-        return (
-            [*parts, polylines(self.points)]
-            if self.points.ndim == 2
-            else [polylines(self.points), *parts]
-        )
+        parts = [f"length={display.span(self.length)}", outcome(self.status)]
+        points = display.polylines(self.points)
+        return [*parts, points] if self.points.ndim == 2 else [points, *parts]
 
     def _picture(self):
-        if not is_plane(self.points):
+        if not display.is_plane(self.points):
             return None
-        return Picture(curves=np.reshape(self.points, (-1, *self.points.shape[-2:])))
+        return display.Picture(curves=np.reshape(self.points, (-1, *self.points.shape[-2:])))
 
 
 @precise

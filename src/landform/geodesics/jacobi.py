@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points
 from landform._core.compilation import compiled
-from landform._core.display import brief, line
 from landform._core.status import Status, outcome, raise_if_failed
 from landform._core.typing import Array, Float
 from landform.geodesics.geodesic import check_pair, where_succeeded
@@ -44,12 +44,10 @@ class JacobiField(NamedTuple):
     status: Array
 
     def _summary(self):
-        parts = [
-            f"{name}={brief(getattr(self, name))}" for name in ("point", "field", "derivative")
-        ]
-        return [*parts, outcome(self.status)]
+        values = display.named(self, "point", "field", "derivative")
+        return [*values, outcome(self.status)]
 
-    __repr__ = line
+    __repr__ = display.line
 
 
 @precise

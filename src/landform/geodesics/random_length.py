@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_key
-from landform._core.display import span
 from landform._core.quadrature import gauss
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Float, PRNGKeyArray, Scalar
@@ -191,7 +191,7 @@ class RandomLength(AbstractResult):
 
     def _summary(self):
         names = ("expected_length", "length_std", "energy", "energy_std")
-        return [f"{name}={span(getattr(self, name))}" for name in names]
+        return [f"{name}={display.span(getattr(self, name))}" for name in names]
 
 
 class _Pieces(NamedTuple):

@@ -5,9 +5,9 @@ import abc
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_floats
-from landform._core.display import AbstractDisplayed
 from landform._core.typing import Array, Float
 
 NO_DERIVATIVE = (
@@ -16,7 +16,7 @@ NO_DERIVATIVE = (
 )
 
 
-class AbstractDecoder(AbstractDisplayed):
+class AbstractDecoder(display.AbstractDisplayed):
     """A pure JAX function of one latent point, whose weights are leaves."""
 
     @property

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from landform._core.display import counted, weights
+from landform._core import display
 from landform._core.typing import Array, Float
 from landform.interop._aten import OPERATIONS
 from landform.interop._decoder import AbstractDecoder
@@ -236,8 +236,8 @@ class TorchDecoder(AbstractDecoder):
 
     def _summary(self):
         plan = parse(self.program)
-        count = counted(weights(self.parameters), "parameter")
-        latent = counted(self.latent_dim, "latent dimension")
+        count = display.counted(display.weights(self.parameters), "parameter")
+        latent = display.counted(self.latent_dim, "latent dimension")
         return [latent, f"heads={', '.join(plan.names)}", count, plan.dtype]
 
     def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, check_generator
-from landform._core.display import brief, counted, weights
 from landform._core.typing import Array, Float
 from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
 
@@ -57,8 +57,9 @@ class CallableDecoder(AbstractDecoder):
         return tuple(head.ravel() for head in _arrays(self._raw(z)))
 
     def _summary(self):
-        latent = counted(self.latent_dim, "latent dimension")
-        return [brief(self.function), latent, counted(weights(self.parameters), "parameter")]
+        latent = display.counted(self.latent_dim, "latent dimension")
+        weights = display.counted(display.weights(self.parameters), "parameter")
+        return [display.brief(self.function), latent, weights]
 
 
 class _KerasCall:

@@ -6,15 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.checks import as_count
-from landform._core.display import AbstractDisplayed
 from landform._core.typing import Array, Float
 from landform.metrics.pullback import flatten_output
 
 Params = Any  # a pytree of arrays: the coordinates in which the information is simple
 
 
-class AbstractFamily(AbstractDisplayed):
+class AbstractFamily(display.AbstractDisplayed):
     """A likelihood: how its parameters are read from a generator's output, and their information.
 
     A product of independent variables of one kind is one family with arrays for parameters.

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, check_generator
-from landform._core.display import brief, landmarks
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_metric
 from landform.metrics.inner import AbstractInner
@@ -109,7 +109,7 @@ class AmbientPullback(AbstractInner):
         return super().acceleration(x, v)
 
     def _summary(self):
-        return [brief(self.f), f"metric={brief(self.metric)}", *landmarks(self.points)]
+        return [*display.named(self, "f", "metric"), *display.landmarks(self.points)]
 
 
 class ProductMetric(AbstractMetric):
@@ -213,7 +213,7 @@ class ProductMetric(AbstractMetric):
         )
 
     def _summary(self):
-        return [*map(brief, self.metrics), *landmarks(self.points)]
+        return [*map(display.brief, self.metrics), *display.landmarks(self.points)]
 
 
 def _dims(metrics, dims) -> tuple[int, ...]:

@@ -5,9 +5,9 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points
-from landform._core.display import dimensions
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
 
@@ -116,7 +116,7 @@ class Euclidean(AbstractClosedForm):
         return y - x
 
     def _summary(self):
-        return [dimensions(self.dim)]
+        return [display.dimensions(self.dim)]
 
 
 class PoincareHalfPlane(AbstractClosedForm):
@@ -176,7 +176,7 @@ class PoincareHalfPlane(AbstractClosedForm):
         return jnp.where(length > 0, length * height * jnp.array([sin, cos]), jnp.zeros_like(x))
 
     def _summary(self):
-        return [dimensions(self.dim)]
+        return [display.dimensions(self.dim)]
 
 
 def _height(x):
@@ -265,4 +265,4 @@ class StereographicSphere(AbstractClosedForm):
         return jnp.arctan2(size, jnp.linalg.norm(way)), way
 
     def _summary(self):
-        return [dimensions(self.dim)]
+        return [display.dimensions(self.dim)]

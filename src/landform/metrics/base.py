@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive
 from landform._core.compilation import block_size, map_blocks
-from landform._core.display import AbstractDisplayed, Picture, brief, is_plane, number
 from landform._core.linalg import logdet_spd, solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 
@@ -25,7 +25,7 @@ class EnergyTerms(NamedTuple):
     hessian: Matrix  # ∇²_x q
 
 
-class AbstractMetric(AbstractDisplayed):
+class AbstractMetric(display.AbstractDisplayed):
     """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
 
     A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. All
@@ -142,7 +142,7 @@ class AbstractMetric(AbstractDisplayed):
 
     def _picture(self):
         points = self.landmarks()
-        return Picture(points=points) if is_plane(points) else None
+        return display.Picture(points=points) if display.is_plane(points) else None
 
 
 def check_metric(metric, dim: int | None = None) -> AbstractMetric:
@@ -321,7 +321,7 @@ class SumMetric(AbstractMetric):
         return jax.tree.map(lambda *parts: sum(parts[1:], start=parts[0]), *terms)
 
     def _summary(self):
-        return [brief(m) for m in self.metrics]
+        return [display.brief(m) for m in self.metrics]
 
 
 class ScaledMetric(AbstractMetric):
@@ -386,7 +386,7 @@ class ScaledMetric(AbstractMetric):
         return jax.tree.map(lambda part: self.factor * part, self.metric.energy_terms(x, v))
 
     def _summary(self):
-        return [f"{number(self.factor)} × {brief(self.metric)}"]
+        return [f"{display.number(self.factor)} × {display.brief(self.metric)}"]
 
 
 @precise

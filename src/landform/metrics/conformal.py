@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive, check_generator
-from landform._core.display import AbstractDisplayed, brief, landmarks
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
@@ -184,10 +184,10 @@ class ConformalMetric(AbstractMetric):
         )
 
     def _summary(self):
-        return [f"factor={brief(self.factor)}", brief(self.metric), *landmarks(self.points)]
+        return [*display.named(self, "factor", "metric"), *display.landmarks(self.points)]
 
 
-class EnergyFactor(AbstractDisplayed):
+class EnergyFactor(display.AbstractDisplayed):
     """λ of an energy: 1 at `level`, `ratio` far above it; see `ConformalMetric.from_energy`."""
 
     energy: Callable
@@ -210,7 +210,7 @@ class EnergyFactor(AbstractDisplayed):
         return jnp.where(u < 0, 2.0 * square / safe, 0.5 * (u + root))
 
 
-class NegativeLogDensity(AbstractDisplayed):
+class NegativeLogDensity(display.AbstractDisplayed):
     """An energy from a log-density."""
 
     function: Callable
@@ -219,7 +219,7 @@ class NegativeLogDensity(AbstractDisplayed):
         return -self.function(x)
 
 
-class HalfSquaredScore(AbstractDisplayed):
+class HalfSquaredScore(display.AbstractDisplayed):
     """An energy from a score, ½|s|²."""
 
     function: Callable

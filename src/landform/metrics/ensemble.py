@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_generator, check_key
-from landform._core.display import AbstractDisplayed, brief, counted, landmarks
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (
@@ -147,8 +147,9 @@ class EnsemblePullback(AbstractEmbedded):
         )
 
     def _summary(self):
-        kinds = sorted({getattr(m, "__name__", type(m).__name__) for m in self.members})
-        return [f"{counted(self.count, 'member')}: {brief(kinds)}", *landmarks(self.points)]
+        kinds = sorted({display.brief(member) for member in self.members})
+        members = f"{display.counted(self.count, 'member')} {display.brief(kinds)}"
+        return [members, *display.landmarks(self.points)]
 
 
 @eqx.filter_jit
@@ -177,7 +178,7 @@ def _one_output(metric, z, k):
     return _output(eqx.combine(jax.tree.map(lambda a: a[k], arrays), rest), z)
 
 
-class EnsembleMoments(AbstractDisplayed):
+class EnsembleMoments(display.AbstractDisplayed):
     """The members' mean and deviation as one generator."""
 
     ensemble: EnsemblePullback

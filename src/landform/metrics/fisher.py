@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_positive, check_generator
-from landform._core.display import brief, landmarks
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.metrics.families import AbstractFamily, as_family
@@ -120,7 +120,7 @@ class FisherRaoPullback(AbstractInner):
         return super().acceleration(x, v)
 
     def _summary(self):
-        return [brief(self.decoder), f"family={brief(self.family)}", *landmarks(self.points)]
+        return [*display.named(self, "decoder", "family"), *display.landmarks(self.points)]
 
 
 @precise

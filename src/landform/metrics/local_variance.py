@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_floats, as_points, as_positive, check_finite
-from landform._core.display import number, rows
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics._compress import lay_on_grid
 from landform.metrics._moments import central, monomials, pick
@@ -287,7 +287,7 @@ class LocalVariance(AbstractMetric):
 
     def _summary(self):
         what = "point" if self.weights is None else "weighted point"
-        return [rows(self.data, what), f"sigma={number(self.sigma)}", f"rho={number(self.rho)}"]
+        return [display.rows(self.data, what), *display.named(self, "sigma", "rho")]
 
 
 def _as_weights(weights, data):

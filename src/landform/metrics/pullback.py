@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_generator, check_key
-from landform._core.display import brief, landmarks
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
@@ -140,7 +140,7 @@ class Pullback(AbstractEmbedded):
         return self.points
 
     def _summary(self):
-        return [brief(self.f), *landmarks(self.points)]
+        return [*display.named(self, "f"), *display.landmarks(self.points)]
 
 
 class ExpectedPullback(AbstractEmbedded):
@@ -253,9 +253,9 @@ class ExpectedPullback(AbstractEmbedded):
         return Pullback(_Realisation(self, noise), landmarks=self.points)
 
     def _summary(self):
-        std = "its own std" if self.std is None else f"std={brief(self.std)}"
-        scale = [] if self.scale == "std" else [f"scale={self.scale!r}"]
-        return [f"mean={brief(self.mean)}", std, *scale, *landmarks(self.points)]
+        functions = display.named(self, "mean", "std")
+        scale = [] if self.scale == "std" else display.named(self, "scale")
+        return [*functions, *scale, *display.landmarks(self.points)]
 
 
 class _Realisation(eqx.Module):

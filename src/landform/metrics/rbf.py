@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, as_positive, check_finite, check_positive
-from landform._core.display import number, rows
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
 
@@ -123,7 +123,7 @@ class RBFMetric(AbstractMetric):
         )
 
     def _summary(self):
-        return [rows(self.centers, "center"), f"epsilon={number(self.epsilon)}"]
+        return [display.rows(self.centers, "center"), *display.named(self, "epsilon")]
 
 
 def _as_signed(name: str, values, shapes, full, zero: bool) -> Array:

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points
 from landform._core.compilation import block_size
-from landform._core.display import brief, landmarks, sides
 from landform._core.linalg import cholesky, solve_spd
 from landform._core.typing import Array, Float, Matrix, Point
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric
@@ -167,9 +167,9 @@ class Tabulated(AbstractMetric):
         return values
 
     def _summary(self):
-        low, high = (brief(corner) for corner in (self.low, self.high))
-        grid = sides(self.coefficients.shape[:-1])
-        return [f"{grid} grid from {low} to {high}", *landmarks(self.points)]
+        low, high = (display.brief(corner) for corner in (self.low, self.high))
+        grid = display.sides(self.coefficients.shape[:-1])
+        return [f"{grid} grid from {low} to {high}", *display.landmarks(self.points)]
 
 
 def _basis(t, derivative: int = 0):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_key
-from landform._core.display import line
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
@@ -42,7 +42,7 @@ class Calibration(NamedTuple):
     quantiles: Float[Array, "bins 3"]
     error: float
 
-    __repr__ = line
+    __repr__ = display.line
 
 
 @precise

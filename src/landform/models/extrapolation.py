@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import (
     as_floats,
@@ -15,13 +16,12 @@ from landform._core.checks import (
     check_finite,
     check_generator,
 )
-from landform._core.display import AbstractDisplayed, brief, number, rows
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class Extrapolation(AbstractDisplayed):
+class Extrapolation(display.AbstractDisplayed):
     """A generator that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and
@@ -130,11 +130,8 @@ class Extrapolation(AbstractDisplayed):
         return jax.tree.map(lambda near, away: _blend(weight, near, away), output, far)
 
     def _summary(self):
-        return [
-            brief(self.decoder),
-            f"{rows(self.centers, 'center')}",
-            f"threshold={number(self.threshold)}",
-        ]
+        centers = display.rows(self.centers, "center")
+        return [*display.named(self, "decoder"), centers, *display.named(self, "threshold")]
 
 
 def _blend(weight, near, away):

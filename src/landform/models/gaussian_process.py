@@ -8,9 +8,9 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_count, as_floats, as_points, as_positive
-from landform._core.display import AbstractDisplayed, counted, number, rows
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
@@ -25,7 +25,7 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
     return variance * jnp.exp(-0.5 * jnp.sum(((z - codes) / lengthscale) ** 2, axis=-1))
 
 
-class GaussianProcessDecoder(AbstractDisplayed):
+class GaussianProcessDecoder(display.AbstractDisplayed):
     """A generator whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel
@@ -153,8 +153,8 @@ class GaussianProcessDecoder(AbstractDisplayed):
         return GaussianProcessMetric(self, landmarks=landmarks)
 
     def _summary(self):
-        outputs = counted(self.offset.shape[-1], "output")
-        return [rows(self.codes, "code"), outputs, f"noise={number(self.noise)}"]
+        outputs = display.counted(self.num_features, "output")
+        return [display.rows(self.codes, "code"), outputs, *display.named(self, "noise")]
 
 
 class GaussianProcessMetric(AbstractMetric):
@@ -251,7 +251,7 @@ class GaussianProcessMetric(AbstractMetric):
         )
 
     def _summary(self):
-        return [rows(self.codes, "code"), f"{number(self.outputs)} outputs"]
+        return [display.rows(self.codes, "code"), f"{display.number(self.outputs)} outputs"]
 
 
 def _gram(codes, lengthscale, variance, noise) -> Float[Array, "n n"]:

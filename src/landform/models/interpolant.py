@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points
-from landform._core.display import AbstractDisplayed, brief, counted, dimensions, number, span
 from landform._core.quadrature import gauss
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Bool, Float, Point
@@ -66,11 +66,11 @@ class InterpolantGap(AbstractResult):
         )
 
     def _summary(self):
-        pairs = counted(len(self.converged), "pair")
-        return [pairs, f"length={span(self.length)}", f"excess={span(self.excess)}"]
+        pairs = display.counted(len(self.converged), "pair")
+        return [pairs, f"length={display.span(self.length)}", f"excess={display.span(self.excess)}"]
 
 
-class GeodesicInterpolant(AbstractDisplayed):
+class GeodesicInterpolant(display.AbstractDisplayed):
     """Approximate geodesics of a metric, by a network of both end points and t.
 
     ``c(t) = (1 − t) x + t y + t (1 − t) s [φ(x, y, t) + φ(y, x, 1 − t)]``: the ends are exact, the
@@ -169,8 +169,8 @@ class GeodesicInterpolant(AbstractDisplayed):
         return InterpolantGap(length, straight, known, excess, converged)
 
     def _summary(self):
-        gain = f"log-energy {number(self.history[0])} → {number(self.history[-1])}"
-        return [brief(self.net), dimensions(self.shift.shape[-1]), gain]
+        gain = f"log-energy {display.number(self.history[0])} → {display.number(self.history[-1])}"
+        return [display.brief(self.net), display.dimensions(self.shift.shape[-1]), gain]
 
 
 def _ends(interpolant, x, y):

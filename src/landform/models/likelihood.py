@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count
 from landform._core.compilation import block_size, map_blocks
-from landform._core.display import line
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
@@ -48,7 +48,7 @@ class MarginalLikelihood(NamedTuple):
     stderrs: Float[Array, " n"]
     effective_samples: Float[Array, " n"]
 
-    __repr__ = line
+    __repr__ = display.line
 
 
 def check_data(vae, X):

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import promote
 from landform._core.checks import host_rng
-from landform._core.display import AbstractDisplayed, sides
 from landform._core.typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {
@@ -77,7 +77,7 @@ def _zeros(size: int) -> Array:
     return jnp.asarray(np.zeros(size), float)
 
 
-class MLP(AbstractDisplayed):
+class MLP(display.AbstractDisplayed):
     """A multi-layer perceptron of one point, linear in its last layer.
 
     Parameters
@@ -186,7 +186,7 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     return jax.lax.pad(full, jnp.zeros((), full.dtype), ((0, 0, 0), *crop))
 
 
-class ConvDown(AbstractDisplayed):
+class ConvDown(display.AbstractDisplayed):
     """An image as a flat vector to a vector: strided convolutions, then an affine map.
 
     Parameters
@@ -239,10 +239,10 @@ class ConvDown(AbstractDisplayed):
         return self.head(image.ravel())
 
     def _summary(self):
-        return [f"{sides(self.shape)} → {self.head.biases[-1].shape[-1]}", self.activation]
+        return [f"{display.sides(self.shape)} → {self.head.biases[-1].shape[-1]}", self.activation]
 
 
-class ConvUp(AbstractDisplayed):
+class ConvUp(display.AbstractDisplayed):
     """A vector to an image as a flat vector: an affine map, then transposed convolutions.
 
     Parameters
@@ -296,4 +296,4 @@ class ConvUp(AbstractDisplayed):
         return jnp.moveaxis(image, 0, -1).ravel()
 
     def _summary(self):
-        return [f"{self.stem.weights[0].shape[-1]} → {sides(self.shape)}", self.activation]
+        return [f"{self.stem.weights[0].shape[-1]} → {display.sides(self.shape)}", self.activation]

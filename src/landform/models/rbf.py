@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import (
     as_count,
@@ -20,14 +21,13 @@ from landform._core.checks import (
     check_positive,
     host_rng,
 )
-from landform._core.display import AbstractDisplayed, counted, rows, sides, span
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 
 _RULES = ("paper", "cluster-std", "pooled")
 
 
-class AbstractPrecision(AbstractDisplayed):
+class AbstractPrecision(display.AbstractDisplayed):
     """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]
@@ -145,8 +145,12 @@ class RBFPrecision(AbstractPrecision):
         return self.weights @ self.features(jnp.asarray(z)) + self.max_std**-2.0
 
     def _summary(self):
-        outputs = counted(self.weights.shape[-2], "output")
-        return [rows(self.centers, "center"), outputs, f"max_std={span(self.max_std)}"]
+        outputs = display.counted(self.weights.shape[-2], "output")
+        return [
+            display.rows(self.centers, "center"),
+            outputs,
+            f"std at most {display.span(self.max_std)}",
+        ]
 
 
 class ConvRBFPrecision(AbstractPrecision):
@@ -255,8 +259,8 @@ class ConvRBFPrecision(AbstractPrecision):
         return jnp.moveaxis(image, 0, -1).ravel()
 
     def _summary(self):
-        outputs = f"{sides(self.shape)} outputs"
-        return [rows(self.centers, "center"), outputs, f"max_std={span(self.max_std)}"]
+        std = f"std at most {display.span(self.max_std)}"
+        return [display.rows(self.centers, "center"), f"outputs {display.sides(self.shape)}", std]
 
 
 @eqx.filter_jit

@@ -5,20 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, check_finite
 from landform._core.compilation import block_size, map_blocks
-from landform._core.display import (
-    AbstractDisplayed,
-    Picture,
-    brief,
-    counted,
-    dimensions,
-    is_plane,
-    number,
-    sides,
-    span,
-)
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp
@@ -28,7 +18,7 @@ LIKELIHOODS = ("gaussian", "bernoulli")
 OUTPUTS = ("identity", "sigmoid")
 
 
-class Encoder(AbstractDisplayed):
+class Encoder(display.AbstractDisplayed):
     """q(z | x): mean and standard deviation of the latent code of one data point ``(D,)``."""
 
     net: MLP | ConvDown
@@ -41,10 +31,10 @@ class Encoder(AbstractDisplayed):
         return mean, jnp.exp(log_std)
 
     def _summary(self):
-        return [brief(self.net)]
+        return [display.brief(self.net)]
 
 
-class MeanDecoder(AbstractDisplayed):
+class MeanDecoder(display.AbstractDisplayed):
     """μ(z), the mean of the generator at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
@@ -63,10 +53,10 @@ class MeanDecoder(AbstractDisplayed):
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
 
     def _summary(self):
-        return [brief(self.net), f"output={self.output!r}"]
+        return [display.brief(self.net), *display.named(self, "output")]
 
 
-class PrecisionStd(AbstractDisplayed):
+class PrecisionStd(display.AbstractDisplayed):
     """σ(z) = β(z)^(−½) of a precision module."""
 
     precision: AbstractPrecision
@@ -82,10 +72,10 @@ class PrecisionStd(AbstractDisplayed):
         return self
 
     def _summary(self):
-        return [brief(self.precision)]
+        return [display.brief(self.precision)]
 
 
-class NetworkStd(AbstractDisplayed):
+class NetworkStd(display.AbstractDisplayed):
     """σ(z) = min_std + softplus(shift + net(z)): an ordinary variance network, for comparison."""
 
     net: MLP | ConvUp
@@ -98,10 +88,10 @@ class NetworkStd(AbstractDisplayed):
         return self.min_std + self.scale * jax.nn.softplus(self.shift + self.net(z))
 
     def _summary(self):
-        return [brief(self.net)]
+        return [display.brief(self.net)]
 
 
-class ConstantStd(AbstractDisplayed):
+class ConstantStd(display.AbstractDisplayed):
     """σ that does not depend on z."""
 
     value: Float[Array, " D"]
@@ -111,10 +101,10 @@ class ConstantStd(AbstractDisplayed):
         return self.value + 0.0 * jnp.sum(z)
 
     def _summary(self):
-        return [f"{span(self.value)}", counted(self.value.shape[-1], "output")]
+        return [f"{display.span(self.value)}", display.counted(self.value.shape[-1], "output")]
 
 
-class History(AbstractDisplayed):
+class History(display.AbstractDisplayed):
     """What happened during training, in nats per data point.
 
     Attributes
@@ -160,12 +150,12 @@ class History(AbstractDisplayed):
         return float(np.max(np.asarray(last))) if last.size else float("nan")
 
     def _summary(self):
-        epochs = counted(len(self.elbo), "epoch")
-        best = f"best held-out ELBO={number(self.best_held_out_elbo)}"
+        epochs = display.counted(len(self.elbo), "epoch")
+        best = f"best held-out ELBO={display.number(self.best_held_out_elbo)}"
         return [epochs, best, f"stopped_early={self.stopped_early}"]
 
 
-class VAE(AbstractDisplayed):
+class VAE(display.AbstractDisplayed):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
     The generator is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
@@ -296,22 +286,17 @@ class VAE(AbstractDisplayed):
         return ExpectedPullback(self.mean, std, landmarks=self.codes if points is None else points)
 
     def _summary(self):
-        sizes = f"{sides((*self.shape, ''))[:-3] or 1} → {dimensions(self.latent_dim)}"
-        known = (
+        sizes = f"{' × '.join(map(str, self.shape))} → {self.latent_dim}"
+        history = (
             []
             if self.history is None
-            else [f"held-out ELBO={number(self.history.best_held_out_elbo)}"]
+            else [f"ELBO={display.number(self.history.best_held_out_elbo)}"]
         )
-        return [
-            sizes,
-            self.likelihood,
-            f"std={type(self.std).__name__}",
-            *known,
-            counted(len(self.codes), "code"),
-        ]
+        std = f"std={type(self.std).__name__}"
+        return [sizes, self.likelihood, std, *history, display.counted(len(self.codes), "code")]
 
     def _picture(self):
-        return Picture(points=self.codes) if is_plane(self.codes) else None
+        return display.Picture(points=self.codes) if display.is_plane(self.codes) else None
 
 
 @eqx.filter_jit

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import equinox as eqx
 import numpy as np
 
-from landform._core.display import line
+from landform._core import display
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -47,7 +47,7 @@ class Request(NamedTuple):
     init: Callable[[np.ndarray], Any] | None = None
     progress: Callable[[int], None] | None = None
 
-    __repr__ = line
+    __repr__ = display.line
 
 
 class Solution(NamedTuple):
@@ -93,7 +93,7 @@ class Solution(NamedTuple):
         """How the curves are discretised."""
         return Rule((self.nodes.shape[-2] - 1) // self.degree, self.degree)
 
-    __repr__ = line
+    __repr__ = display.line
 
 
 class AbstractSolver(eqx.Module):

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points, seed_of
-from landform._core.display import counted, mean
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Float, Int, PRNGKeyArray
 from landform.geodesics.geodesic import geodesic
@@ -69,8 +69,9 @@ class RetrainingReport(AbstractResult):
 
     def _summary(self):
         models, pairs = self.geodesic.shape
-        cv = f"mean CV geodesic={mean(self.cv_geodesic)}, Euclidean={mean(self.cv_euclidean)}"
-        return [counted(models, "model"), counted(pairs, "pair"), cv, f"{self.failed} left out"]
+        sizes = f"{display.counted(models, 'model')}, {display.counted(pairs, 'pair')}"
+        known = [display.mean(values) for values in (self.cv_geodesic, self.cv_euclidean)]
+        return [sizes, f"mean CV geodesic={known[0]} Euclidean={known[1]}", f"failed={self.failed}"]
 
 
 @precise

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, as_weights, host_rng
-from landform._core.display import counted, number, rows
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
@@ -62,9 +62,8 @@ class KMeansResult(AbstractOutcome):
     metric: AbstractMetric
 
     def _summary(self):
-        failed = f"{number(self.n_failed)} geodesics failed"
-        sizes = [rows(self.centers, "center"), counted(len(self.labels), "point")]
-        return [*sizes, f"inertia={number(self.inertia)}", outcome(self.status), failed]
+        sizes = [display.rows(self.centers, "center"), display.counted(len(self.labels), "point")]
+        return [*sizes, outcome(self.status), *display.named(self, "inertia", "n_failed")]
 
 
 @precise

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_weights, check_choice, host_rng
-from landform._core.display import counted, number
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_metric
@@ -53,13 +53,11 @@ class SpectralClusters(AbstractOutcome):
     n_failed: Int[Array, ""]
 
     def _summary(self):
-        clusters = (
-            "traced clusters"
-            if is_traced(self.labels)
-            else counted(len(set(np.asarray(self.labels).tolist())), "cluster")
-        )
-        failed = f"{number(self.n_failed)} geodesics failed"
-        return [clusters, counted(len(self.labels), "point"), outcome(self.status), failed]
+        points = display.counted(len(self.labels), "point")
+        if is_traced(self.labels):
+            return [points]
+        clusters = display.counted(len(np.unique(self.labels)), "cluster")
+        return [clusters, points, outcome(self.status), *display.named(self, "n_failed")]
 
 
 @precise

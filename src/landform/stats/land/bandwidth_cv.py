@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points, as_weights, check_choice, seed_of
-from landform._core.display import AbstractDisplayed, counted, number
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.metrics.base import log_volume
@@ -28,7 +28,7 @@ _MAX_BEHIND = 2.0  # standard errors behind the best, for a candidate to be trie
 _ADVICE = "try larger ones, and see whether most of the data are copies of one point"
 
 
-class Bandwidth(AbstractDisplayed):
+class Bandwidth(display.AbstractDisplayed):
     """The outcome of `cv_bandwidth`.
 
     Attributes
@@ -69,8 +69,8 @@ class Bandwidth(AbstractDisplayed):
     n_scored: Float[Array, " c"]
 
     def _summary(self):
-        tried = f"chosen from {counted(len(self.scores), 'pair')}"
-        return [f"sigma={number(self.sigma)}", f"rho={number(self.rho)}", tried]
+        tried = f"chosen from {display.counted(len(self.scores), 'pair')}"
+        return [*display.named(self, "sigma", "rho"), tried]
 
 
 @precise

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from landform._core.display import Picture
+from landform._core import display
 from landform.geodesics.exponential import exp
 from landform.metrics.base import metric_tensor
 
@@ -10,11 +10,11 @@ _RADII = (1.0, 2.0)  # standard deviations
 _DIRECTIONS = 64
 
 
-def picture(*lands) -> Picture | None:
+def picture(*lands) -> display.Picture | None:
     """Means, landmarks and contours of one LAND or of several on a metric; None off the plane."""
     if any(land.mean.shape != (2,) for land in lands):
         return None
-    return Picture(
+    return display.Picture(
         points=lands[0].metric.landmarks(),
         curves=np.concatenate([contours(land) for land in lands]),
         centers=np.stack([land.mean for land in lands]),

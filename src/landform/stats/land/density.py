@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, seed_of
-from landform._core.display import AbstractDisplayed, brief, number
 from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
@@ -29,7 +29,7 @@ Normalizer = Literal["exact", "paper"]
 _WHOLE = 18.4  # squared radius that leaves out 1e-4 of a normal density in the plane
 
 
-class LAND(AbstractDisplayed):
+class LAND(display.AbstractDisplayed):
     """The locally adaptive normal distribution around a mean on a Riemannian manifold.
 
     ``p(x) = exp(−½ Log_μ(x)ᵀ Σ⁻¹ Log_μ(x)) / C`` with respect to the volume dM: the density of
@@ -274,9 +274,8 @@ class LAND(AbstractDisplayed):
         )
 
     def _summary(self):
-        moments = [f"mean={brief(self.mean)}", f"covariance={brief(self.covariance)}"]
-        constant = f"log_normalizer={number(self.log_normalizer)} ({self.normalizer})"
-        return [*moments, constant, f"metric={type(self.metric).__name__}"]
+        values = display.named(self, "mean", "covariance", "log_normalizer")
+        return [*values, f"{self.normalizer} normalizer", type(self.metric).__name__]
 
     def _picture(self):
         return picture(self)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_choice, seed_of
-from landform._core.display import AbstractDisplayed, brief, number
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
@@ -32,7 +32,7 @@ from landform.stats.land.starts import Starts
 Estimator = Literal["likelihood", "least-squares"]
 
 
-class LANDMixtureModel(AbstractDisplayed):
+class LANDMixtureModel(display.AbstractDisplayed):
     """A mixture of locally adaptive normal distributions on one manifold.
 
     Attributes
@@ -92,9 +92,12 @@ class LANDMixtureModel(AbstractDisplayed):
         return jnp.concatenate(points)[shuffle], labels[shuffle]
 
     def _summary(self):
-        means = f"means={brief([component.mean for component in self.components])}"
-        settled = f"converged={number(self.converged)}"
-        return [f"weights={brief(self.weights)}", means, settled, f"{number(self.n_failed)} failed"]
+        means = f"means={display.brief([component.mean for component in self.components])}"
+        return [
+            *display.named(self, "weights"),
+            means,
+            *display.named(self, "converged", "n_failed"),
+        ]
 
     def _picture(self):
         return picture(*self.components)
