@@ -5,6 +5,7 @@ import abc
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_floats
 from landform._core.module import Module
@@ -16,7 +17,7 @@ NO_DERIVATIVE = (
 )
 
 
-class AbstractDecoder(Module):
+class AbstractDecoder(display.AbstractDisplayed):
     """A pure JAX function of one latent point, whose weights are leaves."""
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.checks import as_count
 from landform._core.module import Module
 from landform._core.typing import Array, Float
@@ -14,8 +15,8 @@ from landform.metrics.pullback import flatten_output
 Params = Any  # a pytree of arrays: the coordinates in which the information is simple
 
 
-class AbstractFamily(Module):
-    """A likelihood: how its parameters are read from a decoder's output, and their information.
+class AbstractFamily(display.AbstractDisplayed):
+    """A likelihood: how its parameters are read from a generator's output, and their information.
 
     A product of independent variables of one kind is one family with arrays for parameters.
     """

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, check_decoder
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
@@ -107,6 +108,9 @@ class AmbientPullback(AbstractInner):
             return embedded_acceleration(self.embed, x, v)
         return super().acceleration(x, v)
 
+    def _summary(self):
+        return [*display.named(self, "f", "metric"), *display.landmarks(self.points)]
+
 
 class ProductMetric(AbstractMetric):
     """The product of spaces, M(x₁, x₂, …) = diag(M₁(x₁), M₂(x₂), …).
@@ -207,6 +211,9 @@ class ProductMetric(AbstractMetric):
             cross=blocks(*[t.cross for t in terms]),
             hessian=blocks(*[t.hessian for t in terms]),
         )
+
+    def _summary(self):
+        return [*map(display.brief, self.metrics), *display.landmarks(self.points)]
 
 
 def _dims(metrics, dims) -> tuple[int, ...]:

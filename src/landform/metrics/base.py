@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive
 from landform._core.compilation import block_size, map_blocks
@@ -25,7 +26,7 @@ class EnergyTerms(NamedTuple):
     hessian: Matrix  # ∇²_x q
 
 
-class AbstractMetric(Module):
+class AbstractMetric(display.AbstractDisplayed):
     """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
 
     A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. All
@@ -139,6 +140,10 @@ class AbstractMetric(Module):
         return NotImplemented if isinstance(factor, AbstractMetric) else ScaledMetric(self, factor)
 
     __rmul__ = __mul__
+
+    def _picture(self):
+        points = self.landmarks()
+        return display.Picture(points=points) if display.is_plane(points) else None
 
 
 def check_metric(metric, dim: int | None = None) -> AbstractMetric:
@@ -316,6 +321,9 @@ class SumMetric(AbstractMetric):
         terms = [m.energy_terms(x, v) for m in self.metrics]
         return jax.tree.map(lambda *parts: sum(parts[1:], start=parts[0]), *terms)
 
+    def _summary(self):
+        return [display.brief(m) for m in self.metrics]
+
 
 class ScaledMetric(AbstractMetric):
     """A metric times a positive number, c·M; also written ``c * metric``.
@@ -377,6 +385,9 @@ class ScaledMetric(AbstractMetric):
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """c times the terms."""
         return jax.tree.map(lambda part: self.factor * part, self.metric.energy_terms(x, v))
+
+    def _summary(self):
+        return [f"{display.number(self.factor)} × {display.brief(self.metric)}"]
 
 
 @precise

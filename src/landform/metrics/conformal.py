@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive, check_choice, check_decoder
 from landform._core.linalg import solve_spd
@@ -207,8 +208,11 @@ class ConformalMetric(AbstractMetric):
             hessian=scale * terms.hessian + mixed + mixed.T + (momentum @ v) * bend,
         )
 
+    def _summary(self):
+        return [*display.named(self, "factor", "metric"), *display.landmarks(self.points)]
 
-class EnergyFactor(Module):
+
+class EnergyFactor(display.AbstractDisplayed):
     """λ of an energy: 1 at `level`, `ratio` far above it; see `ConformalMetric.from_energy`."""
 
     energy: Callable
@@ -231,7 +235,7 @@ class EnergyFactor(Module):
         return jnp.where(u < 0, 2.0 * square / safe, 0.5 * (u + root))
 
 
-class NegativeLogDensity(Module):
+class NegativeLogDensity(display.AbstractDisplayed):
     """An energy from a log-density."""
 
     function: Callable
@@ -240,7 +244,7 @@ class NegativeLogDensity(Module):
         return -self.function(x)
 
 
-class HalfSquaredScore(Module):
+class HalfSquaredScore(display.AbstractDisplayed):
     """An energy from a score, ½|s|²."""
 
     function: Callable

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_decoder, check_key
 from landform._core.module import Module
@@ -146,6 +147,11 @@ class EnsemblePullback(AbstractEmbedded):
             self, points, bool(cross_covariance), None if key is None else check_key(key)
         )
 
+    def _summary(self):
+        kinds = sorted({display.brief(member) for member in self.members})
+        members = f"{display.counted(self.count, 'member')} {display.brief(kinds)}"
+        return [members, *display.landmarks(self.points)]
+
 
 @eqx.filter_jit
 def _energy(metric, points, cross_covariance, key):
@@ -173,8 +179,8 @@ def _one_output(metric, z, k):
     return _output(eqx.combine(jax.tree.map(lambda a: a[k], arrays), rest), z)
 
 
-class EnsembleMoments(Module):
-    """The members' mean and deviation as one decoder."""
+class EnsembleMoments(display.AbstractDisplayed):
+    """The members' mean and deviation as one generator."""
 
     ensemble: EnsemblePullback
 

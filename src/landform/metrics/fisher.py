@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_positive, check_decoder
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
@@ -117,6 +118,9 @@ class FisherRaoPullback(AbstractInner):
         if self.embeds:
             return embedded_acceleration(self.embed, x, v)
         return super().acceleration(x, v)
+
+    def _summary(self):
+        return [*display.named(self, "decoder", "family"), *display.landmarks(self.points)]
 
 
 @precise

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_floats, as_points, as_positive, check_finite
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
@@ -283,6 +284,10 @@ class LocalVariance(AbstractMetric):
             - jnp.diag(zeroth / square - 2.0 * a * moments.zeroth)
             - 2.0 / square * (a[:, None] + a[None, :]) * moments.mixed
         )
+
+    def _summary(self):
+        what = "point" if self.weights is None else "weighted point"
+        return [display.rows(self.data, what), *display.named(self, "sigma", "rho")]
 
 
 def _as_weights(weights, data):

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_decoder, check_key
 from landform._core.linalg import solve_spd
@@ -139,6 +140,9 @@ class Pullback(AbstractEmbedded):
         """The landmarks given at construction."""
         return self.points
 
+    def _summary(self):
+        return [*display.named(self, "f"), *display.landmarks(self.points)]
+
 
 class ExpectedPullback(AbstractEmbedded):
     """The expected metric of a stochastic decoder f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
@@ -248,6 +252,11 @@ class ExpectedPullback(AbstractEmbedded):
         outputs = jax.eval_shape(lambda point: self.moments(point)[0], point)
         noise = jax.random.normal(key, outputs.shape, outputs.dtype)
         return Pullback(_Realisation(self, noise), landmarks=self.points)
+
+    def _summary(self):
+        functions = display.named(self, "mean", "std")
+        scale = [] if self.scale == "std" else display.named(self, "scale")
+        return [*functions, *scale, *display.landmarks(self.points)]
 
 
 class _Realisation(Module):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points
 from landform._core.compilation import block_size
@@ -164,6 +165,11 @@ class Tabulated(AbstractMetric):
             rows = [jnp.stack([contract(i, j) for j in range(d)], axis=-1) for i in range(d)]
             values.append(jnp.stack(rows, axis=-1))
         return values
+
+    def _summary(self):
+        low, high = (display.brief(corner) for corner in (self.low, self.high))
+        grid = display.sides(self.coefficients.shape[:-1])
+        return [f"{grid} grid from {low} to {high}", *display.landmarks(self.points)]
 
 
 def _basis(t, derivative: int = 0):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import (
     as_floats,
@@ -21,8 +22,8 @@ from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class BlendedDecoder(Module):
-    """A decoder that turns into a fixed output away from its data.
+class Extrapolation(display.AbstractDisplayed):
+    """A generator that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and
     ``s(z) = Σ_k exp(−λ_k |z − c_k|²)``. For logits and ``far = 0`` the likelihood becomes uniform:
@@ -130,6 +131,10 @@ class BlendedDecoder(Module):
                 raise ValueError("far must be a number, or arrays in the form of the output")
             far = jax.tree.map(lambda part: far, output)
         return jax.tree.map(lambda near, away: _blend(weight, near, away), output, far)
+
+    def _summary(self):
+        centers = display.rows(self.centers, "center")
+        return [*display.named(self, "decoder"), centers, *display.named(self, "threshold")]
 
 
 def _blend(weight, near, away):

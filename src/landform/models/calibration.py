@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_key
 from landform._core.typing import Array, Float, PRNGKeyArray
@@ -40,6 +41,8 @@ class Calibration(NamedTuple):
     observed: Float[Array, " bins"]
     quantiles: Float[Array, "bins 3"]
     error: float
+
+    __repr__ = display.line
 
 
 @precise

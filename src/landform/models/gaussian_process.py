@@ -1,9 +1,12 @@
 """Gaussian-process decoders and their expected metric."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points, as_positive
 from landform._core.module import Module
@@ -18,8 +21,8 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
     return variance * jnp.exp(-0.5 * jnp.sum(((z - codes) / lengthscale) ** 2, axis=-1))
 
 
-class GaussianProcessDecoder(Module):
-    """A decoder whose outputs are Gaussian processes, given data at known latent codes.
+class GaussianProcessDecoder(display.AbstractDisplayed):
+    """A generator whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel
     ``k(z, z') = variance · exp(−½ Σ_i (z_i − z'_i)² / lengthscale_i²)``, observed with noise. Its
@@ -145,6 +148,10 @@ class GaussianProcessDecoder(Module):
         """
         return GaussianProcessMetric(self, landmarks=landmarks)
 
+    def _summary(self):
+        outputs = display.counted(self.num_features, "output")
+        return [display.rows(self.codes, "code"), outputs, *display.named(self, "noise")]
+
 
 class GaussianProcessMetric(AbstractMetric):
     """The expected metric of a Gaussian-process decoder, ``E[JᵀJ] = E[J]ᵀE[J] + D cov(J_j)``.
@@ -238,6 +245,9 @@ class GaussianProcessMetric(AbstractMetric):
             cross=jnp.tensordot(image, bends, axes=1) + slopes.T @ pushed[:, d:],
             hessian=2.0 * turns.T @ pushed[:, d:] + 2.0 * jnp.tensordot(image, twists, axes=1),
         )
+
+    def _summary(self):
+        return [display.rows(self.codes, "code"), f"{display.number(self.outputs)} outputs"]
 
 
 def _gram(codes, lengthscale, variance, noise) -> Float[Array, "n n"]:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points
 from landform._core.module import Module
@@ -65,8 +66,12 @@ class InterpolantGap(AbstractResult):
             f"{converged.sum()} of {good.size} exact geodesics converged"
         )
 
+    def _summary(self):
+        pairs = display.counted(len(self.converged), "pair")
+        return [pairs, f"length={display.span(self.length)}", f"excess={display.span(self.excess)}"]
 
-class GeodesicInterpolant(Module):
+
+class GeodesicInterpolant(display.AbstractDisplayed):
     """Approximate geodesics of a metric, by a network of both end points and t.
 
     ``c(t) = (1 − t) x + t y + t (1 − t) s [φ(x, y, t) + φ(y, x, 1 − t)]``: the ends are exact, the
@@ -163,6 +168,10 @@ class GeodesicInterpolant(Module):
         straight = _lengths(metric, _straightened(self), x, y)
         excess = length / jnp.where(known > 0.0, known, jnp.nan) - 1.0
         return InterpolantGap(length, straight, known, excess, converged)
+
+    def _summary(self):
+        gain = f"log-energy {display.number(self.history[0])} → {display.number(self.history[-1])}"
+        return [display.brief(self.net), display.dimensions(self.shift.shape[-1]), gain]
 
 
 def _ends(interpolant, x, y):

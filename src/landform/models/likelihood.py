@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count
 from landform._core.compilation import block_size, map_blocks
@@ -50,6 +51,8 @@ class MarginalLikelihood(NamedTuple):
     values: Float[Array, " n"]
     stderrs: Float[Array, " n"]
     effective_samples: Float[Array, " n"]
+
+    __repr__ = display.line
 
 
 def check_data(vae, X):

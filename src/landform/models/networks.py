@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import promote
 from landform._core.checks import host_rng
 from landform._core.module import Module
@@ -77,7 +78,7 @@ def _zeros(size: int) -> Array:
     return jnp.asarray(np.zeros(size), float)
 
 
-class MLP(Module):
+class MLP(display.AbstractDisplayed):
     """A multi-layer perceptron of one point, linear in its last layer.
 
     Parameters
@@ -113,6 +114,10 @@ class MLP(Module):
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = activation(weight @ x + bias)
         return self.weights[-1] @ x + self.biases[-1]
+
+    def _summary(self):
+        widths = [self.weights[0].shape[-1], *(bias.shape[-1] for bias in self.biases)]
+        return [" → ".join(map(str, widths)), self.activation]
 
 
 def halved(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
@@ -182,7 +187,7 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     return jax.lax.pad(full, jnp.zeros((), full.dtype), ((0, 0, 0), *crop))
 
 
-class ConvDown(Module):
+class ConvDown(display.AbstractDisplayed):
     """An image as a flat vector to a vector: strided convolutions, then an affine map.
 
     Parameters
@@ -235,8 +240,11 @@ class ConvDown(Module):
             image = activation(down(weight, image) + bias[:, None, None])
         return self.head(image.ravel())
 
+    def _summary(self):
+        return [f"{display.sides(self.shape)} → {self.head.biases[-1].shape[-1]}", self.activation]
 
-class ConvUp(Module):
+
+class ConvUp(display.AbstractDisplayed):
     """A vector to an image as a flat vector: an affine map, then transposed convolutions.
 
     Parameters
@@ -289,3 +297,6 @@ class ConvUp(Module):
         for weight, bias, size in zip(self.filters, self.biases, sizes[1:], strict=True):
             image = up(weight, activation(image), size) + bias[:, None, None]
         return jnp.moveaxis(image, 0, -1).ravel()
+
+    def _summary(self):
+        return [f"{self.stem.weights[0].shape[-1]} → {display.sides(self.shape)}", self.activation]

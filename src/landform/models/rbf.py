@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import (
     as_count,
@@ -27,8 +28,8 @@ from landform.models.networks import halved, up
 BANDWIDTH_RULES = ("paper", "cluster-std", "pooled")
 
 
-class AbstractPrecision(Module):
-    """A positive precision β(z) of each output of a decoder, with a bounded deviation β^(−½)."""
+class AbstractPrecision(display.AbstractDisplayed):
+    """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]
     bandwidths: eqx.AbstractVar[Float[Array, " k"]]
@@ -154,6 +155,14 @@ class RBFPrecision(AbstractPrecision):
         """The precision β(z) at one point ``(d,)``."""
         return self.weights @ self.features(jnp.asarray(z)) + self.max_std**-2.0
 
+    def _summary(self):
+        outputs = display.counted(self.weights.shape[-2], "output")
+        return [
+            display.rows(self.centers, "center"),
+            outputs,
+            f"std at most {display.span(self.max_std)}",
+        ]
+
 
 class ConvRBFPrecision(AbstractPrecision):
     """`RBFPrecision` for images: W v(z) is a coarse image, enlarged by non-negative filters.
@@ -259,6 +268,10 @@ class ConvRBFPrecision(AbstractPrecision):
         for weight, size in zip(self.filters, sizes[1:], strict=True):
             image = up(weight, image, size)
         return jnp.moveaxis(image, 0, -1).ravel()
+
+    def _summary(self):
+        std = f"std at most {display.span(self.max_std)}"
+        return [display.rows(self.centers, "center"), f"outputs {display.sides(self.shape)}", std]
 
 
 @eqx.filter_jit

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, check_finite
 from landform._core.compilation import block_size, map_blocks
@@ -18,7 +19,7 @@ LIKELIHOODS = ("gaussian", "bernoulli")
 OUTPUTS = ("identity", "sigmoid")
 
 
-class Encoder(Module):
+class Encoder(display.AbstractDisplayed):
     """q(z | x): mean and standard deviation of the latent code of one data point ``(D,)``."""
 
     net: MLP | ConvDown
@@ -30,9 +31,12 @@ class Encoder(Module):
         mean, log_std = jnp.split(self.net((x - self.shift) / self.scale), 2)
         return mean, jnp.exp(log_std)
 
+    def _summary(self):
+        return [display.brief(self.net)]
 
-class MeanDecoder(Module):
-    """μ(z), the mean of the decoder at one latent point ``(d,)``."""
+
+class MeanDecoder(display.AbstractDisplayed):
+    """μ(z), the mean of the generator at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
     shift: Float[Array, " D"]
@@ -49,8 +53,11 @@ class MeanDecoder(Module):
         logits = self.logits(z)
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
 
+    def _summary(self):
+        return [display.brief(self.net), *display.named(self, "output")]
 
-class PrecisionStd(Module):
+
+class PrecisionStd(display.AbstractDisplayed):
     """σ(z) = β(z)^(−½) of a precision module."""
 
     precision: AbstractPrecision
@@ -65,8 +72,11 @@ class PrecisionStd(Module):
             return PrecisionStd(self.precision.dense())
         return self
 
+    def _summary(self):
+        return [display.brief(self.precision)]
 
-class NetworkStd(Module):
+
+class NetworkStd(display.AbstractDisplayed):
     """σ(z) = min_std + softplus(shift + net(z)): an ordinary variance network, for comparison."""
 
     net: MLP | ConvUp
@@ -78,8 +88,11 @@ class NetworkStd(Module):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.min_std + self.scale * jax.nn.softplus(self.shift + self.net(z))
 
+    def _summary(self):
+        return [display.brief(self.net)]
 
-class ConstantStd(Module):
+
+class ConstantStd(display.AbstractDisplayed):
     """σ that does not depend on z."""
 
     value: Float[Array, " D"]
@@ -88,8 +101,11 @@ class ConstantStd(Module):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.value + 0.0 * jnp.sum(z)
 
+    def _summary(self):
+        return [f"{display.span(self.value)}", display.counted(self.value.shape[-1], "output")]
 
-class History(Module):
+
+class History(display.AbstractDisplayed):
     """What happened during training, in nats per data point.
 
     Attributes
@@ -134,8 +150,13 @@ class History(Module):
             last = self.variance_held_out_elbo
         return float(np.max(np.asarray(last))) if last.size else float("nan")
 
+    def _summary(self):
+        epochs = display.counted(len(self.elbo), "epoch")
+        best = f"best held-out ELBO={display.number(self.best_held_out_elbo)}"
+        return [epochs, best, f"stopped_early={self.stopped_early}"]
 
-class VAE(Module):
+
+class VAE(display.AbstractDisplayed):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
     The decoder is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
@@ -264,6 +285,19 @@ class VAE(Module):
         # The metric is evaluated by the thousand: filters become one matrix once.
         std = self.std.dense() if isinstance(self.std, PrecisionStd) else self.std
         return ExpectedPullback(self.mean, std, landmarks=self.codes if points is None else points)
+
+    def _summary(self):
+        sizes = f"{' × '.join(map(str, self.shape))} → {self.latent_dim}"
+        history = (
+            []
+            if self.history is None
+            else [f"ELBO={display.number(self.history.best_held_out_elbo)}"]
+        )
+        std = f"std={type(self.std).__name__}"
+        return [sizes, self.likelihood, std, *history, display.counted(len(self.codes), "code")]
+
+    def _picture(self):
+        return display.Picture(points=self.codes) if display.is_plane(self.codes) else None
 
 
 @eqx.filter_jit

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from landform._core.module import Module
+from landform._core import display
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -45,6 +45,8 @@ class Request(NamedTuple):
     polish: float | None = None
     init: Callable[[np.ndarray], Any] | None = None
     progress: Callable[[int], None] | None = None
+
+    __repr__ = display.line
 
 
 class Solution(NamedTuple):
@@ -89,6 +91,8 @@ class Solution(NamedTuple):
     def rule(self) -> Rule:
         """How the curves are discretised."""
         return Rule((self.nodes.shape[-2] - 1) // self.degree, self.degree)
+
+    __repr__ = display.line
 
 
 class AbstractSolver(Module):
