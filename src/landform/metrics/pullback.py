@@ -210,7 +210,7 @@ class ExpectedPullback(AbstractEmbedded):
             )
         return mean, as_std(std, self.scale)
 
-    def embed(self, x: Point) -> Float[Array, " 2*D"]:
+    def embed(self, x: Point) -> Float[Array, " D2"]:
         """(μ(z), σ(z)) as one vector."""
         return jnp.concatenate(self.moments(x))
 
