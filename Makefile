@@ -17,7 +17,7 @@ help:
 	@echo "make demo    train a generator on real digits, measure its geometry, write $(OUT)/index.html"
 	@echo "make reproduce NAME=oddity-kmeans ARGS=--help    a published experiment again; no NAME lists them"
 	@echo "make test    the tests and the examples of the docstrings, on two processes"
-	@echo "make check   lint, format and types"
+	@echo "make check   lint, format, types and dependencies"
 	@echo "make format  rewrite the sources as make check wants them"
 	@echo "make bench   the benchmarks, each a ratio measured in one run"
 	@echo "make docs    the documentation, in docs/_build/html"
@@ -56,6 +56,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/deptry src
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix

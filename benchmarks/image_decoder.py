@@ -67,7 +67,7 @@ def direct(metric, x, y, accuracy: float):
 
 def tabulated(metric, table, x, y, accuracy: float):
     """From the geodesics of a table; straight to the metric's own, without other starts."""
-    return lf.geodesic(metric, x, y, init=table, accuracy=accuracy, throw=False)
+    return lf.geodesic(metric, x, y, guide=table, accuracy=accuracy, throw=False)
 
 
 def show(name: str, function, pairs: int) -> lf.Geodesic:

@@ -17,6 +17,7 @@ import warnings
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
 import numpy as np
+from paper_land import fit_by_the_paper
 from sklearn.datasets import make_moons
 from sklearn.mixture import GaussianMixture
 
@@ -76,10 +77,12 @@ def one() -> None:
         ("rule", metric_of(X)),
         ("σ .15 ρ .001", lf.LocalVariance(X, 0.15, 1e-3)),
     ):
-        for algorithm in ("bfgs", "paper"):
-            land, run, compiled = twice(
-                lambda a=algorithm, m=metric: lf.fit_land(m, X, algorithm=a, throw=False)
-            )
+        fits = {
+            "bfgs": lambda m=metric: lf.fit_land(m, X, throw=False),
+            "paper": lambda m=metric: fit_by_the_paper(m, X)[0],
+        }
+        for algorithm, fit in fits.items():
+            land, run, compiled = twice(fit)
             objective = np.asarray(land.history["objective"])
             line(
                 f"{label}, {algorithm}",
@@ -114,7 +117,7 @@ def growth(large: bool) -> None:
         X = sphere_band(100, max(d, 2))[:, :d]
         line(
             f"d = {d}",
-            *twice(lambda X=X: lf.fit_land(metric_of(X), X, n_samples=256, throw=False))[1:],
+            *twice(lambda X=X: lf.fit_land(metric_of(X), X, n_directions=256, throw=False))[1:],
         )
     X = moons(200)
     print("\ntwo moons, n = 200, growth with K")
@@ -127,7 +130,7 @@ def growth(large: bool) -> None:
     print("\none component, half-moon, n = 100, growth with directions")
     for count in (64, 256, 1024):
         land, run, compiled = twice(
-            lambda s=count: lf.fit_land(metric_of(X), X, n_samples=s, throw=False)
+            lambda s=count: lf.fit_land(metric_of(X), X, n_directions=s, throw=False)
         )
         line(f"{count} directions", run, compiled, f"stderr {float(land.normalizer_stderr):.0e}")
 

@@ -10,18 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import landform as lf
 from experiments.write import prepared, write
 from landform import datasets, plotting
 from landform._core.arrays import precise
 from landform.demo.page import Section
-from landform.geodesics.curve import curve_length
-from landform.geodesics.geodesic import geodesic
-from landform.metrics.base import AbstractMetric, log_volume
-from landform.metrics.pullback import Pullback
-from landform.models.gaussian_process import train_gplvm
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
-from landform.models.train import train_vae
-from landform.models.variance import fit_variance
 
 NAMES = {
     "deterministic": "deterministic decoder",
@@ -54,7 +48,7 @@ class CircleSettings:
 class Learned(NamedTuple):
     """A metric of the latent space, the curve's image in data space, and the codes."""
 
-    metric: AbstractMetric
+    metric: lf.AbstractMetric
     mean: Callable
     codes: np.ndarray
 
@@ -81,18 +75,18 @@ def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str,
     """The five generators; two of them share the kernel's width, all autoencoders one mean."""
     key = jax.random.key(seed)
     rbf = {"num_centers": settings.num_centers, "a": settings.a, "rule": "pooled"}
-    vae = train_vae(circle.X, 2, key=key, epochs=settings.epochs, **rbf)
-    network = fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
+    vae = lf.train_vae(circle.X, 2, key=key, epochs=settings.epochs, **rbf)
+    network = lf.fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
     codes = np.asarray(vae.encode(circle.X))
-    smooth = train_gplvm(circle.X, 2)
+    smooth = lf.train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)
     centers, labels = kmeans_centers(latent, settings.num_centers, key)
     width = rbf_bandwidths(latent, labels, centers, a=settings.a, rule="pooled")[0]
-    short = train_gplvm(
+    short = lf.train_gplvm(
         circle.X, 2, codes=latent, learn_codes=False, lengthscale=float((2.0 * width) ** -0.5)
     )
     return {
-        "deterministic": Learned(Pullback(vae.mean, landmarks=codes), vae.mean, codes),
+        "deterministic": Learned(lf.Pullback(vae.mean, landmarks=codes), vae.mean, codes),
         "network": Learned(network.metric(codes), network.mean, codes),
         "rbf": Learned(vae.metric(codes), vae.mean, codes),
         "gp": Learned(short.metric(), short, latent),
@@ -112,7 +106,7 @@ class Measured(NamedTuple):
 @precise
 def measure(generator: Learned, circle: Circle, pairs: np.ndarray, accuracy: float) -> Measured:
     """Solve the pairs and compare with the circle."""
-    found = geodesic(
+    found = lf.geodesic(
         generator.metric,
         generator.codes[pairs[0]],
         generator.codes[pairs[1]],
@@ -304,12 +298,12 @@ def _maps_section(shown, settings, circle, pairs) -> Section:
     for ax, (name, (generator, measured)) in zip(axes, shown.items(), strict=True):
         codes = generator.codes
         places, extent = plotting.grid(*plotting.bounds(codes), size=settings.grid)
-        values = np.asarray(log_volume(generator.metric, places.reshape(-1, 2))) / np.log(10.0)
+        values = np.asarray(lf.log_volume(generator.metric, places.reshape(-1, 2))) / np.log(10.0)
         plotting.field(ax, extent, values.reshape(settings.grid, settings.grid), bar=False)
         plotting.points(ax, codes, size=2, alpha=0.5)
         good = np.flatnonzero(np.isfinite(measured.lengths))[:8]
         plotting.curves(ax, measured.curves[good], width=0.8, ends=False)
-        line = curve_length(generator.metric, codes[pairs[:, far]], order=64)
+        line = lf.curve_length(generator.metric, codes[pairs[:, far]], order=64)
         across[name] = float(line) / measured.lengths[far]
         with plotting.style():
             ax.set_title(_two_lines(NAMES[name]), fontsize=8)

@@ -3,15 +3,13 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from landform._core.status import ConvergenceError
-from landform.metrics.local_variance import LocalVariance
-from landform.stats.clustering.scores import f_measure
-from landform.stats.land.bandwidth_cv import Bandwidth, Rule, cv_bandwidth, variation
-from landform.stats.land.density import LAND
-from landform.stats.land.mixture import Estimator, LANDMixtureModel, fit_land_mixture
+import landform as lf
+from landform.stats.land.bandwidth_cv import Rule, variation
+from landform.stats.land.mixture import Estimator
 from landform.stats.land.starts import gaussian_mixtures
 
 METHODS = ("gaussian", "least_squares", "land")
@@ -32,22 +30,22 @@ class Fits(NamedTuple):
     """The three models of one training set; None where a fit failed."""
 
     gaussian: GaussianMixture
-    least_squares: LANDMixtureModel | None
-    land: LANDMixtureModel | None
+    least_squares: lf.LANDMixtureModel | None
+    land: lf.LANDMixtureModel | None
 
 
-def choose(train, count: int, **options) -> dict[str, Bandwidth]:
+def choose(train, count: int, **options) -> dict[str, lf.Bandwidth]:
     """The metric that suits each of the two estimators best, by its own held-out likelihood.
 
     All points take part.
     """
     return {
-        name: cv_bandwidth(train, count, estimator=estimator, max_points=len(train), **options)
+        name: lf.cv_bandwidth(train, count, estimator=estimator, max_points=len(train), **options)
         for name, estimator in _ESTIMATORS.items()
     }
 
 
-def described(train, found: Bandwidth) -> dict[str, Any]:
+def described(train, found: lf.Bandwidth) -> dict[str, Any]:
     """What was chosen: σ, ρ and how far the metric is from flat; and what it was chosen from."""
     sigma, rho = float(found.sigma), float(found.rho)
     columns = ("sigmas", "rhos", "scores", "stderr", "variation", "n_scored")
@@ -60,31 +58,31 @@ def described(train, found: Bandwidth) -> dict[str, Any]:
     }
 
 
-def fit_all(train, count: int, chosen, *, n_samples: int, seed: int, tol=1e-3) -> Fits:
+def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3) -> Fits:
     """Mixtures of `count` components under the metrics chosen, and a Gaussian mixture.
 
     The Gaussian one is the best of five starts of each of three kinds. The normalizers of the
     others are integrated anew for scoring, in other directions than the fit has adapted to.
     """
-    found: dict[str, LANDMixtureModel | None] = {}
+    found: dict[str, lf.LANDMixtureModel | None] = {}
     for name, estimator in _ESTIMATORS.items():
-        metric = LocalVariance(train, float(chosen[name].sigma), float(chosen[name].rho))
+        metric = lf.LocalVariance(train, float(chosen[name].sigma), float(chosen[name].rho))
         try:
-            model = fit_land_mixture(
+            model = lf.fit_land_mixture(
                 metric,
                 train,
                 count,
                 estimator=estimator,
-                n_samples=n_samples,
+                n_directions=n_directions,
                 tol=tol,
-                seed=seed,
+                key=jax.random.key(seed),
                 n_init=1 if count == 1 else _FOLLOWED,
                 rtol=1e-3,
                 max_iter=60,
                 throw=False,
             )
-            found[name] = renormalized(model, _SCORED * n_samples, seed + 1)
-        except (ConvergenceError, np.linalg.LinAlgError):
+            found[name] = renormalized(model, _SCORED * n_directions, seed + 1)
+        except (lf.ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
     return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])
 
@@ -94,10 +92,17 @@ def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
     return max(gaussian_mixtures(train, count, seed), key=lambda fit: fit.lower_bound_)
 
 
-def renormalized(model: LANDMixtureModel, n_samples: int, seed: int) -> LANDMixtureModel:
+def renormalized(model: lf.LANDMixtureModel, n_directions: int, seed: int) -> lf.LANDMixtureModel:
     """The same mixture with normalizers integrated in other directions."""
     components = tuple(
-        LAND(c.metric, c.mean, c.covariance, n_samples=n_samples, seed=seed, rtol=c.rtol)
+        lf.LAND(
+            c.metric,
+            c.mean,
+            c.covariance,
+            n_directions=n_directions,
+            key=jax.random.key(seed),
+            rtol=c.rtol,
+        )
         for c in model.components
     )
     return eqx.tree_at(lambda m: m.components, model, components)
@@ -117,7 +122,7 @@ def score_all(fits: Fits, test, labels=None) -> Scores:
     for name, model in zip(METHODS, fits, strict=True):
         if model is None:
             values[name], groups[name] = np.full(len(test), np.nan), np.full(len(test), -1)
-        elif not isinstance(model, LANDMixtureModel):
+        elif not isinstance(model, lf.LANDMixtureModel):
             values[name], groups[name] = model.score_samples(test), model.predict(test)
         else:
             values[name] = np.asarray(model.log_prob(test, "lebesgue", throw=False))
@@ -130,5 +135,5 @@ def score_all(fits: Fits, test, labels=None) -> Scores:
     failed = {n: int(np.isnan(values[n]).sum()) for n in METHODS}
     f = {}
     if labels is not None:
-        f = {n: f_measure(labels, groups[n]) if n in fitted else np.nan for n in METHODS}
+        f = {n: lf.f_measure(labels, groups[n]) if n in fitted else np.nan for n in METHODS}
     return Scores(density, {n: float(v) for n, v in f.items()}, failed)

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from sklearn.decomposition import NMF, PCA
 
+import landform as lf
 from experiments.compare import METHODS, NAMES, RULE_WORDS, choose, described, fit_all, score_all
 from experiments.synthetic import COLOURS
 from experiments.write import keep, prepared, write
 from landform import datasets, plotting
 from landform.demo.page import Section
-from landform.stats.land.bandwidth import auto_rho, auto_sigma
 from landform.stats.land.bandwidth_cv import Rule
 
 Features = Literal["pca", "nmf"]
@@ -31,7 +32,7 @@ class GroupSettings:
     train: int = 200
     test: int = 300
     folds: int = 2
-    n_samples: int = 64
+    n_directions: int = 64
     width: float = 1.5
     bounds: tuple[float, ...] = (1e6, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
     rule: Rule = "best"
@@ -128,18 +129,18 @@ def _one(group: Group, count: int, d: int, seed: int, settings: GroupSettings):
     train = features[fit]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # wide metrics are among the candidates
-        sigma = settings.width * auto_sigma(train)
+        sigma = settings.width * lf.auto_sigma(train)
         chosen = choose(
             train,
             count,
             sigmas=[sigma],
-            rhos=np.array(settings.bounds) * auto_rho(train, sigma),
-            seed=seed,
+            rhos=np.array(settings.bounds) * lf.auto_rho(train, sigma),
+            key=jax.random.key(seed),
             n_folds=settings.folds,
-            n_samples=settings.n_samples,
+            n_directions=settings.n_directions,
             rule=settings.rule,
         )
-    fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed, tol=5e-3)
+    fits = fit_all(train, count, chosen, n_directions=settings.n_directions, seed=seed, tol=5e-3)
     scores = score_all(fits, features[test], group.y[test])
     row = {
         "group": group.name,

@@ -8,10 +8,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+import landform as lf
 from landform import datasets
-from landform.models.train import train_vae
-from landform.models.vae import VAE
-from landform.models.variance import fit_variance
 
 
 class Images(NamedTuple):
@@ -109,9 +107,9 @@ class Training:
     min_std: float | None = None
 
 
-def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> VAE:
+def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> lf.VAE:
     """Stage one: encoder and mean, with a constant variance."""
-    return train_vae(
+    return lf.train_vae(
         X,
         latent_dim,
         key=jax.random.key(seed),
@@ -123,12 +121,14 @@ def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2
     )
 
 
-def train_std(vae: VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf") -> VAE:
+def train_std(
+    vae: lf.VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf"
+) -> lf.VAE:
     """Stage two: the variance, by radial basis functions or by a network like the mean's.
 
     The rows held out are those of stage one, where `X` is what that was trained on.
     """
-    return fit_variance(
+    return lf.fit_variance(
         vae,
         X,
         key=jax.random.key(seed + 1),

@@ -7,14 +7,9 @@ import numpy as np
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.metrics import silhouette_score
 
+import landform as lf
 from landform import plotting
 from landform.demo.model import ACCURACY, SOLVER
-from landform.geodesics.distances import pairwise_distances
-from landform.metrics.tabulated import Tabulated
-from landform.models.vae import VAE
-from landform.stats.clustering.kmeans import geodesic_kmeans
-from landform.stats.clustering.kmedoids import kmedoids
-from landform.stats.clustering.scores import f_measure
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
 _NEIGHBOUR = 10  # the neighbor whose distance is the width of a spectral affinity
@@ -24,15 +19,15 @@ class Space(NamedTuple):
     """The codes of all images, the tabulated metric, and the distances along a graph."""
 
     codes: np.ndarray  # (n, 2)
-    table: Tabulated
+    table: lf.Tabulated
     distances: np.ndarray  # (n, n)
 
 
-def space_of(vae: VAE, X: np.ndarray, size: int) -> Space:
+def space_of(vae: lf.VAE, X: np.ndarray, size: int) -> Space:
     """The latent space of a generator at some images."""
     codes = np.asarray(vae.encode(X))
-    table = Tabulated(vae.metric(), *plotting.bounds(codes, margin=_MARGIN), size=size)
-    return Space(codes, table, np.asarray(pairwise_distances(table, codes, method="graph")))
+    table = lf.Tabulated(vae.metric(), *plotting.bounds(codes, margin=_MARGIN), size=size)
+    return Space(codes, table, np.asarray(lf.pairwise_distances(table, codes, method="graph")))
 
 
 def silhouette(space: Space, rows: np.ndarray, count: int) -> float:
@@ -56,7 +51,7 @@ def riemannian(space: Space, rows: np.ndarray, count: int) -> tuple[np.ndarray, 
     distances along a graph over all codes. In two dimensions among a thousand codes one is never
     far from the mean of a cluster.
     """
-    found = kmedoids(space.distances[np.ix_(rows, rows)] ** 2, count)
+    found = lf.kmedoids(space.distances[np.ix_(rows, rows)] ** 2, count)
     return np.asarray(found.labels), rows[np.asarray(found.medoids)]
 
 
@@ -65,7 +60,7 @@ def exact(space: Space, rows: np.ndarray, centers: np.ndarray, seed: int) -> dic
 
     A point whose geodesics to all centers failed has the label −1.
     """
-    found = geodesic_kmeans(
+    found = lf.geodesic_kmeans(
         space.table,
         space.codes[rows],
         len(centers),
@@ -97,9 +92,9 @@ def other_methods(space: Space, rows: np.ndarray, y: np.ndarray, seed: int) -> d
     codes = space.codes[rows]
     flat = np.linalg.norm(codes[:, None] - codes[None], axis=-1)
     labels = {
-        "Riemannian k-medoids": np.asarray(kmedoids(D, count).labels),
+        "Riemannian k-medoids": np.asarray(lf.kmedoids(D, count).labels),
         "Riemannian spectral": spectral(D, count, seed),
-        "Euclidean k-medoids": np.asarray(kmedoids(flat, count).labels),
+        "Euclidean k-medoids": np.asarray(lf.kmedoids(flat, count).labels),
         "Euclidean spectral": spectral(flat, count, seed),
     }
-    return {name: f_measure(y, found) for name, found in labels.items()}
+    return {name: lf.f_measure(y, found) for name, found in labels.items()}

@@ -7,13 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.oddity import Images, Training, train_mean, train_std
 from landform import plotting
 from landform.demo.measure import Support
-from landform.metrics.pullback import ExpectedPullback
-from landform.metrics.tabulated import Tabulated
-from landform.models.train import train_vae
-from landform.models.vae import VAE
 
 _MARGIN = 0.2  # of the codes' extent, on each side of the table
 _BLOCK = 512  # points that are decoded together
@@ -31,9 +28,9 @@ class GeneratorSettings:
 class Generator(NamedTuple):
     """A generator with a plane of latent codes, and what is measured on it."""
 
-    vae: VAE
-    metric: ExpectedPullback
-    table: Tabulated
+    vae: lf.VAE
+    metric: lf.ExpectedPullback
+    table: lf.Tabulated
     codes: np.ndarray
     std_at_codes: np.ndarray  # mean over the outputs
     support: Support
@@ -68,14 +65,14 @@ def train_generator(images: Images, settings: GeneratorSettings, seed: int) -> G
     return tabulate(train_network(images.X, settings, seed), images.X, settings)
 
 
-def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> VAE:
+def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> lf.VAE:
     """Both stages of the training, of a fully connected or a convolutional network."""
     training = settings.training
     if settings.architecture == "mlp":
         return train_std(train_mean(X, training, seed), X, training, seed)
     if X.ndim < 3:
         raise ValueError(f"data must be images for a convolutional network, got points {X.shape}")
-    return train_vae(
+    return lf.train_vae(
         X,
         2,
         key=jax.random.key(seed),
@@ -92,11 +89,11 @@ def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> VAE:
     )
 
 
-def tabulate(vae: VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:
+def tabulate(vae: lf.VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:
     """The metric of a trained generator on a grid, and σ at the codes of its data."""
     codes, metric = np.asarray(vae.encode(X)), vae.metric()
     low, high = plotting.bounds(codes, margin=_MARGIN)
-    table = Tabulated(metric, low, high, size=settings.table_size)
+    table = lf.Tabulated(metric, low, high, size=settings.table_size)
     error = float(np.quantile(np.asarray(table.error(metric, codes)), 0.99))
     found = Generator(vae, metric, table, codes, np.zeros(0), Support(codes), error)
     return found._replace(std_at_codes=found.deviation(codes))

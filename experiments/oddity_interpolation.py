@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
+import landform as lf
 from experiments.oddity import Training, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
@@ -17,9 +18,6 @@ from landform.demo.figures import strips
 from landform.demo.measure import random_pairs
 from landform.demo.model import ACCURACY, SOLVER
 from landform.demo.page import Section
-from landform.geodesics.curve import curve_length
-from landform.geodesics.geodesic import geodesic
-from landform.metrics.base import log_volume
 
 KINDS = ("riemannian", "euclidean")
 NAMES = {"riemannian": "geodesic", "euclidean": "straight line"}
@@ -84,7 +82,7 @@ def interpolate(
     Both kinds of curves have the same number of frames, each at constant speed in its own metric.
     """
     x, y = random_pairs(generator.codes, settings.pairs, seed)
-    found = geodesic(
+    found = lf.geodesic(
         generator.table,
         x,
         y,
@@ -130,7 +128,7 @@ def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.nd
     """What is seen along curves ``(n, frames, 2)``."""
     shape = paths.shape[:2]
     segments = np.stack([paths[:, :-1], paths[:, 1:]], axis=2).reshape(-1, 2, 2)
-    length = np.asarray(curve_length(generator.table, segments, order=2)).reshape(len(paths), -1)
+    length = np.asarray(lf.curve_length(generator.table, segments, order=2)).reshape(len(paths), -1)
     std = generator.deviation(paths)
     middle = 0.5 * (std[:, 1:] + std[:, :-1])
     images = generator.decode(paths.reshape(-1, 2)).reshape(*shape, -1)
@@ -176,7 +174,7 @@ def _sections(generator, arrays, summary, settings) -> list[Section]:
 
 def _map_section(generator: Generator, arrays, settings) -> Section:
     points, extent = plotting.grid(*plotting.bounds(generator.codes), size=settings.map_size)
-    values = np.asarray(log_volume(generator.table, points)) / np.log(10)
+    values = np.asarray(lf.log_volume(generator.table, points)) / np.log(10)
     chosen = arrays["order"][:6]
     fig, (ax,) = plotting.figure(width=6.2, height=4.9)
     plotting.field(ax, extent, values, label=r"$\log_{10}\sqrt{\det M}$")

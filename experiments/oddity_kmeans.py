@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import landform as lf
 from experiments.oddity import Images, Training, load_images, train_mean, train_std
 from experiments.oddity_clusters import (
     Space,
@@ -21,8 +22,6 @@ from experiments.oddity_clusters import (
 from experiments.oddity_kmeans_page import sections
 from experiments.write import keep, prepared, write
 from landform.demo.measure import nearest_neighbor_accuracy
-from landform.models.vae import VAE
-from landform.stats.clustering.scores import f_measure
 
 TRIPLES = ((0, 1, 2), (3, 4, 7), (5, 6, 9))
 PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (64.93, 81.13)}
@@ -159,13 +158,13 @@ def one_run(group: tuple[int, ...], seed: int, settings: KMeansSettings):
             euclidean(space, some, count, seed),
             riemannian(space, some, count),
         )
-        table["euclidean"].append(100.0 * f_measure(y, flat))
-        table["riemannian"].append(100.0 * f_measure(y, curved))
+        table["euclidean"].append(100.0 * lf.f_measure(y, flat))
+        table["riemannian"].append(100.0 * lf.f_measure(y, curved))
         if i < settings.exact and seed == settings.seeds[0]:
             found = exact(space, some, centers, seed)
             solved.append(
                 {
-                    "f": 100.0 * f_measure(y, found["labels"]),
+                    "f": 100.0 * lf.f_measure(y, found["labels"]),
                     "f_graph": table["riemannian"][-1],
                     "same_label": float(np.mean(found["labels"] == curved)),
                     "lost": found["lost"],
@@ -195,7 +194,7 @@ def one_run(group: tuple[int, ...], seed: int, settings: KMeansSettings):
 
 def chosen(
     X: np.ndarray, count: int, seed: int, settings: KMeansSettings
-) -> tuple[VAE, Space, list[dict[str, float]]]:
+) -> tuple[lf.VAE, Space, list[dict[str, float]]]:
     """The generator with the width of basis functions whose clusters stand apart best.
 
     Encoder and mean are trained once; only the variance depends on the width.
@@ -260,8 +259,8 @@ def ablate(group, settings: KMeansSettings, progress) -> Iterator[tuple[str, dic
         space = space_of(vae, images.X, settings.table_size)
         y, k = images.y[rows], len(group)
         row = {
-            "Euclidean k-means": f_measure(y, euclidean(space, rows, k, seed)),
-            "Riemannian k-means": f_measure(y, riemannian(space, rows, k)[0]),
+            "Euclidean k-means": lf.f_measure(y, euclidean(space, rows, k, seed)),
+            "Riemannian k-means": lf.f_measure(y, riemannian(space, rows, k)[0]),
             **other_methods(space, rows, y, seed),
         }
         yield (

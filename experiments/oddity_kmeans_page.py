@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+import landform as lf
 from landform import plotting
 from landform.demo.measure import matched
 from landform.demo.page import Section
-from landform.metrics.base import log_volume
 
 _MAP = 100
 
@@ -77,7 +77,7 @@ def _map(name: str, seen, results) -> Section:
     y = seen.images.y[seen.rows]
     low, high = plotting.bounds(seen.space.codes, margin=0.05)
     points, extent = plotting.grid(low, high, size=_MAP)
-    values = np.asarray(log_volume(seen.space.table, points)) / np.log(10)
+    values = np.asarray(lf.log_volume(seen.space.table, points)) / np.log(10)
     kmeans = matched(seen.riemannian, y)
     panels = (("Euclidean", matched(seen.euclidean, y)), ("Riemannian", kmeans), ("classes", y))
     fig, axes = plotting.figure(3, width=8.4, height=3.0)

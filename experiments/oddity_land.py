@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
+import landform as lf
 from experiments.oddity import Images, Training, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
@@ -17,9 +18,6 @@ from landform import plotting
 from landform.demo.figures import strips
 from landform.demo.measure import matched, smoothed
 from landform.demo.page import Section
-from landform.metrics.base import log_volume
-from landform.stats.clustering.scores import f_measure
-from landform.stats.land.mixture import fit_land_mixture
 
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
@@ -41,7 +39,7 @@ class LandSettings:
         )
     )
     points: int = 200
-    n_samples: int = 64
+    n_directions: int = 64
     max_iter: int = 30
     starts: int = 3
     draws: int = 1000
@@ -104,14 +102,14 @@ def fit_both(
     codes, count = generator.codes, len(np.unique(labels))
     size = min(settings.points, len(codes) // 2)
     train, test = codes[:size], codes[size : 2 * size]
-    land = fit_land_mixture(
+    land = lf.fit_land_mixture(
         generator.table,
         train,
         count,
-        n_samples=settings.n_samples,
+        n_directions=settings.n_directions,
         max_iter=settings.max_iter,
         n_init=settings.starts,
-        seed=seed,
+        key=jax.random.key(seed),
         rtol=1e-3,
         throw=False,
     )
@@ -136,7 +134,7 @@ def fit_both(
         "codes_in_support": float(generator.certain(codes).mean()),
     }
     for kind in KINDS:
-        numbers[f"f_{kind}"] = f_measure(labels[size : 2 * size], groups[kind])
+        numbers[f"f_{kind}"] = lf.f_measure(labels[size : 2 * size], groups[kind])
         numbers[f"in_support_{kind}"] = float(generator.certain(drawn[kind]).mean())
         numbers[f"near_codes_{kind}"] = float(generator.support(drawn[kind]).mean())
         numbers[f"mean_std_{kind}"] = float(generator.deviation(drawn[kind]).mean())
@@ -154,7 +152,7 @@ def _sections(generator: Generator, labels, arrays, summary, settings) -> list[S
 def _density_section(generator: Generator, arrays, summary, settings) -> Section:
     points, extent = plotting.grid(*plotting.bounds(generator.codes), size=settings.map_size)
     fig, axes = plotting.figure(3, width=8.4, height=3.1)
-    volume = np.asarray(log_volume(generator.table, points)) / np.log(10)
+    volume = np.asarray(lf.log_volume(generator.table, points)) / np.log(10)
     plotting.field(axes[0], extent, volume, label=r"$\log_{10}\sqrt{\det M}$")
     plotting.points(axes[0], generator.codes, size=2, alpha=0.4)
     plotting.latent_axes(axes[0], extent, title="magnification")
@@ -230,7 +228,7 @@ def quick(settings: LandSettings) -> LandSettings:
         per_class=500,
         generator=generator,
         points=50,
-        n_samples=24,
+        n_directions=24,
         max_iter=6,
         starts=1,
         draws=100,
@@ -249,7 +247,7 @@ _CHOICES = (
     "the Gaussian mixture, by likelihood. Classes only score.",
     "LAND has the expected metric of the generator itself, tabulated on {s.generator.table_size} "
     "points a side, relative error {n[table_error][mean]:.1g} at the 99th percentile of the codes; "
-    "exact normalizer along {s.n_samples} directions.",
+    "exact normalizer along {s.n_directions} directions.",
     "Held-out log-density per code against Lebesgue measure: LAND {n[log_density_land][mean]:.3f}, "
     "Gaussian mixture {n[log_density_gauss][mean]:.3f}; {n[without_a_density][mean]:.1%} of the "
     "codes had no geodesic to some mean, and count as wrong in the F-measure.",

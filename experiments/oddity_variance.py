@@ -9,14 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.oddity import Training, load_images, train_mean, train_std
 from experiments.write import prepared, write
 from landform import plotting
 from landform.demo.page import Section
-from landform.metrics.base import log_volume
-from landform.models.calibration import Calibration, calibration
-from landform.models.likelihood import log_marginal_likelihood
-from landform.models.vae import VAE
 from landform.models.variance import spread_of
 
 VARIANCES = ("rbf", "network")
@@ -46,7 +43,7 @@ class VarianceSettings:
 class Trained(NamedTuple):
     """Both models of one split, with one encoder and one mean, and the images held from them."""
 
-    models: dict[str, VAE]
+    models: dict[str, lf.VAE]
     train: np.ndarray
     test: np.ndarray
     labels: np.ndarray | None  # of the training images
@@ -96,7 +93,7 @@ def _one(seed: int, settings: VarianceSettings):
     trained = train_both(seed, settings)
     key = jax.random.key(seed + 100)
     found = {
-        name: log_marginal_likelihood(vae, trained.test, key=key, num_samples=settings.samples)
+        name: lf.log_marginal_likelihood(vae, trained.test, key=key, num_samples=settings.samples)
         for name, vae in trained.models.items()
     }
     gain = np.asarray(found["rbf"].values) - np.asarray(found["network"].values)
@@ -104,7 +101,7 @@ def _one(seed: int, settings: VarianceSettings):
     fits, rings = {}, {}
     for name, vae in trained.models.items():
         rings[name] = rings_of(vae, trained.codes)
-        fits[name] = calibration(vae, trained.test, key=key, bins=settings.bins)
+        fits[name] = lf.calibration(vae, trained.test, key=key, bins=settings.bins)
         row[name] = {
             "log_marginal": found[name].mean,
             "stderr": found[name].stderr,
@@ -151,18 +148,18 @@ def _gain_at(trained: Trained, floor: float, seed: int, settings: VarianceSettin
     key = jax.random.key(seed + 100)
     for name in VARIANCES:
         vae = train_std(trained.models[name], trained.train, training, seed, name)
-        found = log_marginal_likelihood(vae, trained.test, key=key, num_samples=settings.samples)
+        found = lf.log_marginal_likelihood(vae, trained.test, key=key, num_samples=settings.samples)
         means.append(found.mean)
     return means[0] - means[1]
 
 
-def deviation(vae: VAE, z: np.ndarray) -> np.ndarray:
+def deviation(vae: lf.VAE, z: np.ndarray) -> np.ndarray:
     """Mean over the outputs of σ at latent points ``(..., 2)``."""
     _, std = vae.decode(z.reshape(-1, z.shape[-1]), return_std=True)
     return np.asarray(std).reshape(*z.shape[:-1], -1).mean(axis=-1)
 
 
-def rings_of(vae: VAE, codes: np.ndarray) -> dict[str, Any]:
+def rings_of(vae: lf.VAE, codes: np.ndarray) -> dict[str, Any]:
     """σ at the codes, and on circles around their mean in units of the largest distance to it."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -274,7 +271,7 @@ def _map_sections(trained: Trained, settings: VarianceSettings):
             if key == "std":
                 values[name] = np.log10(deviation(vae, points))
             else:
-                values[name] = np.asarray(log_volume(vae.metric(), points)) / np.log(10)
+                values[name] = np.asarray(lf.log_volume(vae.metric(), points)) / np.log(10)
         everything = np.concatenate([v.ravel() for v in values.values()])
         limits = tuple(np.percentile(everything, [1, 99]))
         fig, axes = plotting.figure(2, width=7.6, height=3.5)
@@ -306,7 +303,7 @@ def _levels(trained: Trained, values, points) -> tuple[float, float]:
     )
 
 
-def _calibration_section(fits: dict[str, Calibration], summary) -> Section:
+def _calibration_section(fits: dict[str, lf.Calibration], summary) -> Section:
     fig, (ax,) = plotting.figure(width=4.6, height=3.8)
     plotting.calibration(ax, {NAMES[name]: fits[name] for name in VARIANCES})
     rbf, network = (summary[name]["calibration_error"] for name in VARIANCES)

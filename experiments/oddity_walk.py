@@ -9,15 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
+import landform as lf
 from experiments.oddity import Training, load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import prepared, write
 from landform import datasets, plotting
 from landform.demo.figures import strips
 from landform.demo.page import Section
-from landform.metrics.analytic import Euclidean
-from landform.metrics.base import log_volume
-from landform.stats.brownian import brownian_motion
 
 KINDS = ("brownian", "driftless", "euclidean")
 NAMES = {
@@ -103,18 +101,18 @@ def walk_all(
     start = codes[rng.choice(len(codes), settings.walks, replace=False)]
     radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
     flat = radius**2 / codes.shape[1]
-    scale = float(np.exp(np.median(np.asarray(log_volume(generator.table, codes)))))
+    scale = float(np.exp(np.median(np.asarray(lf.log_volume(generator.table, codes)))))
     key = jax.random.key(seed + 2)
     plan = {
         "brownian": (generator.table, flat * scale, True),
         "driftless": (generator.table, flat * scale, False),
-        "euclidean": (Euclidean(2), flat, False),
+        "euclidean": (lf.Euclidean(2), flat, False),
     }
     numbers = {"radius": radius, "reach": generator.support.radius, "time": flat * scale}
     numbers["codes_certain"] = float(generator.certain(codes).mean())
     arrays: dict[str, Any] = {}
     for kind, (metric, length, drift) in plan.items():
-        path = brownian_motion(
+        path = lf.brownian_motion(
             metric,
             start,
             key=key,
@@ -209,12 +207,14 @@ def _strip_section(generator, arrays, summary, shown, settings) -> Section:
 
 def _drift_section(generator, arrays, summary, settings) -> Section:
     fig, (ax,) = plotting.figure(width=6.2, height=3.2)
-    codes = np.asarray(log_volume(generator.table, generator.codes)) / np.log(10)
+    codes = np.asarray(lf.log_volume(generator.table, generator.codes)) / np.log(10)
     low, high = np.quantile(codes, [0.001, 0.999])
     bins = np.linspace(low - 0.5, high + 1.0, 60)
     middle, lines = 0.5 * (bins[1:] + bins[:-1]), {}
     for kind in KINDS[:2]:
-        values = np.asarray(log_volume(generator.table, arrays[kind].reshape(-1, 2))) / np.log(10)
+        values = np.asarray(lf.log_volume(generator.table, arrays[kind].reshape(-1, 2))) / np.log(
+            10
+        )
         lines[NAMES[kind]] = np.histogram(values, bins, density=True)[0]
     lines["codes"] = np.histogram(codes, bins, density=True)[0]
     plotting.profiles(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.compare import (
@@ -20,7 +21,7 @@ from experiments.compare import (
 from experiments.write import keep, prepared, write
 from landform import datasets, plotting
 from landform.demo.page import Section
-from landform.stats.land.bandwidth_cv import Rule, held_out
+from landform.stats.land.bandwidth_cv import Options, Rule, held_out_densities
 
 COLOURS = {"gaussian": plotting.EUCLIDEAN, "least_squares": "#009e73", "land": plotting.RIEMANNIAN}
 _MARGIN = 0.25  # around the data, for the tails of the wider models
@@ -35,7 +36,7 @@ class SyntheticSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     train: int = 500
     test: int = 1000
-    n_samples: int = 64
+    n_directions: int = 64
     folds: int = 2
     rule: Rule = "flat-first"
     grid: int = 50
@@ -84,8 +85,10 @@ def run_synthetic(
             progress(f"{name}, seed {seed}")
             train, count = draw(name, settings.train, 2 * seed)
             test, _ = draw(name, settings.test, 2 * seed + 1)
-            chosen = choose(train, count, n_folds=settings.folds, seed=seed, rule=settings.rule)
-            fits = fit_all(train, count, chosen, n_samples=settings.n_samples, seed=seed)
+            chosen = choose(
+                train, count, n_folds=settings.folds, key=jax.random.key(seed), rule=settings.rule
+            )
+            fits = fit_all(train, count, chosen, n_directions=settings.n_directions, seed=seed)
             scores = score_all(fits, test)
             metrics = {f"{name} metric": described(train, c) for name, c in chosen.items()}
             rows[name].append({**scores.density, **metrics, "failed": scores.failed["land"]})
@@ -117,7 +120,9 @@ def run_synthetic(
 
 def _sweep(train, test, count, chosen, settings) -> dict[str, np.ndarray]:
     sigmas = _SWEEP * chosen.sigma
-    values = [held_out(train, test, count, s, chosen.rho, 64, settings.seeds[0]) for s in sigmas]
+    options = Options(count, 64, jax.random.key(settings.seeds[0]))
+    found = [held_out_densities(train, test, sigma, chosen.rho, options) for sigma in sigmas]
+    values = [-np.inf if density is None else np.nanmean(density) for density in found]
     return {"sigma": sigmas, "land": np.array(values), "chosen": np.array(chosen.sigma)}
 
 
@@ -228,6 +233,6 @@ _CHOICES = (
     "σ and ρ of the local-variance metric: by {s.folds}-fold cross-validation of the likelihood "
     "on the {s.train} training points, for LAND and for least squares apart, down from a flat "
     "metric: {rule}. Scored on {s.test} others.",
-    "Normalizer: exact, along {s.n_samples} directions of the tangent space.",
+    "Normalizer: exact, along {s.n_directions} directions of the tangent space.",
     "Gaussian mixtures: scikit-learn's, the best of five starts of each of three kinds.",
 )

@@ -30,7 +30,7 @@ from landform.geodesics.distances import (
 from landform.geodesics.exponential import exp as exp, geodesic_ivp as geodesic_ivp
 from landform.geodesics.frechet import (
     FrechetMean as FrechetMean,
-    barycenter as barycenter,
+    fit_frechet_mean as fit_frechet_mean,
     frechet_mean as frechet_mean,
 )
 from landform.geodesics.free_ends import (
@@ -117,12 +117,23 @@ from landform.models import (
     train_vae as train_vae,
 )
 from landform.models.rbf_metric import fit_rbf_metric as fit_rbf_metric
-from landform.solvers.energy import EnergySolver as EnergySolver
+from landform.solvers.base import (
+    AbstractSolver as AbstractSolver,
+    Request as Request,
+    Solution as Solution,
+)
+from landform.solvers.boundary_value import EnergySolver as EnergySolver
+from landform.solvers.eikonal import EikonalSolver as EikonalSolver
 from landform.solvers.ivp import AdaptiveIVP as AdaptiveIVP, FixedStepIVP as FixedStepIVP
+from landform.solvers.routes import GraphSolver as GraphSolver
+from landform.solvers.shooting import ShootingSolver as ShootingSolver
 from landform.stats.brownian import brownian_motion as brownian_motion, random_walk as random_walk
-from landform.stats.clustering.kmeans import KMeans as KMeans, geodesic_kmeans as geodesic_kmeans
+from landform.stats.clustering.kmeans import (
+    KMeansResult as KMeansResult,
+    geodesic_kmeans as geodesic_kmeans,
+)
 from landform.stats.clustering.kmedoids import (
-    KMedoids as KMedoids,
+    KMedoidsResult as KMedoidsResult,
     geodesic_kmedoids as geodesic_kmedoids,
     kmedoids as kmedoids,
 )

@@ -63,7 +63,7 @@ BAD = {
     "distances nan.npy": "nan.npy has 1 NaN or infinite values, the first in row 3",
     "distances gap.csv": "gap.csv has 1 NaN",
     "distances one.npy": "one.npy has 1 rows, and at least 2",
-    "distances constant.npy": "constant columns (1)",
+    "distances constant.npy": "constant feature(s) 1",
     "distances vector.npy": "must have shape (n, d), and has (24,)",
     "distances text.npy": "must hold real numbers",
     "distances two.npz": "must hold an array X",

@@ -59,7 +59,7 @@ def test_the_synthetic_experiment_writes_a_page_with_its_numbers(tmp_path):
         seeds=(0,),
         train=60,
         test=100,
-        n_samples=32,
+        n_directions=32,
         folds=2,
         grid=16,
         sweep=False,
@@ -101,7 +101,7 @@ def test_the_motion_experiment_reports_every_method(tmp_path, data_folder):
         seeds=(0,),
         train=80,
         test=60,
-        n_samples=32,
+        n_directions=32,
         width=1.0,
         bounds=(1e6, 100.0, 10.0, 1.0),
     )

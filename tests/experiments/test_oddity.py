@@ -9,6 +9,7 @@ import pytest
 
 import landform as lf
 from experiments import KMeansSettings, VarianceSettings, run_kmeans, run_variance
+from experiments.__main__ import main
 from experiments.oddity import Training, load_images
 from experiments.oddity_clusters import (
     Space,
@@ -20,7 +21,6 @@ from experiments.oddity_clusters import (
 )
 from experiments.oddity_kmeans import groups_of
 from experiments.oddity_variance import _floored
-from landform import cli
 
 SMALL = Training(hidden=(16,), epochs=10, num_centers=8, a=1.0)
 
@@ -116,9 +116,7 @@ def test_the_smallest_deviation_is_a_share_of_the_spread():
 
 
 def test_classes_on_the_command_line_are_integers(tmp_path, capsys):
-    code = cli.run(
-        ["reproduce", "oddity-variance", "--classes", "0,x", "--out", str(tmp_path / "o")]
-    )
+    code = main(["oddity-variance", "--classes", "0,x", "--out", str(tmp_path / "o")])
     assert code == 2
     assert "--classes" in capsys.readouterr().err
 

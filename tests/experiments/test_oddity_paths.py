@@ -20,11 +20,11 @@ from experiments import (
     run_land,
     run_walk,
 )
+from experiments.__main__ import main
 from experiments.oddity import Training, load_images
 from experiments.oddity_generator import GeneratorSettings, over, tabulate, train_generator
 from experiments.oddity_interpolation import autocorrelation, interpolate
 from experiments.oddity_walk import frames_of, visited, walk_all
-from landform import cli
 from landform.models.vae import PrecisionStd
 
 SMALL = GeneratorSettings(
@@ -186,7 +186,7 @@ def test_the_experiment_writes_what_it_found(run, small, settings, keys, tmp_pat
 
 
 def test_unknown_networks_and_points_without_pixels_are_refused(tmp_path, rng, capsys):
-    assert cli.run(["reproduce", "oddity-interpolation", "--network", "deep"]) == 2
+    assert main(["oddity-interpolation", "--network", "deep"]) == 2
     assert "--network" in capsys.readouterr().err
     path = tmp_path / "points.npz"
     np.savez(path, X=rng.random((40, 5)))

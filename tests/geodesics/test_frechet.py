@@ -18,7 +18,7 @@ def half_plane_cloud(rng, n=24):
 
 def test_the_flat_mean_is_the_weighted_average(rng):
     X, w = rng.normal(size=(24, 2)), rng.uniform(size=24)
-    result = lf.barycenter(lf.Euclidean(2), X, w)
+    result = lf.fit_frechet_mean(lf.Euclidean(2), X, w)
     mean = w @ X / w.sum()
     np.testing.assert_allclose(result.point, mean, atol=1e-10)
     np.testing.assert_allclose(result.variance, w @ np.sum((X - mean) ** 2, axis=1) / w.sum())
@@ -34,7 +34,7 @@ def test_on_a_geodesic_it_is_the_weighted_mean_of_arc_length(rng):
 
 def test_the_gradient_vanishes_at_the_mean_and_the_variance_is_the_exact_one(rng):
     X, w = half_plane_cloud(rng), rng.uniform(size=24)
-    result = lf.barycenter(SOLVED, X, w)
+    result = lf.fit_frechet_mean(SOLVED, X, w)
     logs = np.asarray(HALF_PLANE.exact_log(result.point, X))
     distances = np.asarray(HALF_PLANE.exact_distance(result.point, X))
     scale = np.sqrt(w @ distances**2 / w.sum()) * float(result.point[1])
@@ -59,7 +59,7 @@ def test_it_is_where_direct_minimisation_ends(rng):
 
 def test_curves_that_are_solved_give_the_mean_of_the_closed_form(rng):
     X, w = half_plane_cloud(rng), rng.uniform(size=24)
-    a, b = (lf.barycenter(metric, X, w) for metric in (HALF_PLANE, SOLVED))
+    a, b = (lf.fit_frechet_mean(metric, X, w) for metric in (HALF_PLANE, SOLVED))
     np.testing.assert_allclose(a.point, b.point, rtol=1e-6)
     np.testing.assert_allclose(a.distances, b.distances, rtol=1e-6)
 
@@ -75,14 +75,14 @@ def test_the_mean_of_symmetric_points_on_the_sphere_is_their_pole(rng):
 def test_a_start_where_the_variance_has_a_saddle_is_left():
     pole = np.array([1.0, 0.0])  # where the metric is the identity
     X = SPHERE.exact_exp(pole, [[2.0, 0.0], [-2.0, 0.0]])  # both nearer to its antipode
-    result = lf.barycenter(SPHERE, X, init=pole)
+    result = lf.fit_frechet_mean(SPHERE, X, init=pole)
     np.testing.assert_allclose(result.point, -pole, atol=1e-7)
     assert float(result.variance) == pytest.approx((np.pi - 2.0) ** 2, rel=1e-9)
     assert (np.diff(result.history) < 1e-12).all()
 
 
 def test_each_step_lowers_the_variance(rng):
-    result = lf.barycenter(SOLVED, half_plane_cloud(rng), init=[5.0, 6.0])
+    result = lf.fit_frechet_mean(SOLVED, half_plane_cloud(rng), init=[5.0, 6.0])
     history = np.asarray(result.history)
     assert history.size > 3
     assert (np.diff(history) < 1e-9 * history[:-1]).all()
@@ -119,7 +119,7 @@ def test_a_point_whose_geodesic_fails_is_left_out_and_reported():
     wall = Walled()
     X = np.array([[-1.0, 0.0], [-0.5, 0.0], [0.1, 0.0], [9.0, 0.0]])
     with pytest.raises(lf.ConvergenceError) as caught:
-        lf.barycenter(wall, X, init=[-0.2, 0.0], solver=ONCE)
+        lf.fit_frechet_mean(wall, X, init=[-0.2, 0.0], solver=ONCE)
     result = caught.value.result
     np.testing.assert_array_equal(np.isnan(result.distances), [False, False, False, True])
     assert result.statuses[3] == result.status != lf.Status.CONVERGED

@@ -67,7 +67,10 @@ def test_too_few_steps_are_a_failure_with_its_result():
     with pytest.raises(lf.ConvergenceError) as caught:
         lf.free_geodesic(PLANE, [1.0, 1.0], axis, **options)
     assert float(caught.value.result.gap) > 1e-6
-    assert lf.free_geodesic(PLANE, [1.0, 1.0], axis, throw=False, **options).status == 1
+    assert (
+        lf.free_geodesic(PLANE, [1.0, 1.0], axis, throw=False, **options).status
+        == lf.Status.MAX_STEPS
+    )
 
 
 def test_the_far_side_of_a_circle_is_left_for_the_near_one():

@@ -13,6 +13,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import landform as lf
 from landform.sklearn import GeodesicKMeans, GeodesicKMedoids, GeodesicSpectral
 
+_EQUIVALENCE = "check_sample_weight_equivalence_on_dense_data"
+REASONS = {
+    GeodesicKMeans: {
+        _EQUIVALENCE: "k-means++ draws other starts among repeated points, as scikit-learn's KMeans"
+    },
+    GeodesicKMedoids: {
+        _EQUIVALENCE: "clusters are numbered by the rows of their medoids, which the check shuffles"
+    },
+}
 # Flat geodesics of few points: the checks are about the interface, and their data have many shapes.
 COARSE = {"n_clusters": 3, "metric": "euclidean", "num_points": 5, "random_state": 0}
 
@@ -23,12 +32,44 @@ COARSE = {"n_clusters": 3, "metric": "euclidean", "num_points": 5, "random_state
         GeodesicKMedoids(**COARSE, distances="graph"),
         GeodesicSpectral(**COARSE, distances="graph"),
     ],
-    expected_failed_checks=lambda estimator: {},
+    expected_failed_checks=lambda estimator: REASONS.get(type(estimator), {}),
 )
 def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         check(estimator)
+
+
+@pytest.mark.parametrize("cls", [GeodesicKMeans, GeodesicKMedoids, GeodesicSpectral])
+def test_a_weight_of_three_is_a_point_three_times(cls, rng):
+    X = np.concatenate([rng.normal(size=(15, 2)), rng.normal(size=(15, 2)) + np.array([6.0, 0.0])])
+    weights = rng.integers(0, 4, size=30)
+    options = {"n_clusters": 2, "metric": "euclidean", "random_state": 0}
+    model = cls(**options).fit(X, sample_weight=weights)
+    rows = np.repeat(np.arange(30), weights)
+    repeated = cls(**options).fit(X[rows])
+    first, other = model.labels_[rows], repeated.labels_
+    assert lf.f_measure(first, other) == 1.0
+    assert model.labels_.shape == (30,)
+    assert lf.f_measure(np.arange(30) < 15, model.labels_) == 1.0
+    if cls is not GeodesicSpectral:
+        assert model.inertia_ == pytest.approx(repeated.inertia_, rel=1e-4)
+        np.testing.assert_allclose(
+            np.sort(model.cluster_centers_, axis=0),
+            np.sort(repeated.cluster_centers_, axis=0),
+            atol=1e-4,
+        )
+    else:
+        np.testing.assert_allclose(model.scales_[rows], repeated.scales_)
+
+
+def test_points_of_weight_zero_do_not_change_the_learned_metric(rng):
+    X = rng.normal(size=(30, 2))
+    far = np.concatenate([X, [[50.0, 0.0]]])
+    model = GeodesicKMedoids(2, sigma=1.0, rho=0.1, distances="graph")
+    model.fit(far, sample_weight=np.r_[np.ones(30), 0.0])
+    np.testing.assert_array_equal(model.metric_.data, X)
+    assert 30 not in model.medoid_indices_
 
 
 def test_the_flat_metric_gives_the_k_means_of_scikit_learn():

@@ -17,7 +17,7 @@ from landform.sklearn import LANDMixture, _land
 @pytest.mark.heavy
 @pytest.mark.slow
 @parametrize_with_checks(
-    [LANDMixture(metric="euclidean", n_samples=16, max_iter=3, random_state=0)],
+    [LANDMixture(metric="euclidean", n_directions=16, max_iter=3, random_state=0)],
     expected_failed_checks=lambda estimator: {},
 )
 def test_the_estimator_passes_the_checks_of_scikit_learn(estimator, check):
@@ -35,7 +35,7 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def flat(blobs):
-    return LANDMixture(2, metric="euclidean", n_samples=16, tol=1e-9, random_state=0).fit(blobs)
+    return LANDMixture(2, metric="euclidean", n_directions=16, tol=1e-9, random_state=0).fit(blobs)
 
 
 def test_a_flat_metric_gives_the_gaussian_mixture(flat, blobs):
@@ -65,7 +65,7 @@ def test_predictions_are_the_most_probable_components(flat, blobs):
 def test_scores_on_a_curved_metric_are_lebesgue_densities():
     metric = lf.StereographicSphere(2)
     X = 0.5 * np.random.default_rng(0).standard_normal((30, 2))
-    model = LANDMixture(metric=metric, n_samples=16, random_state=0).fit(X)
+    model = LANDMixture(metric=metric, n_directions=16, random_state=0).fit(X)
     expected = model.model_.log_prob(X) + np.asarray(lf.log_volume(metric, X))
     np.testing.assert_allclose(model.score_samples(X), expected, atol=1e-12)
     assert model.score(X) == pytest.approx(float(np.mean(expected)))
@@ -75,7 +75,7 @@ def test_scores_on_a_curved_metric_are_lebesgue_densities():
 def plane():
     """A fit on the half-plane, whose chart ends at height 0, with its data."""
     X = np.random.default_rng(0).standard_normal((40, 2)) * 0.3 + [0.0, 2.0]
-    return LANDMixture(metric=lf.PoincareHalfPlane(), n_samples=16, random_state=0).fit(X), X
+    return LANDMixture(metric=lf.PoincareHalfPlane(), n_directions=16, random_state=0).fit(X), X
 
 
 def test_a_point_without_a_geodesic_has_no_density_whatever_stands_beside_it(plane):
@@ -119,7 +119,7 @@ def test_samples_come_with_their_components(flat):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_metric_that_hardly_varies_is_reported():
     grid = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), axis=-1).reshape(-1, 2)
-    model = LANDMixture(sigma=0.3, rho=5.0, n_samples=16, max_iter=1)
+    model = LANDMixture(sigma=0.3, rho=5.0, n_directions=16, max_iter=1)
     with pytest.warns(UserWarning, match="saturates"):
         model.fit(grid)
 
@@ -159,7 +159,7 @@ def test_cross_validation_is_for_the_same_weights_and_covariances(blobs, monkeyp
 
 def test_weights_count_points_several_times(blobs):
     weights = np.arange(100) % 3
-    model = LANDMixture(metric="euclidean", n_samples=16).fit(blobs, sample_weight=weights)
+    model = LANDMixture(metric="euclidean", n_directions=16).fit(blobs, sample_weight=weights)
     repeated = np.repeat(blobs, weights, axis=0)
     np.testing.assert_allclose(model.means_[0], repeated.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(model.covariances_[0], np.cov(repeated.T, bias=True), atol=1e-6)
@@ -167,7 +167,7 @@ def test_weights_count_points_several_times(blobs):
 
 def test_a_start_follows_the_points_that_have_a_weight(flat, blobs):
     weights = np.r_[0.0, np.ones(len(blobs) - 1)]
-    options = {"metric": "euclidean", "n_samples": 16, "tol": 1e-9, "random_state": 0}
+    options = {"metric": "euclidean", "n_directions": 16, "tol": 1e-9, "random_state": 0}
     given = LANDMixture(2, init=np.r_[1, flat.predict(blobs[1:])], **options)
     given.fit(blobs, sample_weight=weights)
     own = LANDMixture(2, **options).fit(blobs[1:])
@@ -184,7 +184,7 @@ def test_too_few_points_with_a_weight_are_refused(blobs):
 @pytest.mark.slow
 def test_cross_validation_chooses_the_metric(blobs):
     some = blobs[:30]
-    model = LANDMixture(sigma="cv", n_samples=8, max_iter=2, random_state=0)
+    model = LANDMixture(sigma="cv", n_directions=8, max_iter=2, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(some)

@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform.solvers.graph import (
-    Routes,
-    attach,
-    build_graph,
-    distances_between,
-    find_routes,
-    graph_of,
-    resample,
-)
+from landform.solvers.graph import attach, build_graph, distances_between, graph_of
 from landform.solvers.lengths import resolved_lengths, segment_lengths
+from landform.solvers.routes import Routes, find_routes, resample
 from oracles import two_moons
 
 FLAT = lf.Euclidean(2)

@@ -1,5 +1,6 @@
 """The report on retraining: exact cases, failures, and a pair of models that bend one space."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_coefficients_are_those_of_known_distances():
 def test_pairs_are_distinct_and_all_of_them_where_few():
     report = lf.retraining_report([lf.Euclidean(2)] * 2, CODES[:5])
     np.testing.assert_array_equal(report.pairs, np.stack(np.triu_indices(5, 1), axis=1))
-    some = lf.retraining_report([lf.Euclidean(2)] * 2, CODES, num_pairs=20, seed=3)
+    some = lf.retraining_report([lf.Euclidean(2)] * 2, CODES, num_pairs=20, key=jax.random.key(3))
     assert len({tuple(p) for p in np.asarray(some.pairs).tolist()}) == 20
     assert (some.pairs[:, 0] < some.pairs[:, 1]).all()
 

@@ -1,5 +1,6 @@
 """Arguments checked once: arrays of numbers, points, counts, choices, keys."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -93,6 +94,14 @@ def as_positive(name: str, value) -> Array:
     return scalar
 
 
+def as_tolerance(name: str, value) -> float:
+    """A positive finite number that is known, also inside a traced function."""
+    number = float(value)
+    if not (np.isfinite(number) and number > 0.0):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return number
+
+
 def as_positives(name: str, value, size: int | None = None) -> Array:
     """Positive finite numbers: one, or `size` of them; of any shape where that is None."""
     array = as_floats(name, value)
@@ -112,9 +121,29 @@ def check_positive(name: str, array: Array, *, zero: bool = False) -> None:
         raise ValueError(f"{name} must {'not be negative' if zero else 'be positive'}")
 
 
+def as_weights(weights, n: int) -> np.ndarray:
+    """Weights of n points as a NumPy array of float64, checked; ones for None."""
+    if weights is None:
+        return np.ones(n)
+    values = np.asarray(as_floats("weights", weights), dtype=float)
+    if values.shape != (n,):
+        raise ValueError(f"weights must have shape ({n},) to match X, got {values.shape}")
+    if not (np.isfinite(values).all() and (values >= 0).all() and (values > 0).any()):
+        raise ValueError("weights must be finite, not negative, and not all zero")
+    return values
+
+
 def host_rng(key: PRNGKeyArray) -> np.random.Generator:
     """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
     return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
+
+
+def seed_of(key: PRNGKeyArray | None) -> int:
+    """A seed for NumPy from a JAX key: k for `jax.random.key(k)`, and 0 for None."""
+    if key is None:
+        return 0
+    words = np.asarray(jax.random.key_data(check_key(key))).tolist()
+    return functools.reduce(lambda seed, word: (seed << 32) | word, words, 0)
 
 
 def check_key(key) -> PRNGKeyArray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from landform._core.typing import Array, Bool, Float
 
+_MIN_CURVATURE = 1e-10  # cosine of step and change of gradient, below which BFGS learns nothing
 _ELIMINATED = 16  # largest order that is eliminated row by row; larger ones are halved
 
 
@@ -109,3 +110,18 @@ def root(xp, square):
     """
     still = square == 0.0
     return xp.where(still, 0.0, xp.sqrt(xp.where(still, 1.0, square)))
+
+
+def bfgs_update(inverse: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """The BFGS update of inverse Hessians ``(*b, n, n)`` by steps and changes of the gradient.
+
+    Those for which the curvature along the step is not positive stay as they are. On the host.
+    """
+    curvature = np.sum(step * change, axis=-1)
+    size = np.linalg.norm(step, axis=-1) * np.linalg.norm(change, axis=-1)
+    sound = np.asarray(curvature > _MIN_CURVATURE * size)[..., None, None]
+    rho = 1.0 / np.where(sound, np.asarray(curvature)[..., None, None], 1.0)
+    left = np.eye(step.shape[-1]) - rho * step[..., :, None] * change[..., None, :]
+    new = left @ inverse @ np.swapaxes(left, -1, -2)
+    new = new + rho * step[..., :, None] * step[..., None, :]
+    return np.where(sound, new, inverse)

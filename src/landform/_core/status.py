@@ -24,14 +24,15 @@ class Status(enum.IntEnum):
     """
 
     CONVERGED = 0
-    MAX_STEPS = 1
-    STALLED = 2
-    UNRESOLVED = 3
-    LONGER_THAN_BOUND = 4
-    DISCONNECTED = 5
-    LEFT_DOMAIN = 6
-    BAD_METRIC = 7
-    BAD_INPUT = 8
+    APPROXIMATE = 1
+    MAX_STEPS = 2
+    STALLED = 3
+    UNRESOLVED = 4
+    LONGER_THAN_BOUND = 5
+    DISCONNECTED = 6
+    LEFT_DOMAIN = 7
+    BAD_METRIC = 8
+    BAD_INPUT = 9
 
     @property
     def message(self) -> str:
@@ -41,6 +42,7 @@ class Status(enum.IntEnum):
 
 _MESSAGES = {
     Status.CONVERGED: "converged",
+    Status.APPROXIMATE: "a path of a graph or a grid, no geodesic: its length is an estimate",
     Status.MAX_STEPS: "the iteration limit was reached before the curve became a geodesic; "
     "raise max_steps",
     Status.STALLED: "no step lowers the energy further although the curve is not a geodesic "
@@ -54,6 +56,11 @@ _MESSAGES = {
     Status.BAD_METRIC: "the metric is not finite and positive definite somewhere on the curve",
     Status.BAD_INPUT: "an end point or a velocity is not finite",
 }
+
+
+def succeeded(status):
+    """Where a computation gave what it promised: a geodesic, or a path of a graph or a grid."""
+    return status <= int(Status.APPROXIMATE)
 
 
 def join(*statuses: Array) -> Array:
@@ -127,7 +134,7 @@ class MetricError(ConvergenceError, ValueError):
 def raise_if_failed(what: str, status, result=None) -> None:
     """Raise one `ConvergenceError` that counts the failures by reason; do nothing without any."""
     codes = np.asarray(status).ravel()
-    failed = codes[codes != Status.CONVERGED]
+    failed = codes[~succeeded(codes)]
     if failed.size == 0:
         return
     kinds, counts = np.unique(failed, return_counts=True)

@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code."""
+def run(arguments: list[str], app: typer.Typer = app) -> int:
+    """Run one command, of another program's too, and return its exit code."""
     from landform._core.status import ConvergenceError, MetricError
 
     if os.environ.get("LANDFORM_DEBUG"):

@@ -14,12 +14,11 @@ from rich.table import Table as RichTable
 
 import landform.metrics.base as _metric
 from landform.cli.columns import as_number
-from landform.cli.inputs import Table, check_output, check_varies
+from landform.cli.inputs import Table, check_output
 from landform.io import load
 from landform.metrics.analytic import Euclidean
-from landform.metrics.local_variance import LocalVariance
 from landform.models.vae import VAE
-from landform.stats.land.bandwidth import auto_rho, auto_sigma
+from landform.stats.land.bandwidth import local_variance
 
 app = typer.Typer(
     name="landform",
@@ -119,10 +118,13 @@ def metric_of(name: str, table: Table, sigma: float | None = None, rho: float | 
     if name == "euclidean":
         return Euclidean(table.X.shape[1])
     if name == "local-variance":
-        check_varies(table)
-        sigma = auto_sigma(table.X) if sigma is None else sigma
-        rho = auto_rho(table.X, sigma) if rho is None else rho
-        return LocalVariance(table.X, sigma=sigma, rho=rho)
+        return local_variance(
+            table.X,
+            "auto" if sigma is None else sigma,
+            "auto" if rho is None else rho,
+            name=str(table.path),
+            columns=table.columns or (),
+        )
     if not name.lower().endswith(".landform"):
         raise ValueError(
             f"--metric must be local-variance, euclidean or a .landform file, got {name!r}"

@@ -130,17 +130,21 @@ def fit_land(
 
 def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int):
     """The fitted model, and what to say about it."""
+    import jax
+
     import landform as lf
 
     if components == 1:
-        land = lf.fit_land(metric, X, normalizer=normalizer, seed=seed)  # type: ignore[arg-type]
+        land = lf.fit_land(metric, X, normalizer=normalizer, key=jax.random.key(seed))  # type: ignore[arg-type]
         rows = {
             "mean": np.asarray(land.mean).round(4).tolist(),
             "normalizer": f"{float(np.exp(land.log_normalizer)):.6g}"
             f" ± {float(land.normalizer_stderr):.1e} (log)",
         }
     else:
-        land = lf.fit_land_mixture(metric, X, components, normalizer=normalizer, seed=seed)  # type: ignore[arg-type]
+        land = lf.fit_land_mixture(
+            metric, X, components, normalizer=normalizer, key=jax.random.key(seed)
+        )  # type: ignore[arg-type]
         rows = {
             "weights": np.asarray(land.weights).round(4).tolist(),
             "iterations": int(land.n_iter),

@@ -82,19 +82,6 @@ def read_content(path) -> Columns | dict[str, np.ndarray]:
     return read_npz(path) if suffix == ".npz" else {"": _read_npy(path)}
 
 
-def check_varies(table: Table) -> Table:
-    """Refuse columns that are constant: a metric learned from them would be one of 1/ρ alone."""
-    constant = np.flatnonzero(np.ptp(table.X, axis=0) == 0)
-    if constant.size:
-        which = ", ".join(table.columns[i] if table.columns else str(i) for i in constant[:5])
-        more = f" and {constant.size - 5} more" if constant.size > 5 else ""
-        raise ValueError(
-            f"{table.path} has constant columns ({which}{more}), which say nothing about "
-            "distances: leave them out with --columns"
-        )
-    return table
-
-
 def write_table(path, **arrays) -> None:
     """Write the first array to .npy or .csv, or all of them to .npz; whole or not at all."""
     path = check_output(path, WRITABLE)

@@ -24,13 +24,12 @@ from landform.geodesics.distances import pairwise_distances
 from landform.geodesics.geodesic import geodesic
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import log_volume
-from landform.metrics.local_variance import LocalVariance
 from landform.metrics.tabulated import Tabulated
 from landform.stats.brownian import brownian_motion
 from landform.stats.clustering.kmeans import geodesic_kmeans
 from landform.stats.clustering.kmedoids import kmedoids
 from landform.stats.clustering.scores import f_measure
-from landform.stats.land.bandwidth import auto_rho, auto_sigma
+from landform.stats.land.bandwidth import local_variance
 from landform.stats.land.mixture import fit_land_mixture
 
 Measured = tuple[dict[str, float], dict[str, Any]]
@@ -282,14 +281,13 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
     codes, k = model.codes, sample.classes
     count = min(settings.land_points, len(codes) // 2)
     train, test = codes[:count], codes[count : 2 * count]
-    sigma = auto_sigma(train)
-    metric = LocalVariance(train, sigma=sigma, rho=auto_rho(train, sigma))
+    metric = local_variance(train)
     land = fit_land_mixture(
         metric,
         train,
         k,
-        seed=settings.seed,
-        n_samples=64,
+        key=jax.random.key(settings.seed),
+        n_directions=64,
         rtol=1e-3,
         max_iter=20,
         throw=False,

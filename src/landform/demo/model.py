@@ -12,7 +12,7 @@ from landform.metrics.tabulated import Tabulated
 from landform.models.train import train_vae
 from landform.models.vae import VAE
 from landform.models.variance import fit_variance
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 
 SOLVER = EnergySolver(model="newton", max_steps=600, max_refinements=1)
 """Newton steps: cheap on a table, and they resolve the narrow ridges of an RBF uncertainty."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from landform.geodesics._logarithms import solve_spokes, variance
+from landform.geodesics._logarithms import connect, weighted_variance
 from landform.metrics.base import metric_tensor
 
 _PROBES = 3  # directions in which a critical point is tried
@@ -11,27 +11,27 @@ _AWAY = 0.2
 _BENT = -0.01  # curvature that tells a saddle, where that of flat space is 1
 
 
-def off_saddle(metric, data, weights, center, spokes, options):
+def off_saddle(metric, data, weights, center, logs, options):
     """A point with less variance near a critical one that is no minimum, with its curves, or None.
 
     Symmetric problems begin or end there: between two points on the two sides of a hill the best
     place on the line through them is its top. The second derivative is found on a Krylov space of
     a few directions, all of them in as many dimensions, by differences of the gradient.
     """
-    size = np.sqrt(variance(weights, spokes) / weights[spokes.ok].sum())
+    size = np.sqrt(weighted_variance(weights, logs) / weights[logs.ok].sum())
     matrix = tensor_at(metric, center)
     if matrix is None or not size > 0.0:
         return None
     frame = np.linalg.inv(np.linalg.cholesky(matrix)).T  # orthonormal columns
 
     def moved(step):
-        """The spokes from a point nearby, in units of the frame and the root mean square."""
+        """The logs from a point nearby, in units of the frame and the root mean square."""
         point = center + size * frame @ step
         matrix = tensor_at(metric, point)
         if matrix is None:
             return None
-        near = solve_spokes(metric, point, data, options, spokes)
-        return point, matrix, near, spokes.ok & near.ok
+        near = connect(metric, point, data, options, logs)
+        return point, matrix, near, logs.ok & near.ok
 
     def slope(matrix, found, ok):
         """The derivative of ½ Σ w d² in the frame's directions."""
@@ -50,7 +50,7 @@ def off_saddle(metric, data, weights, center, spokes, options):
         if found is None:
             return None
         _, there, near, ok = found
-        change = slope(there, near, ok) - slope(matrix, spokes, ok)
+        change = slope(there, near, ok) - slope(matrix, logs, ok)
         following = change / (_PROBE * size * weights[ok].sum())
         basis, images = np.vstack([basis, direction]), np.vstack([images, following])
     bend = basis @ images.T
@@ -64,7 +64,9 @@ def off_saddle(metric, data, weights, center, spokes, options):
             if found is None:
                 continue
             point, _, near, ok = found
-            if variance(weights, near, ok) < (1.0 - noise) * variance(weights, spokes, ok):
+            if weighted_variance(weights, near, ok) < (1.0 - noise) * weighted_variance(
+                weights, logs, ok
+            ):
                 return point, near
     return None
 

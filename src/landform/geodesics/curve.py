@@ -10,9 +10,12 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_floats, as_points
 from landform._core.linalg import root
-from landform._core.quadrature import gauss, lagrange_matrix, lobatto
+from landform._core.quadrature import gauss, lobatto
 from landform._core.typing import Array, Float
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
+from landform.solvers.elements import Rule, sample
+
+_INTERPOLATION = Rule(32, 8)  # of a curve that is only a function; smooth ones to rounding
 
 
 class AbstractCurve(eqx.Module):
@@ -122,32 +125,36 @@ def _monomials(degree):
     return np.linalg.inv(np.vander(lobatto(degree)[0], increasing=True))
 
 
-def straight_line(x, y) -> PolynomialCurve:
-    """The straight segment in the chart from x to y, ``(d,)`` or ``(n, d)``."""
-    return PolynomialCurve(jnp.stack([jnp.asarray(x), jnp.asarray(y)], axis=-2), degree=1)
+def as_polynomial(name: str, curve, dim: int | None = None) -> PolynomialCurve:
+    """What stands for a curve as a `PolynomialCurve`: the argument `name` of a public function.
 
-
-def _speeds(metric, nodes, degree, order):
-    """Speeds at Gauss points and their weights: shapes (m, order)."""
-    m = (nodes.shape[0] - 1) // degree
-    base, _, derivative = lobatto(degree)
-    points, weights = gauss(order)
-    value = jnp.asarray(lagrange_matrix(base, points), nodes.dtype)
-    slope = value @ jnp.asarray(derivative * m, nodes.dtype)
-    index = np.arange(m)[:, None] * degree + np.arange(degree + 1)
-    pieces = nodes[index]
-    # From the first node on, so that a piece at rest has velocities of exactly zero.
-    offset = pieces - pieces[:, :1]
-    x = pieces[:, :1] + jnp.einsum("qj,mjd->mqd", value, offset)
-    v = jnp.einsum("qj,mjd->mqd", slope, offset)
-    squares = jax.vmap(jax.vmap(lambda a, b: metric.inner(a, b, b)))(x, v)
-    return root(jnp, squares), jnp.asarray(weights, nodes.dtype) / m
+    A `Geodesic` stands for its path, points for the polyline through them; another curve is
+    interpolated on 32 elements of degree 8.
+    """
+    curve = getattr(curve, "path", curve)  # of a `Geodesic`
+    if not isinstance(curve, PolynomialCurve):
+        if isinstance(curve, AbstractCurve):
+            times = jnp.asarray(_INTERPOLATION.times)
+            nodes = as_points(name, jax.vmap(curve)(times), dim, ndim=(2, 3))
+            if nodes.ndim == 3:  # (t, n, d) of n curves
+                nodes = jnp.swapaxes(nodes, 0, 1)
+            return PolynomialCurve(nodes, _INTERPOLATION.degree)
+        return PolynomialCurve(as_points(name, curve, dim, ndim=(2, 3)), degree=1)
+    if dim is not None and curve.nodes.shape[-1] != dim:
+        raise ValueError(
+            f"{name} must have {dim} coordinate(s) to match the metric, got {curve.nodes.shape[-1]}"
+        )
+    return curve
 
 
 @eqx.filter_jit
 def _measure(metric, nodes, degree, order):
     def one(curve):
-        speed, weights = _speeds(metric, curve, degree, order)
+        rule = Rule((curve.shape[0] - 1) // degree, degree)
+        places, weights = gauss(order)
+        x, v = sample(rule, curve, places)
+        speed = root(jnp, jax.vmap(jax.vmap(lambda a, b: metric.inner(a, b, b)))(x, v))
+        weights = jnp.asarray(weights, curve.dtype) / rule.elements
         return jnp.sum(weights * speed), 0.5 * jnp.sum(weights * speed**2)
 
     return one(nodes) if nodes.ndim == 2 else jax.lax.map(one, nodes, batch_size=64)
@@ -155,9 +162,8 @@ def _measure(metric, nodes, degree, order):
 
 @precise
 def _length_and_energy(metric, curve, order):
-    metric = check_metric(metric)
-    if not isinstance(curve, PolynomialCurve):
-        curve = PolynomialCurve(as_points("curve", curve, metric.dim, ndim=(2, 3)), degree=1)
+    check_metric(metric)
+    curve = as_polynomial("curve", curve, metric.dim)
     nodes = check_dtype(metric, curve.nodes)
     order = curve.degree + 3 if order is None else as_count("order", order)
     return _measure(metric, nodes, curve.degree, order)
@@ -173,7 +179,8 @@ def curve_length(
     metric
         The metric.
     curve
-        A `PolynomialCurve`, or the corners of polylines, ``(T + 1, d)`` or ``(n, T + 1, d)``.
+        A `Geodesic`, any `AbstractCurve`, or the corners of polylines, ``(T + 1, d)`` or
+        ``(n, T + 1, d)``.
     order
         Gauss–Legendre points on each piece, by default its degree plus 3.
 
@@ -200,7 +207,8 @@ def curve_energy(
     metric
         The metric.
     curve
-        A `PolynomialCurve`, or the corners of polylines, ``(T + 1, d)`` or ``(n, T + 1, d)``.
+        A `Geodesic`, any `AbstractCurve`, or the corners of polylines, ``(T + 1, d)`` or
+        ``(n, T + 1, d)``.
     order
         Gauss–Legendre points on each piece, by default its degree plus 3.
 

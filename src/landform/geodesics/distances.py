@@ -6,29 +6,29 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import cKDTree
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points
-from landform._core.status import AbstractResult, Status, raise_if_failed
+from landform._core.checks import as_count, as_points, check_choice
+from landform._core.status import AbstractResult, raise_if_failed, succeeded
 from landform._core.typing import Array, Bool, Float, Int
-from landform.geodesics.geodesic import geodesic
+from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.eikonal import box_around, grid_distances
-from landform.solvers.energy import EnergySolver
-from landform.solvers.graph import adjacency, build_graph, distances_between
+from landform.solvers.base import AbstractSolver
+from landform.solvers.boundary_value import EnergySolver
+from landform.solvers.eikonal import EikonalSolver
+from landform.solvers.routes import GraphSolver
 
-_GRID_SIZE = {1: 501, 2: 101, 3: 21}
 _BLOCK = 2048  # pairs solved per call, so that the curves of a large matrix are never all in memory
 
 
+@precise
 def pairwise_distances(
     metric: AbstractMetric,
     X,
     Y=None,
     *,
     method: Literal["geodesic", "graph", "grid"] = "geodesic",
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     num_points: int = 65,
     accuracy: float = 1e-6,
     n_neighbors: int = 16,
@@ -45,20 +45,21 @@ def pairwise_distances(
     X, Y
         Points, shapes ``(n, d)`` and ``(m, d)``; Y = None stands for X, each pair solved once.
     method
-        ``"geodesic"`` solves every pair. ``"graph"`` runs Dijkstra on a neighborhood graph over
-        X, Y and the metric's landmarks: an upper bound, typically 2 to 6 % too long, for thousands
-        of points at once; `graph_distances` measures by how much. ``"grid"``, in at most three
-        dimensions, solves the eikonal equation on two regular grids from every row of X: some
-        tenths of a percent off, in seconds a row, but the distance of all paths whatever in a box
-        that leaves a quarter of its points' longest extent on every side, against which the other
-        methods can be checked.
-    solver, num_points, accuracy
-        As for `geodesic`; used with ``method="geodesic"``.
+        A short name of a solver. ``"geodesic"``, an `EnergySolver`, solves every pair. ``"graph"``,
+        a `GraphSolver`, runs Dijkstra on a neighborhood graph over X, Y and the metric's landmarks:
+        upper bounds for thousands of points at once, a few percent too long in two dimensions and
+        far too long in eight; `graph_distances` measures by how much. ``"grid"``, an
+        `EikonalSolver`, works in at most three dimensions: some tenths of a percent off, in seconds
+        a row, but the least length of all paths in a box around the points.
+    solver
+        Any `AbstractSolver`, in place of `method`.
+    num_points, accuracy
+        As for `geodesic`; for solvers that solve pair by pair.
     n_neighbors
-        Neighbors of every point; used with ``method="graph"``.
+        Neighbors of every point, for ``method="graph"``.
     grid_size
-        Nodes on the longest side of the coarser grid; used with ``method="grid"``. By default 501,
-        101 and 21 in one, two and three dimensions.
+        Nodes on the longest side of the coarser grid, for ``method="grid"``; None for 501, 101 and
+        21 in one, two and three dimensions.
     throw
         Raise if any pair fails; with False the failed ones are NaN.
     progress
@@ -86,33 +87,32 @@ def pairwise_distances(
     [[0.0, 5.0], [5.0, 0.0]]
     """
     check_metric(metric)
-    if method not in ("geodesic", "graph", "grid"):
-        raise ValueError(f"method must be 'geodesic', 'graph' or 'grid', got {method!r}")
-    if grid_size is not None:
-        grid_size = as_count("grid_size", grid_size, 5)
-    n_neighbors = as_count("n_neighbors", n_neighbors)
-    return _pairwise(
-        metric, X, Y, method, solver, num_points, accuracy, n_neighbors, grid_size, throw, progress
-    )
-
-
-@precise
-def _pairwise(
-    metric, X, Y, method, solver, num_points, accuracy, n_neighbors, grid_size, throw, progress
-):
     X, other = _check_points(metric, X, Y)
-    if method == "graph":
-        matrix, status = _by_graph(metric, X, other, n_neighbors, Y is None)
-    elif method == "grid":
-        matrix, status = _by_grid(metric, X, other, Y is None, grid_size)
-    else:
-        matrix, status = _by_geodesics(
-            metric, X, other, Y is None, solver, num_points, accuracy, progress
-        )
-    result = jax.device_put(matrix)
+    solver = _solver(method, solver, n_neighbors, grid_size)
+    x = np.asarray(X)
+    found = solver.distances(metric, x, x if Y is None else np.asarray(other))
+    if found is None:
+        options = {"solver": solver, "num_points": num_points, "accuracy": accuracy}
+        found = _by_pairs(metric, X, other, Y is None, options, progress)
+    matrix, status = found
+    result = jax.device_put(matrix.astype(X.dtype))
     if throw:
         raise_if_failed("distance", status, result)
     return result
+
+
+def _solver(method, solver, n_neighbors, grid_size) -> AbstractSolver:
+    """The solver that a short name or the caller names."""
+    check_choice("method", method, ("geodesic", "graph", "grid"))
+    named = {"graph": GraphSolver(n_neighbors), "grid": EikonalSolver(grid_size)}
+    if method in named:
+        if solver is not None:
+            raise ValueError(f"give solver= or method={method!r}, not both")
+        return named[method]
+    solver = EnergySolver() if solver is None else solver
+    if not isinstance(solver, AbstractSolver):
+        raise TypeError(f"solver must be an AbstractSolver, got {type(solver).__name__}")
+    return solver
 
 
 def _check_points(metric, X, Y):
@@ -129,7 +129,7 @@ def _check_points(metric, X, Y):
     return X.astype(dtype), other.astype(dtype)
 
 
-def _by_geodesics(metric, X, Y, symmetric, solver, num_points, accuracy, progress):
+def _by_pairs(metric, X, Y, symmetric, options, progress):
     n, m = X.shape[0], Y.shape[0]
     if symmetric:
         rows, columns = np.triu_indices(n, 1)
@@ -138,24 +138,16 @@ def _by_geodesics(metric, X, Y, symmetric, solver, num_points, accuracy, progres
     lengths, statuses = np.zeros(rows.size), np.zeros(rows.size, dtype=int)
     for start in range(0, rows.size, _BLOCK):
         here = slice(start, start + _BLOCK)
-        result = geodesic(
-            metric,
-            X[rows[here]],
-            Y[columns[here]],
-            solver=solver,
-            num_points=num_points,
-            accuracy=accuracy,
-            throw=False,
-        )
+        result = geodesic(metric, X[rows[here]], Y[columns[here]], throw=False, **options)
         statuses[here] = np.asarray(result.status)
-        lengths[here] = np.where(np.asarray(result.converged), np.asarray(result.length), np.nan)
+        lengths[here] = np.asarray(where_succeeded(result.status, result.length))
         if progress is not None:
             progress(min(start + _BLOCK, rows.size))
     matrix = np.zeros((n, m))
     matrix[rows, columns] = lengths
     if symmetric:
         matrix[columns, rows] = lengths
-    return matrix.astype(X.dtype), statuses
+    return matrix, statuses
 
 
 class GraphDistances(AbstractResult):
@@ -237,9 +229,12 @@ def graph_distances(
     [[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]]
     """
     check_metric(metric)
-    n_neighbors, probes = as_count("n_neighbors", n_neighbors), as_count("probes", probes, 0)
+    probes = as_count("probes", probes, 0)
     X, other = _check_points(metric, X, Y)
-    matrix, status = _by_graph(metric, X, other, n_neighbors, Y is None)
+    x = np.asarray(X)
+    solver = GraphSolver(n_neighbors)
+    matrix, status = solver.distances(metric, x, x if Y is None else np.asarray(other))
+    matrix = matrix.astype(x.dtype)
     n, m = matrix.shape
     usable = np.isfinite(matrix) & (matrix > 0.0)
     if Y is None:
@@ -255,36 +250,5 @@ def graph_distances(
         ratio = matrix.ravel()[chosen] / length
         order = np.argsort(ratio)
         pairs, ratio = pairs[order], ratio[order]
-    failed = status != int(Status.CONVERGED)
+    failed = ~succeeded(status)
     return GraphDistances(*(to_jax(a) for a in (matrix, failed, pairs, ratio)))
-
-
-def _by_graph(metric, X, Y, n_neighbors, symmetric):
-    landmarks = metric.landmarks()
-    points = [np.asarray(X), np.asarray(Y)]
-    if landmarks is not None:
-        points.append(np.asarray(landmarks))
-    graph = build_graph(metric, np.concatenate(points), n_neighbors=n_neighbors)
-    tree = cKDTree(graph.points)
-    rows, columns = (tree.query(p)[1] for p in points[:2])
-    distances = distances_between(adjacency(graph), rows, columns)
-    if symmetric:  # the two directions of a path may be rounded differently
-        distances = np.minimum(distances, distances.T)
-    status = np.where(np.isfinite(distances), int(Status.CONVERGED), int(Status.DISCONNECTED))
-    return np.where(np.isfinite(distances), distances, np.nan).astype(X.dtype), status
-
-
-def _by_grid(metric, X, Y, symmetric, size):
-    d = X.shape[1]
-    if d > max(_GRID_SIZE):
-        raise ValueError(f"method='grid' needs points with at most 3 coordinates, got {d}")
-    size = _GRID_SIZE[d] if size is None else size
-    x, y = np.asarray(X), np.asarray(Y)
-    points = [x, y] if metric.landmarks() is None else [x, y, np.asarray(metric.landmarks())]
-    box = box_around(np.concatenate(points), size)
-    distances = grid_distances(metric, x, y, box).value
-    if symmetric:
-        distances = 0.5 * (distances + distances.T)
-        np.fill_diagonal(distances, 0.0)
-    status = np.where(np.isfinite(distances), int(Status.CONVERGED), int(Status.DISCONNECTED))
-    return np.where(np.isfinite(distances), distances, np.nan).astype(X.dtype), status

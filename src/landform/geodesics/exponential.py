@@ -5,7 +5,7 @@ import jax
 from landform._core.arrays import is_traced, precise
 from landform._core.status import raise_if_failed
 from landform._core.typing import Array, Float
-from landform.geodesics.geodesic import check_pair, where_converged
+from landform.geodesics.geodesic import check_pair, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.solvers.ivp import AdaptiveIVP, FixedStepIVP, IVPResult, shoot_many
 
@@ -58,9 +58,10 @@ def exp(
     [0.76159416, 0.64805427]
     """
     shot = geodesic_ivp(metric, x, v, solver=solver, throw=throw)
-    return where_converged(shot.status, shot.point)
+    return where_succeeded(shot.status, shot.point)
 
 
+@precise
 def geodesic_ivp(
     metric: AbstractMetric,
     x,
@@ -100,11 +101,6 @@ def geodesic_ivp(
         raise TypeError(
             f"solver must be an AdaptiveIVP or FixedStepIVP, got {type(solver).__name__}"
         )
-    return _shoot(metric, x, v, solver, throw)
-
-
-@precise
-def _shoot(metric, x, v, solver, throw):
     x, v, single = check_pair(metric, x, v, "v")
     shot = shoot_many(metric, x, v, solver)
     if single:

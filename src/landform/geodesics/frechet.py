@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_floats, as_points, as_positive, check_finite
+from landform._core.checks import as_count, as_points, as_tolerance, as_weights
+from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int
-from landform.geodesics._logarithms import Spokes, shorter, solve_options, solve_spokes, variance
+from landform.geodesics._logarithms import Logarithms, connect, shorter, weighted_variance
 from landform.geodesics._saddle import off_saddle, tensor_at
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.base import AbstractSolver
 
 _ROUNDS = 4  # descents, each after a search for shorter curves from the mean found before
 _MAX_HALVINGS = 10
@@ -48,7 +49,7 @@ class FrechetMean(AbstractOutcome):
     Examples
     --------
     >>> import landform as lf
-    >>> result = lf.barycenter(lf.Euclidean(1), [[0.0], [2.0]])
+    >>> result = lf.fit_frechet_mean(lf.Euclidean(1), [[0.0], [2.0]])
     >>> result.point.tolist(), float(result.variance), bool(result.converged)
     ([1.0], 1.0, True)
     """
@@ -64,7 +65,47 @@ class FrechetMean(AbstractOutcome):
     statuses: Int[Array, " n"]
 
 
-def frechet_mean(
+@precise
+def frechet_mean(metric: AbstractMetric, X, weights=None, **kwargs) -> Float[Array, " d"]:
+    """The Fréchet (Karcher) mean: a point with the least weighted sum of squared distances to X.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    X
+        Points, shape ``(n, d)``.
+    weights
+        Weights w ≥ 0 of any positive sum, shape ``(n,)``; equal by default.
+    **kwargs
+        Those of `fit_frechet_mean`.
+
+    Returns
+    -------
+    The mean, shape ``(d,)``; NaN where it failed and ``throw=False``.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `fit_frechet_mean`.
+
+    Notes
+    -----
+    The point of `fit_frechet_mean`, at the same cost.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> data = [[0.0, 1.0], [0.0, 4.0]]  # on a vertical geodesic of the half-plane
+    >>> lf.frechet_mean(lf.PoincareHalfPlane(), data).round(6).tolist()
+    [0.0, 2.0]
+    """
+    result = fit_frechet_mean(metric, X, weights, **kwargs)
+    return result.point if bool(result.converged) else jnp.full_like(result.point, jnp.nan)
+
+
+@precise
+def fit_frechet_mean(
     metric: AbstractMetric,
     X,
     weights=None,
@@ -74,13 +115,14 @@ def frechet_mean(
     max_steps: int = 50,
     num_points: int = 65,
     accuracy: float = 1e-6,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> Float[Array, " d"]:
-    """The Fréchet (Karcher) mean: a point with the least weighted sum of squared distances to X.
+) -> FrechetMean:
+    """The Fréchet (Karcher) mean of X, with its variance, logarithms, distances and statuses.
 
-    ``argmin_m Σ_n w_n dist(m, x_n)²``, found where ``Σ_n w_n Log_m(x_n) = 0``, by quasi-Newton
+    A point with the least weighted sum of squared distances, ``argmin_m Σ_n w_n dist(m, x_n)²``,
+    found where ``Σ_n w_n Log_m(x_n) = 0``, by quasi-Newton
     steps with a line search on the sum itself.
 
     Parameters
@@ -103,13 +145,13 @@ def frechet_mean(
     num_points, accuracy, solver
         As for `geodesic`.
     throw
-        Raise on failure; with False the result is NaN then, and `barycenter` tells why.
+        Raise on failure; with False the result says what failed.
     progress
         Called with the number of steps taken.
 
     Returns
     -------
-    The mean, shape ``(d,)``.
+    `FrechetMean`.
 
     Raises
     ------
@@ -118,10 +160,6 @@ def frechet_mean(
     ConvergenceError
         With ``throw=True``, if a geodesic failed or the steps ran out; its ``result`` is a
         `FrechetMean`.
-
-    See Also
-    --------
-    barycenter : the same with variance, logarithms and statuses.
 
     Notes
     -----
@@ -135,153 +173,77 @@ def frechet_mean(
     Examples
     --------
     >>> import landform as lf
-    >>> data = [[0.0, 1.0], [0.0, 4.0]]  # on a vertical geodesic of the half-plane
-    >>> lf.frechet_mean(lf.PoincareHalfPlane(), data).round(6).tolist()
-    [0.0, 2.0]
-    """
-    result = barycenter(
-        metric,
-        X,
-        weights,
-        init=init,
-        tol=tol,
-        max_steps=max_steps,
-        num_points=num_points,
-        accuracy=accuracy,
-        solver=solver,
-        throw=throw,
-        progress=progress,
-    )
-    return _point(result)
-
-
-@precise
-def _point(result):
-    return result.point if bool(result.converged) else jnp.full_like(result.point, jnp.nan)
-
-
-def barycenter(
-    metric: AbstractMetric,
-    X,
-    weights=None,
-    *,
-    init=None,
-    tol: float = 1e-8,
-    max_steps: int = 50,
-    num_points: int = 65,
-    accuracy: float = 1e-6,
-    solver: EnergySolver | None = None,
-    throw: bool = True,
-    progress: Callable[[int], None] | None = None,
-) -> FrechetMean:
-    """The Fréchet mean of X with its variance, logarithms, distances and statuses.
-
-    Parameters
-    ----------
-    metric, X, weights, init, tol, max_steps, num_points, accuracy, solver, throw, progress
-        As for `frechet_mean`.
-
-    Returns
-    -------
-    `FrechetMean`.
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `frechet_mean`.
-
-    Examples
-    --------
-    >>> import landform as lf
-    >>> result = lf.barycenter(lf.Euclidean(1), [[0.0], [4.0]], weights=[3.0, 1.0])
+    >>> result = lf.fit_frechet_mean(lf.Euclidean(1), [[0.0], [4.0]], weights=[3.0, 1.0])
     >>> result.point.tolist(), float(result.variance)
     ([1.0], 3.0)
     """
     check_metric(metric)
-    tol = float(as_positive("tol", tol))
+    tol = as_tolerance("tol", tol)
     max_steps = as_count("max_steps", max_steps, 0)
-    options = solve_options(num_points, accuracy, solver)
-    return _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progress)
-
-
-@precise
-def _barycenter(metric, X, weights, init, tol, max_steps, options, throw, progress):
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
     X = as_points("X", X, metric.dim, ndim=(2,))
     X = check_dtype(metric, X)
     if is_traced(metric, X, weights, init):
         raise ValueError("frechet_mean cannot be called inside a transformation such as jit")
-    weights = check_weights(weights, X.shape[0])
+    weights = as_weights(weights, X.shape[0])
     center = None if init is None else as_points("init", init, X.shape[1], ndim=(1,))
     tol = max(tol, float(np.sqrt(jnp.finfo(X.dtype).eps)))
     used = weights > 0.0
     data, share = np.asarray(X)[used], weights[used] / weights.sum()
     descent = _search(metric, data, share, center, tol, max_steps, options, progress)
-    spokes = descent.spokes
-    status = int(np.max(spokes.status, initial=int(descent.status)))
+    logs = descent.logs
+    status = int(np.max(logs.status, initial=int(descent.status)))
 
     def spread(values, fill):
         out = np.full((len(weights), *values.shape[1:]), fill, dtype=values.dtype)
         out[used] = values
         return to_jax(out)
 
-    bad = ~spokes.ok
-    total = share[spokes.ok].sum()
+    bad = ~logs.ok
+    total = share[logs.ok].sum()
     result = FrechetMean(
         point=jnp.asarray(descent.center, X.dtype),
-        variance=to_jax(variance(share, spokes) / total if total > 0 else np.nan),
-        logs=spread(np.where(bad[:, None], np.nan, spokes.velocity), np.nan),
-        distances=spread(np.where(bad, np.nan, spokes.length), np.nan),
+        variance=to_jax(weighted_variance(share, logs) / total if total > 0 else np.nan),
+        logs=spread(np.where(bad[:, None], np.nan, logs.velocity), np.nan),
+        distances=spread(np.where(bad, np.nan, logs.length), np.nan),
         gradient=to_jax(descent.gradient),
         history=to_jax(descent.history),
         converged=to_jax(status == Status.CONVERGED),
         status=to_jax(status),
-        statuses=spread(spokes.status.astype(int), int(Status.CONVERGED)),
+        statuses=spread(logs.status.astype(int), int(Status.CONVERGED)),
     )
     if throw:
         raise_if_failed("Fréchet mean", result.status, result)
     return result
 
 
-def check_weights(weights, n: int) -> np.ndarray:
-    """Weights of n points as a NumPy array, checked; ones when None."""
-    if weights is None:
-        return np.ones(n)
-    check_finite("weights", as_floats("weights", weights))
-    values = np.asarray(weights, dtype=float)
-    if values.shape != (n,):
-        raise ValueError(f"weights must have shape ({n},) to match X, got {values.shape}")
-    if (values < 0).any() or not (values > 0).any():
-        raise ValueError("weights must not be negative, and one at least must be positive")
-    return values
-
-
 def _search(metric, data, weights, center, tol, max_steps, options, progress):
     """Descents from the start, until the curves followed are the shortest that are found."""
     if center is None:
-        center, spokes = _start(metric, data, weights, options)
+        center, logs = _start(metric, data, weights, options)
     else:
         center = np.asarray(center, dtype=data.dtype)
-        spokes = solve_spokes(metric, center, data, options)
-    descent = Descent(center, spokes, np.inf, Status.MAX_STEPS, [])
+        logs = connect(metric, center, data, options)
+    descent = Descent(center, logs, np.inf, Status.MAX_STEPS, [])
     history: list[float] = []
     lower = None
     for _ in range(_ROUNDS):
         left = max_steps - max(len(history) - 1, 0)
-        descent = descend(metric, data, weights, center, spokes, options, tol=tol, max_steps=left)
+        descent = descend(metric, data, weights, center, logs, options, tol=tol, max_steps=left)
         history += descent.history
         if progress is not None:
             progress(len(history) - 1)
-        fresh = solve_spokes(metric, descent.center, data, options)
-        merged, changed = shorter(descent.spokes, fresh)
-        descent = descent._replace(spokes=merged)
-        center, spokes, lower = descent.center, merged, None
+        fresh = connect(metric, descent.center, data, options)
+        merged, changed = shorter(descent.logs, fresh)
+        descent = descent._replace(logs=merged)
+        center, logs, lower = descent.center, merged, None
         if changed and descent.status != Status.MAX_STEPS:
             continue
         if descent.status == Status.CONVERGED:
-            lower = off_saddle(metric, data, weights, center, spokes, options)
+            lower = off_saddle(metric, data, weights, center, logs, options)
         if lower is None:
             break
-        center, spokes = lower
+        center, logs = lower
     if lower is not None:  # there is less variance beside the last one, too
         descent = descent._replace(status=Status.STALLED)
     return descent._replace(history=history)
@@ -294,9 +256,9 @@ def _start(metric, data, weights, options):
     choices = []
     for center in (flat, nearest):
         if tensor_at(metric, center) is not None:
-            spokes = solve_spokes(metric, center, data, options)
-            missing = weights[~spokes.ok].sum()
-            choices.append((missing, variance(weights, spokes), center, spokes))
+            logs = connect(metric, center, data, options)
+            missing = weights[~logs.ok].sum()
+            choices.append((missing, weighted_variance(weights, logs), center, logs))
     if not choices:
         raise ValueError("X must lie where the metric is defined; it is not finite at the data")
     return min(choices, key=lambda choice: choice[:2])[2:]
@@ -306,13 +268,13 @@ class Descent(NamedTuple):
     """Where a descent ended; `status` is of the descent, not of its geodesics."""
 
     center: np.ndarray
-    spokes: Spokes
+    logs: Logarithms
     gradient: float
     status: Status
     history: list[float]
 
 
-def descend(metric, data, weights, center, spokes, options, *, tol, max_steps) -> Descent:
+def descend(metric, data, weights, center, logs, options, *, tol, max_steps) -> Descent:
     """BFGS steps in the chart on ``F(m) = ½ Σ w dist(m, x)²``, started at the inverse metric.
 
     The first step is the mean of the logarithms. Points whose geodesic failed are left out.
@@ -321,13 +283,13 @@ def descend(metric, data, weights, center, spokes, options, *, tol, max_steps) -
     noise = 4.0 * options["accuracy"]
     matrix = tensor_at(metric, center)
     if matrix is None:
-        return Descent(center, spokes, np.inf, Status.BAD_METRIC, [np.nan])
-    slope, size = _gradient(weights, spokes, matrix)
+        return Descent(center, logs, np.inf, Status.BAD_METRIC, [np.nan])
+    slope, size = _gradient(weights, logs, matrix)
     inverse, renewed = np.linalg.inv(matrix) / total, True
-    history = [variance(weights, spokes) / total]
+    history = [weighted_variance(weights, logs) / total]
     for _ in range(max_steps):
         if size <= tol:
-            return Descent(center, spokes, size, Status.CONVERGED, history)
+            return Descent(center, logs, size, Status.CONVERGED, history)
         step = -inverse @ slope
         if not step @ slope < 0.0:
             inverse, renewed = np.linalg.inv(matrix) / total, True
@@ -339,9 +301,12 @@ def descend(metric, data, weights, center, spokes, options, *, tol, max_steps) -
             next_matrix = tensor_at(metric, trial)
             if next_matrix is None:
                 continue
-            moved = solve_spokes(metric, trial, data, options, spokes)
-            both = spokes.ok & moved.ok
-            old, new = variance(weights, spokes, both), variance(weights, moved, both)
+            moved = connect(metric, trial, data, options, logs)
+            both = logs.ok & moved.ok
+            old, new = (
+                weighted_variance(weights, logs, both),
+                weighted_variance(weights, moved, both),
+            )
             next_slope, next_size = _gradient(weights, moved, next_matrix)
             falls = new <= old + 2e-4 * factor * (slope @ step)
             level = new <= (1.0 + noise) * old and next_size < 0.9 * size
@@ -352,31 +317,22 @@ def descend(metric, data, weights, center, spokes, options, *, tol, max_steps) -
                 inverse, renewed = np.linalg.inv(matrix) / total, True
                 continue
             ended = Status.CONVERGED if blurred else Status.STALLED
-            return Descent(center, spokes, size, ended, history)
-        inverse, renewed = _update(inverse, factor * step, next_slope - slope), False
-        center, spokes, matrix = trial, moved, next_matrix
+            return Descent(center, logs, size, ended, history)
+        inverse, renewed = bfgs_update(inverse, factor * step, next_slope - slope), False
+        center, logs, matrix = trial, moved, next_matrix
         slope, size = next_slope, next_size
-        history.append(variance(weights, spokes) / total)
+        history.append(weighted_variance(weights, logs) / total)
     status = Status.CONVERGED if size <= tol else Status.MAX_STEPS
-    return Descent(center, spokes, size, status, history)
+    return Descent(center, logs, size, status, history)
 
 
-def _gradient(weights, spokes, matrix):
+def _gradient(weights, logs, matrix):
     """The derivative of ½ Σ w d² in the chart, and its length relative to that of a typical log."""
-    ok = spokes.ok
+    ok = logs.ok
     total = weights[ok].sum()
     if total == 0.0:
         return np.full(matrix.shape[0], np.nan), np.inf
-    pull = weights[ok] @ spokes.velocity[ok]
-    scale = np.sqrt(variance(weights, spokes) / total)
+    pull = weights[ok] @ logs.velocity[ok]
+    scale = np.sqrt(weighted_variance(weights, logs) / total)
     length = np.sqrt(pull @ matrix @ pull) / total
     return -matrix @ pull, float(length / scale) if scale > 0 else 0.0
-
-
-def _update(inverse, step, change):
-    """The BFGS update of an inverse Hessian; skipped where the curvature is not positive."""
-    curvature = step @ change
-    if not curvature > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
-        return inverse
-    left = np.eye(step.size) - np.outer(step, change) / curvature
-    return left @ inverse @ left.T + np.outer(step, step) / curvature

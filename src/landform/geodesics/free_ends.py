@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise
-from landform._core.checks import as_count, as_points, as_positive
+from landform._core.checks import as_count, as_points, as_tolerance
+from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Float, Int
 from landform.geodesics.geodesic import Geodesic, geodesic
@@ -55,6 +56,7 @@ class FreeGeodesic(AbstractOutcome):
     iterations: Int[Array, "*batch"]
 
 
+@precise
 def free_geodesic(
     metric: AbstractMetric,
     start,
@@ -123,11 +125,29 @@ def free_geodesic(
     (0.881374, 0.346574)
     """
     check_metric(metric)
-    tol = float(as_positive("tol", tol))
+    tol = as_tolerance("tol", tol)
     max_steps = as_count("max_steps", max_steps)
     if "init" in solve:
         raise ValueError("init is not for curves with free ends: start_at and end_at say where")
-    return _between(metric, (start, start_at), (end, end_at), tol, max_steps, throw, solve)
+    ends = _End("start", (start, start_at), metric.dim), _End("end", (end, end_at), metric.dim)
+    if all(one.place is None for one in ends):
+        raise TypeError("start or end must be a function; between two points there is geodesic")
+    batch = np.broadcast_shapes(*(one.batch for one in ends))
+    count = int(np.prod(batch))
+    for one in ends:
+        one.count = count
+    parts = [np.broadcast_to(e.first, (*batch, e.width)).reshape(count, e.width) for e in ends]
+    moves = _Moves(metric, ends, solve)
+    found, p, gap, iterations = _descend(moves, np.concatenate(parts, axis=1), tol, max_steps)
+    status = np.asarray(found.status)
+    status = np.where((status == 0) & ~(gap <= tol), int(Status.MAX_STEPS), status)
+    first, last = np.split(p, [moves.split], axis=1)
+    result = FreeGeodesic(*jax.device_put((found, first, last, gap, status, iterations)))
+    if not batch:
+        result = jax.tree.map(lambda leaf: leaf[0], result)
+    if throw:
+        raise_if_failed("free_geodesic", result.status, result)
+    return result
 
 
 class _End:
@@ -207,29 +227,6 @@ class _Moves:
         return found, gradient, gap, scale
 
 
-@precise
-def _between(metric, start, end, tol, max_steps, throw, solve) -> FreeGeodesic:
-    ends = _End("start", start, metric.dim), _End("end", end, metric.dim)
-    if all(one.place is None for one in ends):
-        raise TypeError("start or end must be a function; between two points there is geodesic")
-    batch = np.broadcast_shapes(*(one.batch for one in ends))
-    count = int(np.prod(batch))
-    for one in ends:
-        one.count = count
-    parts = [np.broadcast_to(e.first, (*batch, e.width)).reshape(count, e.width) for e in ends]
-    moves = _Moves(metric, ends, solve)
-    found, p, gap, iterations = _descend(moves, np.concatenate(parts, axis=1), tol, max_steps)
-    status = np.asarray(found.status)
-    status = np.where((status == 0) & ~(gap <= tol), int(Status.MAX_STEPS), status)
-    first, last = np.split(p, [moves.split], axis=1)
-    result = FreeGeodesic(*jax.device_put((found, first, last, gap, status, iterations)))
-    if not batch:
-        result = jax.tree.map(lambda leaf: leaf[0], result)
-    if throw:
-        raise_if_failed("free_geodesic", result.status, result)
-    return result
-
-
 def _descend(moves: _Moves, p: np.ndarray, tol: float, max_steps: int):
     """BFGS in the parameters of the ends, for each curve with a step length of its own."""
     everyone = np.arange(len(p))
@@ -261,7 +258,7 @@ def _descend(moves: _Moves, p: np.ndarray, tol: float, max_steps: int):
         share[rows] = np.where(accept, 1.0, 0.5 * share[rows])
         good = rows[accept]
         step, change = moved[accept] - p[good], gradient_there[accept] - gradient[good]
-        inverse[good] = _updated(inverse[good], step, change)
+        inverse[good] = bfgs_update(inverse[good], step, change)
         p[good], gradient[good] = moved[accept], gradient_there[accept]
         gap[good] = gap_there[accept]
         energy[good], points[good] = after[accept], np.asarray(fresh.points)[accept]
@@ -284,14 +281,3 @@ def _nudged(p: np.ndarray, stationary: np.ndarray, length: np.ndarray, inverse: 
             trial = start.copy()
             trial[:, j] += sign * step
             yield rows, trial
-
-
-def _updated(inverse, step, change):
-    """The BFGS update of inverse second derivatives; as they are where the curvature is not > 0."""
-    curvature = np.sum(step * change, axis=1)
-    size = np.linalg.norm(step, axis=1) * np.linalg.norm(change, axis=1)
-    sound = curvature > 1e-10 * size
-    rho = (1.0 / np.where(sound, curvature, 1.0))[:, None, None]
-    left = np.eye(step.shape[1]) - rho * step[:, :, None] * change[:, None, :]
-    new = left @ inverse @ np.swapaxes(left, 1, 2) + rho * step[:, :, None] * step[:, None, :]
-    return np.where(sound[:, None, None], new, inverse)

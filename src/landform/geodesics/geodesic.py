@@ -9,18 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, precise
-from landform._core.checks import as_count, as_points
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.checks import as_count, as_points, as_tolerance
+from landform._core.status import AbstractOutcome, Status, raise_if_failed, succeeded
 from landform._core.typing import Array, Bool, Float, Int
-from landform.geodesics._warm_start import guide_accuracy, solve_guided
-from landform.geodesics.curve import PolynomialCurve
+from landform.geodesics.curve import PolynomialCurve, as_polynomial
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.boundary_value import Solved, solve, solve_traced
+from landform.solvers.base import AbstractSolver, Request, Solution, certified
+from landform.solvers.boundary_value import EnergySolver
 from landform.solvers.elements import interpolation
-from landform.solvers.energy import EnergySolver
+from landform.solvers.guided import join_solutions, solve_guided
 from landform.solvers.implicit import differentiable_nodes
 from landform.solvers.residual import certify_one
 
+_PAIRS_TOGETHER = 8192  # pairs solved at once; bounds the memory beside inputs and results
 _POLISH = 1e-9  # relative error of the length; that of the velocity is at most ten times as large
 
 
@@ -73,13 +74,15 @@ class Geodesic(AbstractOutcome):
         return self.path(t)
 
 
+@precise
 def geodesic(
     metric: AbstractMetric,
     x,
     y,
     *,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     init=None,
+    guide: AbstractMetric | None = None,
     num_points: int = 65,
     accuracy: float = 1e-6,
     polish: float | None = None,
@@ -100,12 +103,15 @@ def geodesic(
     x, y
         End points, shape ``(d,)`` or ``(n, d)``; a single point is paired with all of the other.
     solver
-        An `EnergySolver`; the default chooses by the metric.
+        Any `AbstractSolver`; an `EnergySolver` by default. Whatever the solver, a curve that it
+        calls converged is measured and judged in the same way.
     init
-        Start curves instead of the solver's own: a `Geodesic`, a `PolynomialCurve`, or points at
-        equal steps of t, shape ``(k, d)`` or ``(n, k, d)``. Or another metric, such as a
-        `Tabulated` one of a costly generator, whose own geodesics are then the start curves; what
-        is returned is solved and certified on `metric` itself.
+        Start curves instead of the solver's own: a `Geodesic`, any `AbstractCurve`, or points at
+        equal steps of t, shape ``(k, d)`` or ``(n, k, d)``.
+    guide
+        Another metric, such as a `Tabulated` one of a costly decoder, whose own geodesics are the
+        start curves; what is returned is solved and certified on `metric` itself. For an
+        `EnergySolver`, and without `init`.
     num_points
         Points on the curve, and with it the resolution that the solve begins with.
     accuracy
@@ -114,7 +120,7 @@ def geodesic(
         Relative error of the length for which converged curves are refined once more where they
         miss it; unlike `accuracy` it decides nothing. None for no such step.
     max_steps
-        Iterations per start; by default the solver's (200).
+        Iterations per start, for an `EnergySolver`; by default the solver's (200).
     throw
         Raise if any pair fails. With False the batch always returns, each pair with its status.
     progress
@@ -127,7 +133,7 @@ def geodesic(
     Raises
     ------
     TypeError, ValueError
-        For a wrong metric, shapes that do not fit, or values that are not finite.
+        For a wrong metric or solver, shapes that do not fit, or values that are not finite.
     ConvergenceError
         With ``throw=True``, if a pair did not converge; the error carries the batch as ``result``.
 
@@ -147,56 +153,96 @@ def geodesic(
     1.0
     """
     check_metric(metric)
-    return _geodesic(
-        metric,
-        x,
-        y,
-        solver or EnergySolver(),
-        init,
-        num_points,
-        accuracy,
-        polish,
-        max_steps,
-        throw,
+    x, y, single = check_pair(metric, x, y, "y")
+    solver = _check_solver(solver, max_steps)
+    accuracy = as_tolerance("accuracy", accuracy)
+    request = Request(
+        as_count("num_points", num_points, 2),
+        max(accuracy, float(np.sqrt(jnp.finfo(x.dtype).eps)) * 1e-2),
+        None if polish is None else as_tolerance("polish", polish),
+        None if init is None else _check_init(init, x),
         progress,
     )
-
-
-@precise
-def _geodesic(metric, x, y, solver, init, num_points, accuracy, polish, max_steps, throw, progress):
-    x, y, single = check_pair(metric, x, y, "y")
-    num_points = as_count("num_points", num_points, 2)
-    if not (np.isfinite(accuracy) and accuracy > 0):
-        raise ValueError(f"accuracy must be positive, got {accuracy}")
-    if polish is not None and not (np.isfinite(polish) and polish > 0):
-        raise ValueError(f"polish must be positive or None, got {polish}")
-    if not isinstance(solver, EnergySolver):
-        raise TypeError(f"solver must be an EnergySolver, got {type(solver).__name__}")
-    if max_steps is not None:
-        steps = as_count("max_steps", max_steps, 1)
-        solver = dataclasses.replace(solver, max_steps=steps)
-    rule = solver.rule(metric, num_points)
-    accuracy = max(float(accuracy), float(np.sqrt(jnp.finfo(x.dtype).eps)) * 1e-2)
-    options = {"solver": solver, "rule": rule, "accuracy": accuracy}
-    host = {"progress": progress, "polish": polish}
-    frozen, a, b = (metric, x, y) if not is_traced(metric, x, y) else _constant(metric, x, y)
-    if isinstance(init, AbstractMetric):
-        if is_traced(frozen, a, b, init):
-            raise TypeError("init must hold curves, not a metric, inside a traced function")
-        curves = _guided(init, a, b, solver, num_points, accuracy)
-        solved = solve_guided(frozen, a, b, guide=init, curves=curves, **options, **host)
+    traced = is_traced(metric, x, y, init)
+    frozen, a, b = _constant(metric, x, y) if traced else (metric, x, y)
+    if guide is not None:
+        _check_guide(guide, solver, init)
+        if is_traced(frozen, a, b, guide):
+            raise TypeError("guide= works on values, which a traced function does not have")
+        solution = solve_guided(frozen, np.asarray(a), np.asarray(b), guide, solver, request)
+    elif is_traced(frozen, a, b, init):
+        solution = solver.solve_traced(frozen, a, b, request)
     else:
-        start = None if init is None else _initial(init, rule, x, y)
-        if is_traced(frozen, a, b, start):
-            solved = solve_traced(frozen, a, b, init=start, **options)
-        else:
-            solved = solve(frozen, a, b, init=start, **options, **host)
-    result = _package(metric, x, y, solved, solver, num_points)
+        solution = _solve_blocks(frozen, np.asarray(a), np.asarray(b), solver, request)
+    result = _package(metric, x, y, solution, solver.uses_chords(metric), request.num_points)
     if single:
         result = jax.tree.map(lambda leaf: leaf[0], result)
     if throw and not is_traced(result.status):
         raise_if_failed("geodesic", result.status, result)
     return result
+
+
+def _check_solver(solver, max_steps) -> AbstractSolver:
+    solver = EnergySolver() if solver is None else solver
+    if not isinstance(solver, AbstractSolver):
+        raise TypeError(
+            f"solver must be an AbstractSolver such as EnergySolver(), got {type(solver).__name__}"
+        )
+    if max_steps is None:
+        return solver
+    if not isinstance(solver, EnergySolver):
+        raise TypeError(f"max_steps is for an EnergySolver, and solver is {solver!r}")
+    return dataclasses.replace(solver, max_steps=as_count("max_steps", max_steps, 1))
+
+
+def _check_init(init, x):
+    """Start curves as a function of t to points ``(n, k, d)``, checked against the pairs."""
+    if isinstance(init, AbstractMetric):
+        raise TypeError("init must hold curves; geodesics of another metric are had by guide=")
+    curve = as_polynomial("init", init)
+    nodes = curve.nodes
+    count = nodes.shape[0] if nodes.ndim == 3 else 1
+    if count not in (1, x.shape[0]) or nodes.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"init must hold one curve or one for each of the {x.shape[0]} pairs in "
+            f"{x.shape[-1]} dimensions, got {count} in {nodes.shape[-1]}"
+        )
+    return curve
+
+
+def _check_guide(guide, solver, init) -> None:
+    check_metric(guide)
+    if init is not None:
+        raise ValueError("give init= or guide=, not both")
+    if not isinstance(solver, EnergySolver):
+        raise TypeError(f"guide= is for an EnergySolver, and solver is {solver!r}")
+
+
+def _solve_blocks(metric, x, y, solver, request: Request) -> Solution:
+    """Solve and certify concrete pairs, so many at a time that memory does not grow with them."""
+    parts = []
+    for start in range(0, x.shape[0], _PAIRS_TOGETHER):
+        rows = slice(start, start + _PAIRS_TOGETHER)
+        some = request._replace(
+            init=_some_curves(request.init, rows), progress=_shifted(request.progress, start)
+        )
+        found = solver.solve(metric, x[rows], y[rows], some)
+        if not isinstance(found, Solution):
+            raise TypeError(
+                f"{type(solver).__name__}.solve must return a Solution, got {type(found).__name__}"
+            )
+        parts.append(certified(metric, x[rows], y[rows], found, request.accuracy))
+    return join_solutions(np.arange(x.shape[0]), parts)
+
+
+def _some_curves(curves: PolynomialCurve | None, rows: slice):
+    if curves is None or curves.nodes.ndim == 2 or curves.nodes.shape[0] == 1:
+        return curves
+    return PolynomialCurve(curves.nodes[rows], curves.degree)
+
+
+def _shifted(progress, done: int):
+    return None if progress is None else lambda count: progress(done + count)
 
 
 def _constant(*trees):
@@ -223,54 +269,28 @@ def check_pair(metric, x, y, name):
     return x.astype(dtype), y.astype(dtype), single
 
 
-def _guided(guide, x, y, solver, num_points, accuracy) -> PolynomialCurve:
-    """Geodesics of another metric from all of its own starts, to start from."""
-    own = EnergySolver(
-        max_steps=solver.max_steps, max_refinements=solver.max_refinements, fine_graph=True
-    )
-    # Twice the points: the chords of a generator need half of those that its metric does.
-    count = 2 * num_points - 1
-    finer = guide_accuracy(accuracy)
-    return geodesic(guide, x, y, solver=own, num_points=count, accuracy=finer, throw=False).path
-
-
-def _initial(init, rule, x, y):
-    """Start curves at the nodes of the rule, with the right ends."""
-    path = init.path if isinstance(init, Geodesic) else init
-    if not isinstance(path, PolynomialCurve):
-        path = PolynomialCurve(as_points("init", path, x.shape[-1], ndim=(2, 3)), degree=1)
-    values = path(jnp.asarray(rule.times, x.dtype))
-    if values.ndim == 2:
-        values = values[None]
-    if values.shape[0] not in (1, x.shape[0]) or values.shape[-1] != x.shape[-1]:
-        raise ValueError(
-            f"init must hold one curve or one for each of the {x.shape[0]} pairs in "
-            f"{x.shape[-1]} dimensions, got {values.shape[0]} in {values.shape[-1]}"
-        )
-    values = jnp.broadcast_to(values, (x.shape[0], *values.shape[1:])).astype(x.dtype)
-    return values.at[:, 0].set(x).at[:, -1].set(y)
-
-
-def _package(metric, x, y, solved: Solved, solver, num_points) -> Geodesic:
-    rule, nodes, measured = solved.rule, solved.nodes, solved.certificate
+def _package(metric, x, y, solution: Solution, chord: bool, num_points: int) -> Geodesic:
+    rule, nodes, measured = solution.rule, solution.nodes, solution.certificate
     xp = np
     if is_traced(metric, x, y, nodes):
         xp, nodes = jnp, jnp.asarray(nodes)
-        chord = solver.method(metric, rule).chord
         nodes = jax.vmap(lambda a, b, c: differentiable_nodes(metric, rule, chord, a, b, c))(
             x, y, nodes
         )
         measured = jax.vmap(lambda c: certify_one(metric, rule, c))(nodes)
-    inner = xp.asarray(interpolation(rule, num_points)[1:-1], nodes.dtype) @ nodes
+    inner = (
+        xp.asarray(interpolation(rule, np.linspace(0.0, 1.0, num_points))[1:-1], nodes.dtype)
+        @ nodes
+    )
     x, y = xp.asarray(x), xp.asarray(y)
     points = xp.concatenate([x[:, None], inner, y[:, None]], axis=1)
     stats = {
-        "iterations": solved.iterations,
-        "evaluations": solved.evaluations,
+        "iterations": solution.iterations,
+        "evaluations": solution.evaluations,
         "residual": measured.residual,
         "speed_drift": measured.speed_drift,
-        "bound": solved.bound,
-        "decrement": solved.decrement,
+        "bound": solution.bound,
+        "decrement": solution.decrement,
     }
     parts = {
         "points": points,
@@ -278,8 +298,8 @@ def _package(metric, x, y, solved: Solved, solver, num_points) -> Geodesic:
         "energy": measured.energy,
         "velocity": measured.velocity,
         "final_velocity": measured.final_velocity,
-        "converged": solved.status == int(Status.CONVERGED),
-        "status": solved.status,
+        "converged": solution.status == int(Status.CONVERGED),
+        "status": solution.status,
         "stats": stats,
     }
     if xp is np:
@@ -288,9 +308,9 @@ def _package(metric, x, y, solved: Solved, solver, num_points) -> Geodesic:
 
 
 @precise
-def where_converged(status, value):
+def where_succeeded(status, value):
     """`value`, with NaN where its computation failed."""
-    good = status == int(Status.CONVERGED)
+    good = succeeded(status)
     return jnp.where(jnp.expand_dims(good, range(good.ndim, value.ndim)), value, jnp.nan)
 
 
@@ -330,7 +350,7 @@ def log(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch d"]:
     [0.0, 1.0]
     """
     result = geodesic(metric, x, y, **{"polish": _POLISH, **kwargs})
-    return where_converged(result.status, result.velocity)
+    return where_succeeded(result.status, result.velocity)
 
 
 @precise
@@ -368,4 +388,4 @@ def distance(metric: AbstractMetric, x, y, **kwargs) -> Float[Array, "*batch"]:
     5.0
     """
     result = geodesic(metric, x, y, **kwargs)
-    return where_converged(result.status, result.length)
+    return where_succeeded(result.status, result.length)

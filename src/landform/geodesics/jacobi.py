@@ -10,7 +10,7 @@ from landform._core.checks import as_points
 from landform._core.compilation import compiled
 from landform._core.status import Status, raise_if_failed
 from landform._core.typing import Array, Float
-from landform.geodesics.geodesic import check_pair, where_converged
+from landform.geodesics.geodesic import check_pair, where_succeeded
 from landform.geodesics.transport import connection
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.solvers.ivp import AdaptiveIVP, integrate, judge
@@ -183,7 +183,7 @@ def _like(name, value, x):
 
 
 def _hand_out(name, result: JacobiField, single, throw):
-    values = [where_converged(result.status, a) for a in result[:-1]]
+    values = [where_succeeded(result.status, a) for a in result[:-1]]
     result = JacobiField(values[0], values[1], values[2], values[3], result.status)
     if single:
         result = jax.tree.map(lambda leaf: leaf[0], result)

@@ -9,12 +9,13 @@ import numpy as np
 
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_key
-from landform._core.quadrature import gauss, lagrange_matrix, lobatto
+from landform._core.quadrature import gauss
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Float, PRNGKeyArray, Scalar
-from landform.geodesics.curve import PolynomialCurve
+from landform.geodesics.curve import as_polynomial
 from landform.metrics.base import check_dtype
 from landform.metrics.pullback import ExpectedPullback
+from landform.solvers.elements import Rule, sample
 
 # Nodes of the trapezoidal rule in log s: the integrand falls as e^(1.5 u) and e^(−u) at worst, and
 # the rule converges as e^(−π² / h).
@@ -195,22 +196,14 @@ class _Pieces(NamedTuple):
 
 
 def _quadrature(nodes, degree: int, order: int) -> _Pieces:
-    pieces = (nodes.shape[0] - 1) // degree
-    base, _, derivative = lobatto(degree)
+    rule = Rule((nodes.shape[0] - 1) // degree, degree)
     places, weights = gauss(order)
-    value = jnp.asarray(lagrange_matrix(base, places), nodes.dtype)
-    slope = value @ jnp.asarray(derivative * pieces, nodes.dtype)
-    index = np.arange(pieces)[:, None] * degree + np.arange(degree + 1)
-    shape = (pieces * order, nodes.shape[1])
-    x = jnp.einsum("qj,mjd->mqd", value, nodes[index]).reshape(shape)
-    v = jnp.einsum("qj,mjd->mqd", slope, nodes[index]).reshape(shape)
-    return _Pieces(x, v, jnp.tile(jnp.asarray(weights, nodes.dtype) / pieces, pieces))
+    x, v = (a.reshape(-1, nodes.shape[1]) for a in sample(rule, nodes, places))
+    return _Pieces(x, v, jnp.tile(jnp.asarray(weights, nodes.dtype) / rule.elements, rule.elements))
 
 
 def _as_curve(metric, curve, order):
-    if not isinstance(curve, PolynomialCurve):
-        points = as_points("curve", curve, metric.dim, ndim=(2, 3))
-        curve = PolynomialCurve(points, degree=1)
+    curve = as_polynomial("curve", curve, metric.dim)
     order = curve.degree + 3 if order is None else as_count("order", order)
     return check_dtype(metric, curve.nodes), curve.degree, order
 
@@ -228,8 +221,8 @@ def random_length(metric: ExpectedPullback, curve, *, order: int | None = None) 
     metric
         The expected metric.
     curve
-        A `PolynomialCurve`, such as the ``path`` of a `Geodesic`, or the corners of polylines,
-        ``(T + 1, d)`` or ``(n, T + 1, d)``.
+        A `Geodesic`, any `AbstractCurve`, or the corners of polylines, ``(T + 1, d)`` or
+        ``(n, T + 1, d)``.
     order
         Gauss–Legendre points on each piece, by default its degree plus 3.
 

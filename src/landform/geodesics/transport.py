@@ -8,11 +8,10 @@ import numpy as np
 from landform._core.arrays import precise
 from landform._core.checks import as_points
 from landform._core.linalg import solve_spd
-from landform._core.quadrature import lagrange_matrix, lobatto
 from landform._core.typing import Array, Float
 from landform.geodesics.geodesic import Geodesic
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.elements import Rule, split
+from landform.solvers.elements import Rule, sample
 
 _SUBSTEPS = 4  # Runge–Kutta steps on each polynomial piece
 
@@ -91,13 +90,9 @@ def _transport(metric, rule, nodes, vectors):
 
 
 def _transport_one(metric, rule, nodes, v):
-    m, p = rule
+    m = rule.elements
     h = 1.0 / (m * _SUBSTEPS)
-    base, _, derivative = lobatto(p)
-    value = lagrange_matrix(base, np.linspace(0.0, 1.0, 2 * _SUBSTEPS + 1))
-    pieces = split(rule, nodes)
-    x = jnp.einsum("qj,mjd->mqd", jnp.asarray(value, v.dtype), pieces)
-    slope = jnp.einsum("qj,mjd->mqd", jnp.asarray(value @ derivative * m, v.dtype), pieces)
+    x, slope = sample(rule, nodes, np.linspace(0.0, 1.0, 2 * _SUBSTEPS + 1))
 
     def field(k, start, w):
         return -connection(metric, start[0][k], start[1][k], w)

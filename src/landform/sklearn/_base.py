@@ -9,12 +9,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric
-from landform.metrics.local_variance import LocalVariance
-from landform.stats.land.bandwidth import auto_rho, auto_sigma
+from landform.stats.land.bandwidth import local_variance
 
 
 class Positive(Interval):
@@ -76,9 +75,7 @@ def resolve_metric(
     if isinstance(metric, str):
         if metric == "euclidean":
             return Euclidean(X.shape[1])
-        check_varies(X)
-        width = auto_sigma(X) if sigma == "auto" else float(sigma)
-        return LocalVariance(X, width, auto_rho(X, width) if rho == "auto" else float(rho))
+        return local_variance(X, sigma, rho)
     found = metric if isinstance(metric, AbstractMetric) else metric(X)
     if not isinstance(found, AbstractMetric):
         raise TypeError(f"metric must give a landform metric, got {type(found).__name__}")
@@ -87,32 +84,23 @@ def resolve_metric(
     return found
 
 
-def check_varies(X) -> None:
-    """Refuse constant features: the metric learned from them would be 1/ρ whatever the data."""
-    constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0)
-    if constant.size:
-        raise ValueError(
-            f"X has constant feature(s) {', '.join(map(str, constant[:5]))}, which say nothing "
-            "about distances: leave them out, or give a metric"
-        )
-
-
 def key_from(random_state) -> jax.Array:
     """A JAX key from a seed, a NumPy RandomState or None."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     return jax.random.key(int(seed))
 
 
-def clustered(estimator, X) -> np.ndarray:
-    """X as scikit-learn checks it, with at least as many rows as there are clusters.
+def clustered(estimator, X, sample_weight) -> tuple[np.ndarray, np.ndarray]:
+    """X and its weights as scikit-learn checks them, with at least as many rows as clusters.
 
-    A `ConvergenceWarning` says so if fewer of them differ; rows of distances are equal where the
-    points are.
+    A `ConvergenceWarning` says so if fewer of those with a weight differ; rows of distances are
+    equal where the points are.
     """
     X = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if len(X) < estimator.n_clusters:
         raise ValueError(f"n_samples={len(X)} must be at least n_clusters={estimator.n_clusters}")
-    distinct = len(np.unique(X, axis=0))
+    distinct = len(np.unique(X[weights > 0], axis=0))
     if distinct < estimator.n_clusters:
         warnings.warn(
             f"X has {distinct} distinct point(s), fewer than n_clusters={estimator.n_clusters}: "
@@ -120,7 +108,7 @@ def clustered(estimator, X) -> np.ndarray:
             ConvergenceWarning,
             stacklevel=3,
         )
-    return X
+    return X, weights
 
 
 def warn_unless_converged(estimator, found, done: str = "failed") -> None:

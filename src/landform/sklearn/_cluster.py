@@ -14,7 +14,7 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
@@ -64,9 +64,10 @@ class GeodesicKMeans(
     labels_ : ndarray of shape (n_samples,)
         The cluster of each point; −1 where every geodesic to a center failed.
     inertia_ : float
-        Sum of squared geodesic distances to the centers, over the points that have a cluster.
+        Weighted sum of squared geodesic distances to the centers, over the points that have a
+        cluster.
     inertia_history_ : ndarray
-        It after each iteration.
+        The inertia after each iteration.
     n_iter_ : int
         Iterations of the best start.
     converged_ : bool
@@ -140,15 +141,31 @@ class GeodesicKMeans(
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
-        X = clustered(self, X)
-        self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The data; the metric, too, is learned from them.
+        y : ignored
+            Present for scikit-learn.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each point counts. Points of weight zero are left out of the metric, which the
+            other weights do not change, and still get a label.
+
+        Returns
+        -------
+        self
+        """
+        X, weights = clustered(self, X, sample_weight)
+        self.metric_ = resolve_metric(self.metric, X[weights > 0], sigma=self.sigma, rho=self.rho)
         found = geodesic_kmeans(
             self.metric_,
             X,
             self.n_clusters,
             key=key_from(self.random_state),
+            weights=weights,
             init=self.init,
             n_init=self.n_init,
             tol=self.tol,
@@ -186,14 +203,15 @@ class GeodesicKMeans(
             accuracy=self.accuracy,
         )
 
-    def score(self, X, y=None):
-        """Minus the sum of squared geodesic distances to the centers; `y` is ignored.
+    def score(self, X, y=None, sample_weight=None):
+        """Minus the weighted sum of squared geodesic distances to the centers; `y` is ignored.
 
         −∞, with a `ConvergenceWarning`, if every geodesic from some point to a center failed: a
         sum over the others would rise with each point lost, and a search would choose such models.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
         distances = self._nearest(X)[1]
         lost = int(np.isnan(distances).sum())
         if lost:
@@ -203,7 +221,7 @@ class GeodesicKMeans(
                 stacklevel=2,
             )
             return -np.inf
-        return -float(np.sum(distances**2))
+        return -float(np.sum(weights * distances**2))
 
     def _nearest(self, X):
         return nearest_centers(
@@ -254,7 +272,7 @@ default="local-variance"
     labels_ : ndarray of shape (n_samples,)
         The cluster of each point.
     inertia_ : float
-        Sum of geodesic distances to the medoids.
+        Weighted sum of geodesic distances to the medoids.
     n_iter_ : int
         Exchanges, or rounds.
     converged_ : bool
@@ -330,11 +348,27 @@ default="local-variance"
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
-        X = clustered(self, X)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The data; the metric, too, is learned from them.
+        y : ignored
+            Present for scikit-learn.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each point counts. Points of weight zero are left out of the metric, which the
+            other weights do not change, and still get a label.
+
+        Returns
+        -------
+        self
+        """
+        X, weights = clustered(self, X, sample_weight)
         start = {
             "key": key_from(self.random_state),
+            "weights": weights,
             "method": self.method,
             "init": self.init,
             "n_init": self.n_init,
@@ -345,7 +379,9 @@ default="local-variance"
             self.metric_ = self.cluster_centers_ = None
             found = kmedoids(X, self.n_clusters, **start)
         else:
-            self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
+            self.metric_ = resolve_metric(
+                self.metric, X[weights > 0], sigma=self.sigma, rho=self.rho
+            )
             found = geodesic_kmedoids(
                 self.metric_,
                 X,

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -23,11 +22,15 @@ from landform.metrics.local_variance import LocalVariance
 from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
     Positive,
-    check_varies,
     key_from,
     resolve_metric,
 )
-from landform.stats.land.bandwidth import light, reaches_over_data, too_wide
+from landform.stats.land.bandwidth import (
+    check_varies,
+    reaches_over_data,
+    tabulated_if_large,
+    too_wide,
+)
 from landform.stats.land.bandwidth_cv import cv_bandwidth
 from landform.stats.land.mixture import fit_land_mixture
 from landform.stats.land.starts import even
@@ -61,7 +64,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         Any covariance; one that is diagonal in the features; or a multiple of the inverse metric.
     normalizer : {"exact", "paper"}, default="exact"
         The normalizer of `landform.LAND`.
-    n_samples : int or None, default=None
+    n_directions : int or None, default=None
         Directions in which it is integrated; None is 256 in two dimensions, 1024 in more.
     max_iter : int, default=100
         Most iterations of a start.
@@ -132,7 +135,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         "sigma": [StrOptions({"auto", "cv"}), Positive()],
         "covariance_type": [StrOptions({"full", "diag", "spherical"})],
         "normalizer": [StrOptions({"exact", "paper"})],
-        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "n_directions": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Positive(zero=True)],
         "init": [StrOptions({"auto"}), "array-like"],
@@ -149,7 +152,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         rho="auto",
         covariance_type="full",
         normalizer="exact",
-        n_samples=None,
+        n_directions=None,
         max_iter=100,
         tol=1e-3,
         init="auto",
@@ -162,7 +165,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         self.rho = rho
         self.covariance_type = covariance_type
         self.normalizer = normalizer
-        self.n_samples = n_samples
+        self.n_directions = n_directions
         self.max_iter = max_iter
         self.tol = tol
         self.init = init
@@ -199,7 +202,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 f"n_components = {self.n_components} must not exceed n_samples = {len(X)}, of "
                 "which at least 2 must have a positive sample_weight"
             )
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        key = key_from(self.random_state)
         sigma, rho = self.sigma, self.rho
         if sigma == "cv" and self.metric == "local-variance":
             check_varies(X)
@@ -209,7 +212,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 self.n_components,
                 weights=weights,
                 rhos=rhos,
-                seed=seed,
+                key=key,
                 covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
             )
             sigma, rho = found.sigma, found.rho
@@ -217,7 +220,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         told = isinstance(self.metric, str) and isinstance(rho, str)  # by auto_rho
         _warn_if_flat(self.metric_, X, told)
         if isinstance(self.metric, str):
-            self.metric_ = light(self.metric_, X)
+            self.metric_ = tabulated_if_large(self.metric_, X)
         model = fit_land_mixture(
             self.metric_,
             X,
@@ -227,8 +230,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
             tol=self.tol,
             init=init,
             n_init=self.n_init,
-            n_samples=self.n_samples,
-            seed=seed,
+            n_directions=self.n_directions,
+            key=key,
             throw=False,
             covariance_type=self.covariance_type,  # pyright: ignore[reportArgumentType]
             normalizer=self.normalizer,  # pyright: ignore[reportArgumentType]
@@ -275,9 +278,9 @@ class LANDMixture(DensityMixin, BaseEstimator):
         _report(failed, "their label is -1")
         return np.where(failed, -1, np.nan_to_num(probability).argmax(axis=1))
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X, y=None, sample_weight=None):
         """Fit the mixture and return the most probable component of each point."""
-        return self.fit(X).predict(X)
+        return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def score_samples(self, X):
         """The log-density of each point against Lebesgue measure.

@@ -121,11 +121,27 @@ default="local-variance"
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Find the clusters of X, shape ``(n_samples, n_features)``; `y` is ignored."""
-        X = clustered(self, X)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The data; the metric, too, is learned from them.
+        y : ignored
+            Present for scikit-learn.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each point counts. Points of weight zero are left out of the metric, which the
+            other weights do not change, and still get a label.
+
+        Returns
+        -------
+        self
+        """
+        X, weights = clustered(self, X, sample_weight)
         options = {
             "key": key_from(self.random_state),
+            "weights": weights,
             "n_neighbors": self.n_neighbors,
             "assign_labels": self.assign_labels,
         }
@@ -133,7 +149,9 @@ default="local-variance"
             self.metric_ = None
             found = spectral_clusters(X, self.n_clusters, **options)
         else:
-            self.metric_ = resolve_metric(self.metric, X, sigma=self.sigma, rho=self.rho)
+            self.metric_ = resolve_metric(
+                self.metric, X[weights > 0], sigma=self.sigma, rho=self.rho
+            )
             found = geodesic_spectral(
                 self.metric_,
                 X,

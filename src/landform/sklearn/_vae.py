@@ -59,9 +59,9 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     num_centers : int, default=64
         Radial basis functions of the precision; half as many as there are points outside of
         `held_out` where that is less, so that there are two to each on average.
-    a : float, default=2.0
+    bandwidth_scale : float, default=2.0
         Their widths, in mean distances of a cluster.
-    rule : str, default="paper"
+    bandwidth_rule : str, default="paper"
         How these are formed; see `landform.rbf_bandwidths`.
     stage_one_std : float, default=None
         Constant deviation of the first stage; learned when None.
@@ -120,8 +120,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         "likelihood": [StrOptions(set(LIKELIHOODS))],
         "output": [StrOptions({*OUTPUTS, "auto"})],
         "num_centers": [_COUNT],
-        "a": [Positive()],
-        "rule": [str],
+        "bandwidth_scale": [Positive()],
+        "bandwidth_rule": [str],
         "stage_one_std": [Positive(), None],
         "held_out": [Interval(Real, 0, 1, closed="neither")],
         "epochs": [_COUNT],
@@ -144,8 +144,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         likelihood="gaussian",
         output="auto",
         num_centers=64,
-        a=2.0,
-        rule="paper",
+        bandwidth_scale=2.0,
+        bandwidth_rule="paper",
         stage_one_std=None,
         held_out=0.1,
         epochs=200,
@@ -164,8 +164,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.likelihood = likelihood
         self.output = output
         self.num_centers = num_centers
-        self.a = a
-        self.rule = rule
+        self.bandwidth_scale = bandwidth_scale
+        self.bandwidth_rule = bandwidth_rule
         self.stage_one_std = stage_one_std
         self.held_out = held_out
         self.epochs = epochs
@@ -196,8 +196,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             likelihood=self.likelihood,
             output=self.output,
             variance=self.variance,
-            a=self.a,
-            rule=self.rule,
+            a=self.bandwidth_scale,
+            rule=self.bandwidth_rule,
             num_centers=min(self.num_centers, kept // 2),
             stage_one_std=self.stage_one_std,
             held_out=self.held_out,

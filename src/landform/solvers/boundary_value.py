@@ -1,29 +1,142 @@
 """The default way to a geodesic: good starts, Newton, a certificate, refinement where it asks."""
 
-from typing import NamedTuple, TypeAlias
+from typing import Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from landform._core.lanes import run
 from landform._core.status import Status
-from landform._core.typing import Array
+from landform.solvers.base import (
+    AbstractSolver,
+    Request,
+    Solution,
+    judged,
+    residual_tolerance,
+)
 from landform.solvers.elements import Rule, is_alone, is_wide, subdivide
-from landform.solvers.energy import _TOLERANCE, EnergySolver
+from landform.solvers.energy import EnergyMethod
 from landform.solvers.graph import graph_of
 from landform.solvers.lengths import fine_length, speeds
 from landform.solvers.residual import Certificate, certify, certify_one, num_probes
 from landform.solvers.starts import SPREAD, best_of, find_starts, promising
 
-Values: TypeAlias = Array | np.ndarray  # solved on the host's schedule, or traced
+Starts = Literal["auto", "straight", "graph"]
+Model = Literal["newton", "gauss-newton", "georce"]
+
+_TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
 
 _SHARP = 1e-4  # relative Newton decrement over the accuracy asked for
 _FEW_LANES = 4  # where few curves fill the caches
 _COARSE_STEPS = 24  # after which a start shows whether it may be the shortest; it may go on
 _NEIGHBOURS = 1e-7  # distance over coordinates below which a segment is the better curve
 _ROUGH = 2e4  # the same over the rounding of coordinates, which is more in single precision
-_SLACK = 1e-6  # relative excess over a known path that rounding and quadrature may explain
+
+
+class EnergySolver(AbstractSolver):
+    """Geodesics by minimising the energy of spectral elements with damped Newton steps.
+
+    Parameters
+    ----------
+    model
+        Second-derivative model of the step. ``"newton"`` is exact and takes fewest iterations on
+        all metrics, and is the default; ``"gauss-newton"`` is for pull-backs and needs Jacobians
+        only, at two thirds of the cost of an iteration and with some four times as many;
+        ``"georce"`` keeps the metric and drops its derivatives (Rygaard and Hauberg 2025, in
+        implicit form). Only ``"newton"`` tells a minimum from a saddle, where symmetric problems
+        begin.
+    degree
+        Polynomial degree p of the elements; errors in length fall as T^(−2p) on smooth metrics.
+        1 gives the classical discrete energy.
+    starts
+        ``"straight"``: the chart's straight line. ``"graph"``: routes through the graph over the
+        metric's landmarks. ``"auto"``: the graph's routes where there is a graph and the straight
+        line where it is not much longer, the best result kept.
+    max_steps
+        Iterations for each start and refinement, one evaluation each.
+    max_refinements
+        How often the number of elements may double where the accuracy asks for it.
+    lanes
+        Curves in flight at once; at most 4 for generators with many outputs.
+    fine_graph
+        Whether the graph has up to 16,000 points between the landmarks and 24 edges a point, in
+        place of 1000 and 10: routes miss fewer short ways, for metrics as cheap as tables.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> solver = lf.EnergySolver(model="georce", degree=1)
+    >>> path = lf.geodesic(lf.Euclidean(2), [0.0, 0.0], [3.0, 4.0], solver=solver)
+    >>> round(float(path.length), 12)
+    5.0
+    """
+
+    model: Model | None = eqx.field(static=True, default=None)
+    degree: int = eqx.field(static=True, default=4)
+    starts: Starts = eqx.field(static=True, default="auto")
+    max_steps: int = eqx.field(static=True, default=200)
+    max_refinements: int = eqx.field(static=True, default=3)
+    lanes: int = eqx.field(static=True, default=16)
+    fine_graph: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if self.model not in (None, "newton", "gauss-newton", "georce"):
+            raise ValueError(
+                f"model must be 'newton', 'gauss-newton', 'georce' or None, got {self.model!r}"
+            )
+        if self.starts not in ("auto", "straight", "graph"):
+            raise ValueError(f"starts must be 'auto', 'straight' or 'graph', got {self.starts!r}")
+        for name in ("degree", "max_steps", "lanes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_refinements < 0:
+            raise ValueError(f"max_refinements must not be negative, got {self.max_refinements}")
+
+    def solve(self, metric, x, y, request: Request) -> Solution:
+        """Descents from all starts, the certificate, and refinement where it asks for it."""
+        return solve_pairs(metric, x, y, self, self.rule(metric, request.num_points), request)
+
+    def solve_traced(self, metric, x, y, request: Request) -> Solution:
+        """One descent on one discretisation, from the straight line or `init`."""
+        return _solve_traced(metric, x, y, self, self.rule(metric, request.num_points), request)
+
+    def uses_chords(self, metric) -> bool:
+        """Whether the energy is that of chords of the embedding."""
+        return metric.embeds and self.model != "georce"
+
+    def rule(self, metric, num_points: int) -> Rule:
+        """Elements for curves of `num_points` points; half as many for an embedded metric.
+
+        A chord interpolates the generator's output, which is smoother along a geodesic than the
+        metric is, and costs most; where half is not enough, refinement notices.
+        """
+        segments = num_points - 1
+        if metric.embeds and self.max_refinements > 0:
+            segments = -(-segments // 2)
+        return Rule(max(1, -(-segments // self.degree)), self.degree)
+
+    def method(
+        self,
+        metric,
+        rule: Rule,
+        max_steps: int | None = None,
+        *,
+        tolerance: float = _TOLERANCE,
+        search: bool = False,
+    ) -> EnergyMethod:
+        """The lane method for one discretisation."""
+        most = self.max_steps if max_steps is None else max_steps
+        model = self.model or "newton"
+        if model == "gauss-newton" and not metric.embeds:
+            raise ValueError(
+                "model 'gauss-newton' needs a metric that is the pull-back of a known embedding; "
+                f"{type(metric).__name__} is not: use 'newton' or 'georce'"
+            )
+        chord = self.uses_chords(metric)
+        newton = model == "newton"
+        return EnergyMethod(rule, chord, newton, most, tolerance, search and chord)
 
 
 def _lanes(metric, solver, nodes) -> int:
@@ -44,36 +157,23 @@ def _sharp(accuracy: float) -> float:
     return max(_TOLERANCE, _SHARP * accuracy)
 
 
-class Solved(NamedTuple):
-    """Curves, their measurements and how they ended, for n pairs."""
-
-    rule: Rule
-    nodes: Values  # (n, T + 1, d)
-    certificate: Certificate
-    status: Values
-    iterations: Values
-    evaluations: Values  # points at which the metric or the Jacobian was evaluated
-    decrement: Values
-    bound: Values  # length of the best known path, infinite without one
-
-
-def solve(
-    metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float, progress, polish=None
-) -> Solved:
+def solve_pairs(metric, x, y, solver: EnergySolver, rule: Rule, request: Request) -> Solution:
     """Solve n concrete pairs on the host's schedule; then refine once more what `polish` asks."""
-    x, y = np.asarray(x), np.asarray(y)
-    first = _first_rule(metric, solver, rule, init, x.shape[0])
+    accuracy = request.accuracy
+    init = None if request.init is None else _at_nodes(request.init, rule, x, y)
+    first = _first_rule(metric, solver, rule, init)
     starts, owner, bound, known = find_starts(metric, x, y, solver, first, init)
     starts = starts.astype(x.dtype)
     outcome, total, work = _descend(
-        metric, solver, rule, first, starts, owner, x.shape[0], accuracy, progress
+        metric, solver, rule, first, starts, owner, x.shape[0], accuracy, request.progress
     )
     certificate = certify(metric, rule, outcome.curve)
     work = work + num_probes(rule)
     certificate, ended = _join_neighbors(metric, x, y, certificate, outcome.status)
-    outcome = outcome._replace(status=ended)
-    status = _judge(np, outcome.status, certificate, bound, accuracy)
-    result = Solved(rule, outcome.curve, certificate, status, total, work, outcome.decrement, bound)
+    status = judged(np, ended, certificate, bound, accuracy)
+    result = Solution(
+        outcome.curve, rule.degree, status, total, work, outcome.decrement, bound, certificate
+    )
     result = _assure(metric, result, known, accuracy)
     for _ in range(solver.max_refinements):
         again = np.flatnonzero(
@@ -83,15 +183,23 @@ def solve(
             break
         result = _refine(metric, solver, result, again, accuracy)
         result = _assure(metric, result, known, accuracy)
-    if polish is not None and solver.max_refinements > 0:
-        rough = result.certificate.residual > residual_tolerance(polish)
+    if request.polish is not None and solver.max_refinements > 0:
+        rough = result.certificate.residual > residual_tolerance(request.polish)
         again = np.flatnonzero((result.status == Status.CONVERGED) & rough)
         if again.size:
             result = _refine(metric, solver, result, again, accuracy, keep=True)
     return result
 
 
-def _assure(metric, result: Solved, known: dict, accuracy) -> Solved:
+def _at_nodes(curves, rule: Rule, x, y) -> np.ndarray:
+    """Values of start curves at the nodes of a rule, with the right ends."""
+    values = np.asarray(curves(rule.times.astype(x.dtype)), dtype=x.dtype)
+    nodes = np.array(np.broadcast_to(values, (x.shape[0], *values.shape[-2:])))
+    nodes[:, 0], nodes[:, -1] = x, y
+    return nodes
+
+
+def _assure(metric, result: Solution, known: dict, accuracy) -> Solution:
     """Judge curves longer than their bounds again, by bounds that are sure.
 
     The bounds come from coarse quadrature, which may jump over what makes a path long; before one
@@ -106,7 +214,7 @@ def _assure(metric, result: Solved, known: dict, accuracy) -> Solved:
     bound[longer] = [min(fine_length(metric, path) for path in known.pop(i)) for i in longer]
     certificate = jax.tree.map(lambda leaf: leaf[longer], result.certificate)
     met = np.full(longer.shape, int(Status.CONVERGED))
-    status[longer] = _judge(np, met, certificate, bound[longer], accuracy)
+    status[longer] = judged(np, met, certificate, bound[longer], accuracy)
     return result._replace(bound=bound, status=status)
 
 
@@ -136,14 +244,14 @@ def _join_neighbors(metric, x, y, certificate: Certificate, status):
     return out, status
 
 
-def _first_rule(metric, solver, rule, init, pairs) -> Rule:
+def _first_rule(metric, solver, rule, init) -> Rule:
     """Half of the elements where a graph offers several starts, most of which will be dropped.
 
-    One pair alone does without: another program to compile costs more than its starts.
+    The same for one pair and for many: a pair's curve does not depend on the others.
     """
     several = init is None and solver.starts != "straight"
     several = several and graph_of(metric, solver.fine_graph) is not None
-    if several and pairs > 1 and solver.max_refinements > 0 and rule.elements % 2 == 0:
+    if several and solver.max_refinements > 0 and rule.elements % 2 == 0:
         return Rule(rule.elements // 2, rule.degree)
     return rule
 
@@ -196,26 +304,7 @@ def _descend(metric, solver, rule, first, starts, owner, n, accuracy, progress):
     return jax.tree.map(lambda a: a[best], found), total, work
 
 
-def _judge(xp, status, certificate: Certificate, bound, accuracy):
-    """The status that the curve deserves, whatever the method says; by NumPy or JAX."""
-    tolerance = residual_tolerance(accuracy)
-    sharp = (certificate.residual <= tolerance) & (certificate.speed_drift <= 30.0 * tolerance)
-    still = certificate.length == 0.0
-    status = xp.where(
-        (status == Status.CONVERGED) & ~sharp & ~still, int(Status.UNRESOLVED), status
-    )
-    longer = certificate.length > (1.0 + _SLACK + accuracy) * bound
-    status = xp.where((status == Status.CONVERGED) & longer, int(Status.LONGER_THAN_BOUND), status)
-    # A singular metric gives distinct points the distance zero, and has no logarithm there.
-    return xp.where(certificate.finite, status, int(Status.BAD_METRIC))
-
-
-def residual_tolerance(accuracy: float) -> float:
-    """The geodesic residual that a relative error `accuracy` of the length allows."""
-    return float(np.sqrt(2.0 * accuracy))
-
-
-def _refine(metric, solver, result: Solved, again, accuracy, *, keep: bool = False) -> Solved:
+def _refine(metric, solver, result: Solution, again, accuracy, *, keep: bool = False) -> Solution:
     """Double the elements of some pairs; the others' curves are rewritten exactly.
 
     With `keep` a pair's curve is replaced only by one that converged with a smaller residual.
@@ -227,7 +316,7 @@ def _refine(metric, solver, result: Solved, again, accuracy, *, keep: bool = Fal
     outcome = run(method, metric, nodes[again], lanes=lanes, chunk=32)
     outcome = jax.tree.map(np.asarray, outcome)
     fresh = certify(metric, rule, outcome.curve)
-    status = _judge(np, outcome.status, fresh, result.bound[again], accuracy)
+    status = judged(np, outcome.status, fresh, result.bound[again], accuracy)
     iterations, work = np.array(result.iterations), np.array(result.evaluations)
     iterations[again] += outcome.iterations
     work[again] += outcome.iterations * len(rule.times) + num_probes(rule)
@@ -241,30 +330,40 @@ def _refine(metric, solver, result: Solved, again, accuracy, *, keep: bool = Fal
         out[again[better]] = new[better]
         return out
 
-    return Solved(
-        rule,
+    return Solution(
         put(nodes, outcome.curve),
-        jax.tree.map(put, result.certificate, fresh),
+        rule.degree,
         put(result.status, status),
         iterations,
         work,
         put(result.decrement, outcome.decrement),
         result.bound,
+        jax.tree.map(put, result.certificate, fresh),
     )
 
 
-def solve_traced(
-    metric, x, y, *, solver: EnergySolver, rule: Rule, init, accuracy: float
-) -> Solved:
+def _solve_traced(metric, x, y, solver: EnergySolver, rule: Rule, request: Request) -> Solution:
     """Solve n pairs inside a user's transformation: one start, one discretisation."""
     times = jnp.asarray(rule.times, x.dtype)
-    starts = x[:, None] + (y - x)[:, None] * times[:, None] if init is None else init
+    if request.init is None:
+        starts = x[:, None] + (y - x)[:, None] * times[:, None]
+    else:
+        values = request.init(times)
+        starts = jnp.broadcast_to(values, (x.shape[0], *values.shape[-2:])).astype(x.dtype)
+        starts = starts.at[:, 0].set(x).at[:, -1].set(y)
     method = solver.method(metric, rule)
     outcome = run(method, metric, starts, lanes=solver.lanes, chunk=max(1, x.shape[0]))
     certificate = jax.lax.map(lambda c: certify_one(metric, rule, c), outcome.curve, batch_size=16)
     bound = jnp.full(x.shape[0], jnp.inf, x.dtype)
-    status = _judge(jnp, outcome.status, certificate, bound, accuracy)
+    status = judged(jnp, outcome.status, certificate, bound, request.accuracy)
     work = outcome.iterations * len(rule.times) + num_probes(rule)
-    return Solved(
-        rule, outcome.curve, certificate, status, outcome.iterations, work, outcome.decrement, bound
+    return Solution(
+        outcome.curve,
+        rule.degree,
+        status,
+        outcome.iterations,
+        work,
+        outcome.decrement,
+        bound,
+        certificate,
     )

@@ -71,16 +71,32 @@ def split(rule: Rule, x: Any) -> Any:
     return module.concatenate([inner, last], axis=-2)
 
 
-@functools.cache
-def interpolation(rule: Rule, count: int) -> np.ndarray:
-    """Matrix from values at the nodes to values at `count` equal steps of t, ends included."""
+def interpolation(rule: Rule, times: np.ndarray) -> np.ndarray:
+    """Matrix ``(k, T + 1)`` from values at the nodes to values at k parameter values."""
     m, p = rule
-    t = np.linspace(0.0, 1.0, count)
-    piece = np.minimum((t * m).astype(int), m - 1)
-    out = np.zeros((count, m * p + 1))
+    piece = np.minimum((times * m).astype(int), m - 1)
+    out = np.zeros((times.size, m * p + 1))
     columns = piece[:, None] * p + np.arange(p + 1)
-    np.put_along_axis(out, columns, lagrange_matrix(lobatto(p)[0], t * m - piece), axis=1)
+    np.put_along_axis(out, columns, lagrange_matrix(lobatto(p)[0], times * m - piece), axis=1)
     return out
+
+
+def sample(rule: Rule, nodes: Any, places: np.ndarray) -> tuple[Any, Any]:
+    """Points and velocities at the same places of every element, ``(…, m, q, d)`` both.
+
+    By the library that `nodes`, ``(…, T + 1, d)``, are of. Differences to the first node of an
+    element come first, so that a curve at rest has velocities of exactly zero.
+    """
+    m, p = rule
+    base, _, derivative = lobatto(p)
+    module = np if isinstance(nodes, np.ndarray) else jnp
+    value = lagrange_matrix(base, places)
+    slope = module.asarray(value @ derivative * m, nodes.dtype)
+    pieces = split(rule, nodes)
+    first = pieces[..., :1, :]
+    offset = pieces - first
+    x = first + module.einsum("qj,...mjd->...mqd", module.asarray(value, nodes.dtype), offset)
+    return x, module.einsum("qj,...mjd->...mqd", slope, offset)
 
 
 def assemble_metric(metric, rule: Rule, x, second_order: bool) -> Assembly:
@@ -92,11 +108,7 @@ def assemble_metric(metric, rule: Rule, x, second_order: bool) -> Assembly:
     points, weight = gauss(q)
     value = lagrange_matrix(nodes, points)
     slope = value @ derivative
-    pieces = split(rule, x)
-    # Differences first: a constant curve then has velocity zero to the last bit.
-    offset = pieces - pieces[:, :1]
-    place = pieces[:, :1] + jnp.einsum("qj,mjd->mqd", jnp.asarray(value, x.dtype), offset)
-    v = jnp.einsum("qj,mjd->mqd", jnp.asarray(slope * m, x.dtype), offset)
+    place, v = sample(rule, x, points)
     terms = jax.vmap(jax.vmap(metric.energy_terms))(place, v)
     momentum = jnp.sum(terms.matrix * v[:, :, None, :], axis=-1)
     w = jnp.asarray(weight, x.dtype)

@@ -1,4 +1,4 @@
-"""Shortest paths on a neighborhood graph: starts for the local solvers, and distances at scale."""
+"""Neighborhood graphs of points of the chart, with the Riemannian lengths of their edges."""
 
 import weakref
 from typing import NamedTuple
@@ -14,7 +14,6 @@ _COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbors
 _LONG = 2.0  # times the median edge in coordinates: a gap, which a few points may jump over
 _ABOUT = 1e-4  # what the length of a long edge may be off by, relative
 _MANY = 20_000  # vertices from which edges are measured at fewer points
-STRETCH = 1.1  # how much longer than the graph's shortest path a start may be
 
 
 class Graph(NamedTuple):
@@ -114,14 +113,27 @@ def graph_of(metric, fine: bool = False) -> Graph | None:
     return graph
 
 
-class Routes(NamedTuple):
-    """Paths between pairs of points through a graph: the shortest, then distinct alternatives."""
+class Ends(NamedTuple):
+    """Points beside a graph, with the edges that lead to its vertices."""
 
-    owner: np.ndarray  # (r,) the pair each route belongs to
-    vertices: list[np.ndarray]  # (k_i, d) each, both end points included
-    travelled: list[np.ndarray]  # (k_i,) each, length along the route from its start
-    shortest: np.ndarray  # (n,), infinite where unconnected
-    clearance: float  # distance in coordinates up to which two paths count as one
+    near: np.ndarray  # (n, k) the nearest vertices
+    lengths: np.ndarray  # (n, k), Riemannian; infinite where there is no edge
+
+
+def find_ends(metric, graph: Graph, points: np.ndarray) -> Ends:
+    """The edges of points to their nearest vertices; a point on a vertex is joined to it alone."""
+    k = min(graph.n_neighbors, graph.points.shape[0])
+    gap, near = cKDTree(graph.points).query(points, k=k)
+    gap, near = gap.reshape(-1, k), near.reshape(-1, k)
+    lengths = np.full(gap.shape, np.inf)
+    there = gap[:, 0] == 0.0
+    # Beyond the range of squares, distances are infinite and no vertex is the nearest.
+    rows, columns = np.nonzero(np.isfinite(gap) & ~there[:, None])
+    ends = graph.points[near[rows, columns]]
+    lengths[rows, columns] = _edge_lengths(metric, points[rows], ends, graph.typical)
+    lengths[there, 0] = 0.0
+    near[~np.isfinite(gap)] = 0
+    return Ends(near, np.where(np.isfinite(lengths), lengths, np.inf))
 
 
 def attach(metric, graph: Graph, points: np.ndarray):
@@ -148,85 +160,6 @@ def attach(metric, graph: Graph, points: np.ndarray):
     # csgraph reads an explicit zero as no edge; a point on a vertex is at a tiny distance instead.
     matrix = sp.csr_matrix((np.maximum(weights, 1e-300), (rows, columns)), (size, size))
     return matrix, place[inverse.ravel()], np.concatenate([graph.points, added])
-
-
-def find_routes(
-    metric,
-    graph: Graph,
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    alternatives: int = 2,
-    stretch: float = STRETCH,
-) -> Routes:
-    """The shortest path of every pair, and the shortest ones that keep clear of those found before.
-
-    A learned metric has many locally shortest curves of nearly one length, and the graph's edges
-    are straight, so its shortest path may run on the wrong side of a hole. Alternatives go through
-    the vertex with the least ``d(x, w) + d(w, y)`` at a distance (5 % of the graph's diameter) from
-    every route so far, as long as they are at most `stretch` times as long.
-    """
-    n = x.shape[0]
-    matrix, index, points = attach(metric, graph, np.concatenate([x, y]))
-    sources, which = np.unique(index, return_inverse=True)
-    distance, previous = csgraph.dijkstra(
-        matrix, directed=False, indices=sources, return_predecessors=True
-    )
-    shortest = distance[which[:n], index[n:]]
-    clearance = 0.05 * float(np.linalg.norm(np.ptp(graph.points, axis=0)))
-    owner, vertices, travelled = [], [], []
-    for i in np.flatnonzero(np.isfinite(shortest)):
-        a, b = which[i], which[n + i]
-        route = _trace(previous[a], index[i], index[n + i])
-        along = distance[a][route]
-        through = distance[a] + distance[b]
-        through = np.where(through <= stretch * shortest[i], through, np.inf)
-        for _ in range(alternatives + 1):
-            owner.append(i)
-            vertices.append(points[route])
-            travelled.append(along)
-            candidates = np.flatnonzero(np.isfinite(through))
-            near = is_near(points[route], points[candidates], clearance)
-            through[candidates[near]] = np.inf
-            middle = int(np.argmin(through))
-            if not np.isfinite(through[middle]):
-                break
-            there = _trace(previous[a], index[i], middle)
-            back = _trace(previous[b], index[n + i], middle)[::-1][1:]
-            along = np.concatenate([distance[a][there], through[middle] - distance[b][back]])
-            route = np.concatenate([there, back])
-    return Routes(np.array(owner, dtype=int), vertices, travelled, shortest, clearance)
-
-
-def is_near(path: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
-    """Which points are within `reach` of a polyline."""
-    # From the path's start, and with its end as a segment, for a path may be one point.
-    path = np.asarray(path, dtype=float)
-    a, points = path - path[0], points - path[0]
-    u = np.diff(a, axis=0, append=a[-1:])
-    square = np.maximum(np.sum(u**2, axis=1), 1e-300)
-    gap = np.sum(points**2, axis=1)[:, None] - 2.0 * points @ a.T + np.sum(a**2, axis=1)
-    along = points @ u.T - np.sum(a * u, axis=1)
-    share = np.clip(along / square, 0.0, 1.0)
-    return (gap + share * (share * square - 2.0 * along)).min(axis=1) <= reach**2
-
-
-def _trace(previous: np.ndarray, start: int, end: int) -> np.ndarray:
-    path = [end]
-    while path[-1] != start:
-        path.append(previous[path[-1]])
-    return np.array(path[::-1])
-
-
-def resample(routes: Routes, times: np.ndarray) -> np.ndarray:
-    """Points on routes at given shares of their lengths, ``(r, T + 1, d)``."""
-    out = np.empty((len(routes.vertices), times.size, routes.vertices[0].shape[1]))
-    for curve, path, travelled in zip(out, routes.vertices, routes.travelled, strict=True):
-        total = travelled[-1]
-        share = travelled / total if total > 0 else np.linspace(0, 1, len(path))
-        for k in range(path.shape[1]):
-            curve[:, k] = np.interp(times, share, path[:, k])
-    return out
 
 
 def distances_between(matrix, start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.compilation import block_size, compiled, map_blocks
+from landform._core.lanes import side_by_side
 from landform._core.quadrature import gauss
 
 _CHUNKS = (256, 2048)  # points measured per compiled call
@@ -25,13 +26,14 @@ def speeds(metric, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """|v|_x at many points, in chunks of two sizes: one program for few and one for many."""
     count = points.shape[0]
     size = next((few for few in _CHUNKS if count <= few), _CHUNKS[-1])
-    out = np.empty(count)
-    for i in range(0, count, size):
-        part = [a[i : i + size] for a in (points, vectors)]
-        short = part[0].shape[0]
-        part = [np.pad(a, ((0, size - short), (0, 0)), mode="edge") for a in part]
-        out[i : i + size] = np.asarray(_speeds(metric, *part))[:short]
-    return out
+
+    def arguments(start):
+        part = [a[start : start + size] for a in (points, vectors)]
+        pad = ((0, size - part[0].shape[0]), (0, 0))
+        return metric, *(np.pad(a, pad, mode="edge") for a in part)
+
+    parts = list(side_by_side(_speeds, arguments, range(0, count, size)))
+    return np.concatenate(parts)[:count] if parts else np.zeros(0)
 
 
 def segment_lengths(metric, start, end, *, order: int = 4) -> np.ndarray:
@@ -73,3 +75,10 @@ def fine_length(metric, path: np.ndarray) -> float:
     share = np.linspace(0.0, 1.0, _FINE_PIECES + 1)[:, None]
     points = np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(path)])
     return float(np.sum(resolved_lengths(metric, points[:-1], points[1:], _CERTAIN)))
+
+
+def at_shares(path: np.ndarray, travelled: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Points of a polyline at given shares of its length, which is `travelled` at its corners."""
+    total = travelled[-1]
+    share = travelled / total if total > 0 else np.linspace(0.0, 1.0, len(path))
+    return np.stack([np.interp(times, share, column) for column in path.T], axis=1)

@@ -7,6 +7,7 @@ found or discretised. Half its square bounds, to first order, the relative exces
 the nearest local minimum wherever the second variation is not small.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,13 @@ import numpy as np
 from landform._core.compilation import block_size, compiled, map_blocks
 from landform._core.lanes import side_by_side
 from landform._core.linalg import root, solve_spd
-from landform._core.quadrature import lagrange_matrix, lobatto, lobatto_integral
+from landform._core.quadrature import lobatto, lobatto_integral
 from landform._core.typing import Array, Float
-from landform.solvers.elements import Rule, is_wide, split
+from landform.solvers.elements import Rule, is_wide, sample
+from landform.solvers.lengths import speeds
 
 _FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
+_RANDOM_PROBES = {False: 256, True: 32}  # for each curve; fewer where an evaluation is costly
 _BLOCKS = (128, 2048)  # points measured together: one program for few points and one for many
 
 
@@ -46,14 +49,14 @@ class _Local(NamedTuple):
 
 def certify_one(metric, rule: Rule, nodes: Float[Array, "T1 d"]) -> Certificate:
     """Measure one curve; NaN and ``finite=False`` where the metric is not finite on it."""
-    x, v = _sample(jnp, rule, nodes)
+    x, v = sample(rule, nodes, _places(rule))
     local = jax.vmap(jax.vmap(lambda a, b: _probe_one(metric, a, b)))(x, v)
     return _measure(jnp, rule, v, local)
 
 
 def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
     """`certify_one` for many concrete curves ``(n, T + 1, d)``, in one program for every rule."""
-    x, v = _sample(np, rule, np.asarray(nodes))
+    x, v = sample(rule, np.asarray(nodes), _places(rule))
     flat = [a.reshape(-1, a.shape[-1]) for a in (x, v)]
     count = flat[0].shape[0]
     few, many = _BLOCKS
@@ -68,7 +71,37 @@ def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
     whole = [np.concatenate(leaves)[:count] for leaves in zip(*parts, strict=True)]
     local = _Local(*(a.reshape(x.shape[:-1] + a.shape[1:]) for a in whole))
     with np.errstate(all="ignore"):  # a curve off the chart has no numbers, and says so
-        return _measure(np, rule, v, local)
+        return _watched(metric, rule, np.asarray(nodes), _measure(np, rule, v, local))
+
+
+def _watched(metric, rule: Rule, nodes: np.ndarray, certificate: Certificate) -> Certificate:
+    """The certificate with the speeds at random places between the nodes in its drift.
+
+    A ridge of the metric that is thinner than the nodes are apart shows in them alone: a geodesic
+    has one speed, wherever it is looked at.
+    """
+    x, v = sample(rule, nodes, _between(rule, is_wide(metric, nodes.shape[-1])))
+    flat = [a.reshape(-1, a.shape[-1]) for a in (x, v)]
+    speed = speeds(metric, *flat).reshape(x.shape[0], -1)
+    length = certificate.length
+    tiny = np.finfo(nodes.dtype).tiny
+    mean = length[:, None]  # over t in [0, 1]
+    off = np.max(np.abs(speed - mean), axis=1) / (length + tiny)
+    drift = np.maximum(certificate.speed_drift, np.where(length > 0.0, off, 0.0))
+    finite = certificate.finite & np.isfinite(speed).all(axis=1)
+    return certificate._replace(speed_drift=drift.astype(nodes.dtype), finite=finite)
+
+
+@functools.cache
+def _between(rule: Rule, wide: bool) -> np.ndarray:
+    """Places at equal steps in an element from a random first one, the same for all its curves."""
+    count = -(-_RANDOM_PROBES[wide] // rule.elements)
+    return (np.arange(count) + np.random.default_rng(rule.elements).random()) / count
+
+
+def _places(rule: Rule) -> np.ndarray:
+    """Where in an element the certificate measures."""
+    return lobatto(rule.degree + _FINER)[0]
 
 
 def num_probes(rule: Rule) -> int:
@@ -86,19 +119,6 @@ def _probe_one(metric, x, v) -> _Local:
 def _probe(metric, x, v):
     block = block_size(metric, x[0]) if metric.embeds else len(x)
     return map_blocks(lambda a, b: _probe_one(metric, a, b), block, x, v)
-
-
-def _sample(xp, rule: Rule, nodes):
-    """Points and velocities at the certificate's nodes, ``(…, m, q, d)``."""
-    m, p = rule
-    base = lobatto(p)[0]
-    fine, _, derivative = lobatto(p + _FINER)
-    refine = xp.asarray(lagrange_matrix(base, fine), nodes.dtype)
-    slope = xp.asarray(derivative * m, nodes.dtype)
-    pieces = split(rule, nodes)
-    offset = xp.einsum("qj,...mjd->...mqd", refine, pieces - pieces[..., :1, :])
-    v = xp.einsum("rq,...mqd->...mrd", slope, offset)
-    return pieces[..., :1, :] + offset, v
 
 
 def _measure(xp, rule: Rule, v, local: _Local) -> Certificate:

@@ -4,8 +4,9 @@ import numpy as np
 
 from landform._core.status import Status
 from landform.solvers.energy import EnergyOutcome
-from landform.solvers.graph import STRETCH, find_routes, graph_of, is_near, resample
+from landform.solvers.graph import graph_of
 from landform.solvers.lengths import segment_lengths
+from landform.solvers.routes import STRETCH, find_routes, is_near, resample
 
 SPREAD = 1.03  # excess of energy on a coarse rule that the fine one may turn round
 

@@ -14,6 +14,7 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 
 
+@precise
 def brownian_motion(
     metric: AbstractMetric,
     x0,
@@ -75,7 +76,17 @@ def brownian_motion(
     ((2, 51, 2), True)
     """
     check_metric(metric)
-    return _walk(metric, x0, key, time, num_steps, bool(drift), throw)
+    x0 = check_dtype(metric, as_points("x0", x0, metric.dim))
+    time = as_positive("time", time).astype(x0.dtype)
+    num_steps = as_count("num_steps", num_steps)
+    start = jnp.atleast_2d(x0)
+    noise = _noise(key, start, num_steps)
+    points, status = walk_from(metric, start, noise, time / num_steps, bool(drift))
+    if x0.ndim == 1:
+        points, status = points[0], status[0]
+    if throw and not is_traced(status):
+        raise_if_failed("walk", status, points)
+    return points
 
 
 def random_walk(
@@ -122,20 +133,6 @@ def random_walk(
     return brownian_motion(
         metric, x0, key=key, time=time, num_steps=num_steps, drift=False, throw=throw
     )
-
-
-@precise
-def _walk(metric, x0, key, time, num_steps, drift, throw):
-    x0 = check_dtype(metric, as_points("x0", x0, metric.dim))
-    time = as_positive("time", time).astype(x0.dtype)
-    num_steps = as_count("num_steps", num_steps)
-    noise = _noise(key, jnp.atleast_2d(x0), num_steps)
-    points, status = walk_from(metric, jnp.atleast_2d(x0), noise, time / num_steps, drift)
-    if x0.ndim == 1:
-        points, status = points[0], status[0]
-    if throw and not is_traced(status):
-        raise_if_failed("walk", status, points)
-    return points
 
 
 @eqx.filter_jit

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, as_points
+from landform._core.checks import as_count, as_points, seed_of
 from landform._core.status import AbstractResult
-from landform._core.typing import Array, Float, Int
+from landform._core.typing import Array, Float, Int, PRNGKeyArray
 from landform.geodesics.geodesic import geodesic
 from landform.metrics.base import AbstractMetric
 
@@ -67,13 +67,14 @@ class RetrainingReport(AbstractResult):
         return "\n".join(lines)
 
 
+@precise
 def retraining_report(
     models: Sequence,
     X,
     *,
     pairs=None,
     num_pairs: int = 100,
-    seed: int = 0,
+    key: PRNGKeyArray | None = None,
     progress: Callable[[int], None] | None = None,
     **kwargs,
 ) -> RetrainingReport:
@@ -94,8 +95,9 @@ def retraining_report(
         of arrays ``(n, d)``, or one such array where the models share a latent space.
     pairs
         Rows of the data to compare, integers of shape ``(m, 2)``.
-    num_pairs, seed
-        Where `pairs` is None: this many distinct pairs at random (all, if there are no more).
+    num_pairs, key
+        Where `pairs` is None: this many distinct pairs (all, if there are no more), drawn with this
+        key of `jax.random`; None for a fixed one.
     progress
         Called with the number of models finished.
     **kwargs
@@ -128,34 +130,12 @@ def retraining_report(
         raise ValueError(f"models must hold at least two trainings, got {len(models)}")
     kwargs.pop("throw", None)
     metrics, codes = _latent(models, X)
-    return _report(metrics, codes, pairs, num_pairs, seed, progress, kwargs)
-
-
-def _latent(models, X):
-    """The metric of every model and the codes of the data in its latent space."""
-    if all(isinstance(model, AbstractMetric) for model in models):
-        many = isinstance(X, list | tuple) or np.ndim(X) == 3
-        parts = list(X) if many and np.ndim(X[0]) == 2 else [X] * len(models)
-        if len(parts) != len(models):
-            raise ValueError(f"X must hold codes for each of {len(models)} metrics: {len(parts)}")
-        return models, parts
-    for k, model in enumerate(models):
-        if not (hasattr(model, "encode") and hasattr(model, "metric")):
-            raise TypeError(
-                f"models[{k}] must be a metric, or have encode(X) and metric() like lf.VAE, "
-                f"got {type(model).__name__}"
-            )
-    return [model.metric() for model in models], [model.encode(X) for model in models]
-
-
-@precise
-def _report(metrics, codes, pairs, num_pairs, seed, progress, kwargs):
     both = enumerate(zip(codes, metrics, strict=True))
     codes = [as_points(f"X[{k}]", Z, metric.dim, ndim=(2,)) for k, (Z, metric) in both]
     counts = sorted({Z.shape[0] for Z in codes})
     if len(counts) > 1 or counts[0] < 2:
         raise ValueError(f"X must hold the same points under each model, got {counts} rows")
-    pairs = _pairs(pairs, counts[0], num_pairs, seed)
+    pairs = _pairs(pairs, counts[0], num_pairs, seed_of(key))
     lengths, straight = [], []
     for done, (metric, Z) in enumerate(zip(metrics, codes, strict=True), 1):
         x, y = Z[pairs[:, 0]], Z[pairs[:, 1]]
@@ -176,6 +156,23 @@ def _report(metrics, codes, pairs, num_pairs, seed, progress, kwargs):
         shape_cv_euclidean=_variation(_relative(straight, good), good),
         failed=int(np.sum(~good)),
     )
+
+
+def _latent(models, X):
+    """The metric of every model and the codes of the data in its latent space."""
+    if all(isinstance(model, AbstractMetric) for model in models):
+        many = isinstance(X, list | tuple) or np.ndim(X) == 3
+        parts = list(X) if many and np.ndim(X[0]) == 2 else [X] * len(models)
+        if len(parts) != len(models):
+            raise ValueError(f"X must hold codes for each of {len(models)} metrics: {len(parts)}")
+        return models, parts
+    for k, model in enumerate(models):
+        if not (hasattr(model, "encode") and hasattr(model, "metric")):
+            raise TypeError(
+                f"models[{k}] must be a metric, or have encode(X) and metric() like lf.VAE, "
+                f"got {type(model).__name__}"
+            )
+    return [model.metric() for model in models], [model.encode(X) for model in models]
 
 
 def _relative(lengths, good):

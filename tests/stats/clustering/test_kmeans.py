@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs, make_moons
 
 import landform as lf
 from landform.stats.clustering.kmeans import distances_to, nearest_centers
-from landform.stats.clustering.lloyd import GraphDistances, Lloyd, plus_plus
+from landform.stats.clustering.lloyd import DataGraph, Lloyd, plus_plus
 
 FLAT = lf.ScaledMetric(lf.Euclidean(2), 1.0)  # solved, not in closed form
 HALF_PLANE = lf.PoincareHalfPlane()
@@ -58,7 +58,7 @@ def test_the_inertia_never_rises(cloud):
 
 def test_bounds_spare_most_geodesics_and_change_no_label(cloud):
     state = Lloyd(
-        HALF_PLANE, cloud, np.ones(150), cloud[:6], _OPTIONS, GraphDistances(HALF_PLANE, cloud)
+        HALF_PLANE, cloud, np.ones(150), cloud[:6], _OPTIONS, DataGraph(HALF_PLANE, cloud)
     )
     state.assign()
     exact = distances_to(HALF_PLANE, cloud[:6], cloud)

@@ -161,7 +161,7 @@ def test_folds_see_the_metric_of_all_points(line):
         ({"estimator": "median"}, "estimator"),
         ({"max_points": 3}, "^max_points must be at least 9"),
         ({"n_folds": 21}, "^X must have at least 63 points with a weight, got 60"),
-        ({"n_samples": 0}, "n_samples"),
+        ({"n_directions": 0}, "n_directions"),
         ({"weights": -np.ones(60)}, "weights"),
         ({"covariance_type": "tied"}, "covariance_type"),
         ({"covariance_type": "diag", "estimator": "least-squares"}, "covariance_type"),

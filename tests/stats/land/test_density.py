@@ -66,7 +66,11 @@ def test_the_standard_error_covers_the_error_with_few_directions():
     errors, claimed = [], []
     for seed in range(8):
         land = lf.LAND(
-            SPHERE, [0.3, -0.4], in_chart(SPHERE, [0.3, -0.4], covariance), n_samples=16, seed=seed
+            SPHERE,
+            [0.3, -0.4],
+            in_chart(SPHERE, [0.3, -0.4], covariance),
+            n_directions=16,
+            key=jax.random.key(seed),
         )
         errors.append(abs(np.exp(float(land.log_normalizer)) / value - 1.0))
         claimed.append(float(land.normalizer_stderr))
@@ -78,7 +82,7 @@ def test_three_dimensions_are_integrated_past_a_double_conjugate_point():
     value = 4.0 * np.pi * quad(lambda r: np.exp(-0.5 * r**2) * np.sin(r) ** 2, 0.0, np.pi)[0]
     mean = np.array([0.3, 0.2, 0.1])
     covariance = np.eye(3) * (1.0 + mean @ mean) ** 2 / 4.0
-    land = lf.LAND(lf.StereographicSphere(3), mean, covariance, n_samples=60)
+    land = lf.LAND(lf.StereographicSphere(3), mean, covariance, n_directions=60)
     assert np.exp(float(land.log_normalizer)) == pytest.approx(value, rel=2e-5)
     assert 1e-4 < float(land.excluded["conjugate_mass"]) < 1e-3
 
@@ -120,21 +124,21 @@ def test_the_normalizer_is_the_same_in_two_charts():
 
 @pytest.mark.parametrize("dim", [1, 2])
 def test_the_mass_on_a_grid_is_one_for_the_exact_normalizer(dim):
-    land = lf.LAND(lf.Euclidean(dim), np.zeros(dim), 0.3 * np.eye(dim), n_samples=32)
+    land = lf.LAND(lf.Euclidean(dim), np.zeros(dim), 0.3 * np.eye(dim), n_directions=32)
     assert land.total_mass() == pytest.approx(1.0, abs=3e-4)
 
 
 def test_the_mass_on_a_grid_shows_how_wrong_the_papers_constant_is():
     covariance = 0.09 * EYE / 4.0
-    exact = lf.LAND(SPHERE, [0.0, 0.0], covariance, n_samples=64)
+    exact = lf.LAND(SPHERE, [0.0, 0.0], covariance, n_directions=64)
     assert exact.total_mass() == pytest.approx(1.0, abs=1e-3)
-    paper = lf.LAND(SPHERE, [0.0, 0.0], 0.09 * EYE, normalizer="paper", n_samples=64)
+    paper = lf.LAND(SPHERE, [0.0, 0.0], 0.09 * EYE, normalizer="paper", n_directions=64)
     assert paper.total_mass() == pytest.approx(1.0 / 3.78, abs=2e-3)
 
 
 @pytest.mark.parametrize(("dim", "size", "match"), [(3, 8, "dimensions"), (2, 1, "size")])
 def test_masses_that_cannot_be_summed_are_refused(dim, size, match):
-    land = lf.LAND(lf.Euclidean(dim), np.zeros(dim), np.eye(dim), n_samples=16)
+    land = lf.LAND(lf.Euclidean(dim), np.zeros(dim), np.eye(dim), n_directions=16)
     with pytest.raises(ValueError, match=match):
         land.total_mass(size=size)
 
@@ -232,7 +236,7 @@ def test_a_saved_distribution_comes_back(tmp_path, moon):
         ({"mean": [0.0, np.nan]}, "mean"),
         ({"mean": [0.0, -1.0]}, "mean"),
         ({"normalizer": "none"}, "normalizer"),
-        ({"n_samples": 0}, "n_samples"),
+        ({"n_directions": 0}, "n_directions"),
         ({"rtol": 0.0}, "rtol"),
         ({"rtol": -1.0}, "rtol"),
     ],
@@ -267,9 +271,9 @@ def test_the_number_of_draws_must_be_a_count(count):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"n_samples": 1.7}, TypeError, "n_samples must be an integer"),
-        ({"n_samples": True}, TypeError, "n_samples must be an integer"),
-        ({"n_samples": 0}, ValueError, "n_samples must be an integer of at least 1"),
+        ({"n_directions": 1.7}, TypeError, "n_directions must be an integer"),
+        ({"n_directions": True}, TypeError, "n_directions must be an integer"),
+        ({"n_directions": 0}, ValueError, "n_directions must be an integer of at least 1"),
         ({"rtol": 0.0}, ValueError, "rtol must be positive and finite"),
         ({"rtol": np.nan}, ValueError, "rtol must be positive and finite"),
         ({"rtol": -1e-5}, ValueError, "rtol must be positive and finite"),

@@ -11,7 +11,7 @@ FLAT = lf.Euclidean(2)
 @pytest.mark.parametrize("estimator", ["likelihood", "least-squares"])
 def test_a_component_of_one_point_goes_there_with_the_shape_it_has_and_is_no_fit(estimator):
     X = np.concatenate([np.random.default_rng(0).standard_normal((20, 2)), [[50.0, 0.0]]])
-    options = {"n_samples": 64, "estimator": estimator, "tol": 1e-6}
+    options = {"n_directions": 64, "estimator": estimator, "tol": 1e-6}
     model = lf.fit_land_mixture(FLAT, X, 2, throw=False, **options)
     assert np.all(np.linalg.eigvalsh(np.stack([c.covariance for c in model.components])) > 0)
     assert np.isfinite(np.asarray(model.log_prob(X))).all()
@@ -28,7 +28,7 @@ def test_a_component_of_one_point_goes_there_with_the_shape_it_has_and_is_no_fit
 def test_components_of_single_points_have_the_width_that_the_data_set():
     X = np.repeat([[0.0, 0.0], [1.0, 2.0]], 10, axis=0)
     traces = [
-        np.trace(lf.fit_land_mixture(FLAT, s * X, 2, n_samples=64).components[0].covariance)
+        np.trace(lf.fit_land_mixture(FLAT, s * X, 2, n_directions=64).components[0].covariance)
         for s in (1.0, 1e-3)
     ]
     assert traces[1] == pytest.approx(1e-6 * traces[0])
@@ -40,7 +40,7 @@ def test_components_of_single_points_have_the_width_that_the_data_set():
 def test_both_levels_of_a_mixture_share_the_iterations_and_keep_their_bounds_apart():
     X = np.random.default_rng(0).standard_normal((800, 2)) * [1.0, 0.5]
     X[400:] = X[400:, ::-1] + 2.0
-    options = {"n_samples": 64, "throw": False, "tol": 1e-5}
+    options = {"n_directions": 64, "throw": False, "tol": 1e-5}
     one = lf.fit_land_mixture(FLAT, X, 2, max_iter=1, **options)
     assert (int(one.n_iter), bool(one.converged)) == (1, False)
     assert len(one.history["lower_bound"]) == 1

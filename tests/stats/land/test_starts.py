@@ -19,7 +19,7 @@ def blobs():
 def test_a_start_is_taken_as_it_is_given(blobs, soft):
     labels = (blobs[:, 0] > 2.0).astype(int)
     init = 3.0 * (0.9 * np.eye(2)[labels] + 0.05) if soft else labels
-    model = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=init, n_samples=16, tol=1e-10)
+    model = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=init, n_directions=16, tol=1e-10)
     means = np.stack([blobs[labels == k].mean(axis=0) for k in (0, 1)])
     peer = GaussianMixture(2, tol=1e-10, reg_covar=0.0, means_init=means, max_iter=500).fit(blobs)
     # The order of the components is that of the start.
@@ -41,9 +41,9 @@ def test_gaussian_mixtures_of_one_optimum_are_equally_likely():
 
 
 def test_a_fit_goes_on_from_the_memberships_of_another(blobs):
-    first = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, n_samples=16, tol=1e-8)
+    first = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, n_directions=16, tol=1e-8)
     again = lf.fit_land_mixture(
-        lf.Euclidean(2), blobs, 2, init=first.responsibilities(blobs), n_samples=16, tol=1e-6
+        lf.Euclidean(2), blobs, 2, init=first.responsibilities(blobs), n_directions=16, tol=1e-6
     )
     best = float(first.history["lower_bound"][-1])
     assert float(again.history["lower_bound"][-1]) == pytest.approx(best, abs=1e-5)
@@ -58,8 +58,10 @@ def test_points_without_a_weight_or_a_density_do_not_make_a_component(blobs):
         lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=labels, weights=1.0 * (labels == 0))
     shares = np.eye(2)[labels]
     shares[[0, 50]] = np.nan  # as responsibilities are where a geodesic failed
-    some = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=shares, n_samples=16, tol=1e-10)
-    every = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=labels > 0, n_samples=16, tol=1e-10)
+    some = lf.fit_land_mixture(lf.Euclidean(2), blobs, 2, init=shares, n_directions=16, tol=1e-10)
+    every = lf.fit_land_mixture(
+        lf.Euclidean(2), blobs, 2, init=labels > 0, n_directions=16, tol=1e-10
+    )
     np.testing.assert_allclose(some.weights, every.weights, atol=1e-4)
 
 
@@ -68,7 +70,7 @@ def test_a_small_component_is_not_lost_where_some_of_the_data_are_fitted_first()
     X = rng.standard_normal((2006, 2))
     X[2000:, 0] += 20.0
     labels = np.arange(2006) >= 2000
-    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, init=labels, n_samples=16)
+    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, init=labels, n_directions=16)
     np.testing.assert_allclose(model.weights, [2000 / 2006, 6 / 2006], atol=1e-6)
     np.testing.assert_allclose(model.components[1].mean, X[2000:].mean(axis=0), atol=0.05)
 
@@ -121,7 +123,7 @@ def test_a_point_without_a_geodesic_counts_for_no_component_from_the_start():
     X = np.random.default_rng(0).standard_normal((20, 2)) * 0.2 + [0.0, 3.0]
     X[10:] += [9.0, 0.0]
     X[-1] = [9.0, -1.0]  # not in the half-plane: a tenth of a component, a twentieth of the data
-    model = lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 2, n_samples=64)
+    model = lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 2, n_directions=64)
     assert int(model.n_failed) == 1
     assert sorted(np.round(np.asarray(model.weights), 6)) == [round(9 / 19, 6), round(10 / 19, 6)]
 
@@ -135,7 +137,7 @@ def test_the_start_by_a_gaussian_mixture_knows_elongated_clusters():
     assert found is not None
     agreement = np.mean(found[1].argmax(axis=1) == labels)
     assert max(agreement, 1.0 - agreement) > 0.99
-    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_samples=64)
+    model = lf.fit_land_mixture(lf.Euclidean(2), X, 2, n_directions=64)
     assert float(np.ptp([c.mean[1] for c in model.components])) == pytest.approx(1.0, abs=0.1)
 
 

@@ -1,5 +1,6 @@
 """Weights of data in fits of LANDs: how often each point counts."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -24,7 +25,7 @@ def heavy(cloud):
 
 def test_one_component_is_fitted_to_the_fewest_points():
     X = np.array([[0.0, 0.0], [1.0, 2.0]])
-    model = lf.fit_land_mixture(FLAT, X, 1, n_samples=64)
+    model = lf.fit_land_mixture(FLAT, X, 1, n_directions=64)
     assert model.converged
     np.testing.assert_allclose(model.components[0].mean, [0.5, 1.0], atol=1e-4)
     np.testing.assert_allclose(model.components[0].covariance, np.cov(X.T, bias=True), atol=1e-3)
@@ -33,7 +34,7 @@ def test_one_component_is_fitted_to_the_fewest_points():
 def test_one_component_is_fitted_to_points_of_uneven_weight(cloud):
     X, weights = cloud[:100] + 4.0 * (np.arange(100) < 2)[:, None], np.ones(100)
     weights[:2] = 1000.0
-    model = lf.fit_land_mixture(FLAT, X, 1, weights=weights, n_samples=64)
+    model = lf.fit_land_mixture(FLAT, X, 1, weights=weights, n_directions=64)
     np.testing.assert_allclose(
         model.components[0].mean, np.average(X, axis=0, weights=weights), atol=1e-3
     )
@@ -43,17 +44,17 @@ def test_one_component_is_fitted_to_points_of_uneven_weight(cloud):
 def test_a_heavy_point_counts_where_some_of_the_data_are_fitted_first(heavy, fit):
     X, weights = heavy
     if fit == "one":
-        found = lf.fit_land(FLAT, X, weights=weights, n_samples=64)
+        found = lf.fit_land(FLAT, X, weights=weights, n_directions=64)
     else:
-        found = lf.fit_land_mixture(FLAT, X, 1, weights=weights, n_samples=64).components[0]
+        found = lf.fit_land_mixture(FLAT, X, 1, weights=weights, n_directions=64).components[0]
     np.testing.assert_allclose(found.mean, np.average(X, axis=0, weights=weights), atol=0.01)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_points_of_weight_zero_are_not_there(cloud, seed):
     weights = 1.0 * (np.arange(2000) < 5)
-    land = lf.fit_land(FLAT, cloud, weights=weights, n_samples=64, seed=seed)
-    alone = lf.fit_land(FLAT, cloud[:5], n_samples=64, seed=seed)
+    land = lf.fit_land(FLAT, cloud, weights=weights, n_directions=64, key=jax.random.key(seed))
+    alone = lf.fit_land(FLAT, cloud[:5], n_directions=64, key=jax.random.key(seed))
     np.testing.assert_array_equal(land.mean, alone.mean)
     with pytest.raises(ValueError, match="two different points"):
         lf.fit_land(FLAT, cloud, weights=1.0 * (np.arange(2000) == 3))
@@ -64,9 +65,9 @@ def test_a_cluster_of_weight_zero_founds_no_component(cloud):
     X[:, 0] += np.repeat([0.0, 6.0, 300.0], [30, 30, 60])
     weights = np.repeat([1.0, 0.0], 60)
     for init in ("auto", np.repeat([0, 1, 0], [30, 30, 60])):
-        model = lf.fit_land_mixture(FLAT, X, 2, weights=weights, init=init, n_samples=64)
+        model = lf.fit_land_mixture(FLAT, X, 2, weights=weights, init=init, n_directions=64)
         some = init if isinstance(init, str) else init[:60]
-        alone = lf.fit_land_mixture(FLAT, X[:60], 2, init=some, n_samples=64)
+        alone = lf.fit_land_mixture(FLAT, X[:60], 2, init=some, n_directions=64)
         for one, other in zip(model.components, alone.components, strict=True):
             np.testing.assert_array_equal(one.mean, other.mean)
 
@@ -75,10 +76,10 @@ def test_failures_count_by_weight():
     X = np.random.default_rng(0).standard_normal((40, 2)) * 0.2 + [0.0, 3.0]
     X[:4, 1] = -1.0  # not in the half-plane: a tenth of the points, of hardly any weight
     weights = np.where(X[:, 1] < 0, 1e-3, 1.0)
-    model = lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 1, weights=weights, n_samples=64)
+    model = lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 1, weights=weights, n_directions=64)
     assert int(model.n_failed) == 4
     with pytest.raises(lf.ConvergenceError, match="10 %"):
-        lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 1, n_samples=64)
+        lf.fit_land_mixture(lf.PoincareHalfPlane(), X, 1, n_directions=64)
 
 
 def test_rows_are_drawn_by_weight_and_stand_for_all():

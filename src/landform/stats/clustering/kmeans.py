@@ -5,17 +5,16 @@ from collections.abc import Callable
 import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, as_positive, host_rng
+from landform._core.checks import as_count, as_points, as_positive, as_weights, host_rng
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
-from landform.geodesics._logarithms import solve_options, solve_spokes
-from landform.geodesics.frechet import check_weights
+from landform.geodesics._logarithms import connect
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.energy import EnergySolver
-from landform.stats.clustering.lloyd import GraphDistances, Lloyd, plus_plus
+from landform.solvers.boundary_value import EnergySolver
+from landform.stats.clustering.lloyd import DataGraph, Lloyd, plus_plus
 
 
-class KMeans(AbstractOutcome):
+class KMeansResult(AbstractOutcome):
     """A clustering by centers, as `geodesic_kmeans` returns it.
 
     Attributes
@@ -62,6 +61,7 @@ class KMeans(AbstractOutcome):
     metric: AbstractMetric
 
 
+@precise
 def geodesic_kmeans(
     metric: AbstractMetric,
     X,
@@ -78,7 +78,7 @@ def geodesic_kmeans(
     solver: EnergySolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> KMeans:
+) -> KMeansResult:
     """K-means on a manifold: Lloyd's algorithm with geodesic distances and Fréchet means.
 
     Minimises ``Σ_n w_n min_k dist(x_n, c_k)²`` by giving each point its nearest center and taking
@@ -114,7 +114,7 @@ def geodesic_kmeans(
 
     Returns
     -------
-    `KMeans`.
+    `KMeansResult`.
 
     Raises
     ------
@@ -144,30 +144,21 @@ def geodesic_kmeans(
     for name, value, least in (("n_init", n_init, 1), ("max_iter", max_iter, 1)):
         as_count(name, value, least)
     tol = float(as_positive("tol", tol))
-    options = solve_options(num_points, accuracy, solver)
-    return _kmeans(
-        metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
-    )
-
-
-@precise
-def _kmeans(
-    metric, X, n_clusters, key, weights, init, n_init, tol, max_iter, options, throw, progress
-):
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     if is_traced(metric, X, weights):
         raise ValueError("geodesic_kmeans cannot be called inside a transformation such as jit")
     count = as_count("n_clusters", n_clusters, 1)
     if count > X.shape[0]:
         raise ValueError(f"n_clusters must be at most n_samples={X.shape[0]}, got {count}")
-    weights = check_weights(weights, X.shape[0])
+    weights = as_weights(weights, X.shape[0])
     data, rng = np.asarray(X), host_rng(key)
     given = None if isinstance(init, str) else as_points("init", init, X.shape[1], ndim=(2,))
     if given is None and init != "k-means++":
         raise ValueError(f"init must be 'k-means++' or an array of centers, got {init!r}")
     if given is not None and given.shape[0] != count:
         raise ValueError(f"init must hold {count} centers, got {given.shape[0]}")
-    graph = GraphDistances(metric, data)
+    graph = DataGraph(metric, data)
     best = None
     for _ in range(n_init if given is None else 1):
         if given is None:
@@ -185,12 +176,12 @@ def _kmeans(
     return _package(*best[1:], throw)
 
 
-def _package(state: Lloyd, settled: bool, history, throw: bool) -> KMeans:
+def _package(state: Lloyd, settled: bool, history, throw: bool) -> KMeansResult:
     lost = state.labels < 0
     status = int(Status.CONVERGED) if settled else int(Status.MAX_STEPS)
     if lost.any():
         status = int(np.max(state.reasons[lost]))
-    result = KMeans(
+    result = KMeansResult(
         centers=to_jax(state.centers),
         labels=to_jax(state.labels),
         distances=to_jax(np.where(lost, np.nan, state.own)),
@@ -220,7 +211,7 @@ def nearest_centers(
     """The nearest center of each row of X and the distance to it; −1 and NaN where all failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
-    options = solve_options(num_points, accuracy, solver)
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
     between = distances_to(metric, centers, centers, **options)
     state = Lloyd(metric, np.asarray(X), np.ones(X.shape[0]), centers, options, None)
     state.separate(np.nan_to_num(between, nan=0.0))
@@ -243,5 +234,7 @@ def distances_to(
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     n, k = X.shape[0], len(centers)
     starts, ends = np.tile(centers, (n, 1)), np.repeat(np.asarray(X), k, axis=0)
-    spokes = solve_spokes(metric, starts, ends, solve_options(num_points, accuracy, solver))
-    return np.where(spokes.ok, spokes.length, np.nan).reshape(n, k)
+    logs = connect(
+        metric, starts, ends, {"num_points": num_points, "accuracy": accuracy, "solver": solver}
+    )
+    return np.where(logs.ok, logs.length, np.nan).reshape(n, k)

@@ -11,6 +11,7 @@ from landform._core.checks import (
     as_count,
     as_floats,
     as_points,
+    as_weights,
     check_choice,
     check_finite,
     host_rng,
@@ -18,9 +19,8 @@ from landform._core.checks import (
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.distances import pairwise_distances
-from landform.geodesics.frechet import check_weights
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 from landform.stats.clustering.lloyd import plus_plus
 
 _SELF = 1e-3  # rounding, as of roots of differences, of a point's distance to itself
@@ -28,7 +28,7 @@ _SAME = 1e-5  # of the two distances of a pair, in single precision
 _IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
 
 
-class KMedoids(AbstractOutcome):
+class KMedoidsResult(AbstractOutcome):
     """A clustering by medoids, as `kmedoids` and `geodesic_kmedoids` return it.
 
     Attributes
@@ -81,7 +81,7 @@ def kmedoids(
     n_init: int = 1,
     max_iter: int = 300,
     throw: bool = True,
-) -> KMedoids:
+) -> KMedoidsResult:
     """K-medoids on a matrix of distances: the k points with the least sum of distances to them.
 
     Parameters
@@ -94,7 +94,8 @@ def kmedoids(
     key
         A key of `jax.random`; needed only with ``init="k-means++"``.
     weights
-        Weights w ≥ 0 of the points, shape ``(n,)``; equal by default.
+        How often each point counts, shape ``(n,)``, not negative; once by default. Points of weight
+        zero are no medoids.
     method
         ``"pam"`` makes the best exchange of a medoid for another point until none helps;
         ``"alternate"`` takes the best medoid of each cluster in turn, faster and often worse.
@@ -109,7 +110,7 @@ def kmedoids(
 
     Returns
     -------
-    `KMedoids`.
+    `KMedoidsResult`.
 
     Raises
     ------
@@ -136,6 +137,7 @@ def kmedoids(
     return _package(matrix, *arguments, failures=None, throw=throw)
 
 
+@precise
 def geodesic_kmedoids(
     metric: AbstractMetric,
     X,
@@ -153,7 +155,7 @@ def geodesic_kmedoids(
     solver: EnergySolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> KMedoids:
+) -> KMedoidsResult:
     """K-medoids of points of a manifold, on their geodesic distances.
 
     Parameters
@@ -176,8 +178,8 @@ def geodesic_kmedoids(
 
     Returns
     -------
-    `KMedoids`. A pair whose geodesic failed gets the length of the shortest chain of the other
-    geodesics, an upper bound, and is counted in ``n_failed``.
+    `KMedoidsResult`. A pair whose geodesic failed gets the length of the shortest chain of the
+    other geodesics, an upper bound, and is counted in ``n_failed``.
 
     Raises
     ------
@@ -195,31 +197,19 @@ def geodesic_kmedoids(
     [0, 0, 0, 1, 1]
     """
     check_metric(metric)
-    solve = {
-        "distances": distances,
-        "solver": solver,
-        "num_points": num_points,
-        "accuracy": accuracy,
-        "progress": progress,
-    }
-    start = {
-        "key": key,
-        "weights": weights,
-        "method": method,
-        "init": init,
-        "n_init": n_init,
-        "max_iter": max_iter,
-    }
-    return _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw)
-
-
-@precise
-def _geodesic_kmedoids(metric, X, n_clusters, solve, start, throw):
     X = as_points("X", X, metric.dim, ndim=(2,))
     if is_traced(metric, X):
         raise ValueError("geodesic_kmedoids cannot be called inside a transformation such as jit")
-    arguments = _check(len(X), n_clusters, **start)
-    matrix, failures = bridged_distances(metric, X, **solve)
+    arguments = _check(len(X), n_clusters, key, weights, method, init, n_init, max_iter)
+    matrix, failures = bridged_distances(
+        metric,
+        X,
+        distances,
+        solver=solver,
+        num_points=num_points,
+        accuracy=accuracy,
+        progress=progress,
+    )
     return _package(matrix, *arguments, failures=failures, throw=throw)
 
 
@@ -270,7 +260,12 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
     check_choice("method", method, ("pam", "alternate"))
     as_count("n_init", n_init, 1)
     as_count("max_iter", max_iter, 1)
-    weights = check_weights(weights, n)
+    weights = as_weights(weights, n)
+    if count > np.count_nonzero(weights):
+        raise ValueError(
+            "n_clusters must be at most the number of points with a weight, "
+            f"{np.count_nonzero(weights)}, got {count}"
+        )
     if not isinstance(init, str):
         given = np.asarray(init)
         if given.shape != (count,) or given.dtype.kind not in "iu" or len(set(given)) < count:
@@ -287,8 +282,10 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
     return count, weights, method, [host_rng(key)] * n_init, max_iter
 
 
-def _package(matrix, count, weights, method, starts, max_iter, *, failures, throw) -> KMedoids:
-    improve = _swap if method == "pam" else _alternate
+def _package(
+    matrix, count, weights, method, starts, max_iter, *, failures, throw
+) -> KMedoidsResult:
+    improve = _swap if method == "pam" else alternate
     best = None
     for start in starts:
         if isinstance(start, np.random.Generator):
@@ -310,7 +307,7 @@ def _package(matrix, count, weights, method, starts, max_iter, *, failures, thro
     labels[medoids] = np.arange(count)
     status = int(Status.CONVERGED) if settled else int(Status.MAX_STEPS)
     status = max(status, int(Status.UNRESOLVED)) if failures else status
-    result = KMedoids(
+    result = KMedoidsResult(
         medoids=to_jax(medoids),
         labels=to_jax(labels),
         distances=to_jax(matrix[medoids[labels], np.arange(len(matrix))]),
@@ -331,11 +328,12 @@ def _cost(matrix, weights, medoids) -> float:
 
 def _build(matrix, weights, count) -> np.ndarray:
     """PAM's greedy start: each medoid lowers the sum as far as one more can."""
-    chosen = [int(np.argmin(matrix @ weights))]
+    idle = weights == 0.0
+    chosen = [int(np.argmin(np.where(idle, np.inf, matrix @ weights)))]
     nearest = matrix[chosen[0]]
     for _ in range(count - 1):
         totals = np.minimum(matrix, nearest) @ weights
-        totals[chosen] = np.inf
+        totals[idle] = totals[chosen] = np.inf
         chosen.append(int(np.argmin(totals)))
         nearest = np.minimum(nearest, matrix[chosen[-1]])
     return np.array(chosen)
@@ -355,7 +353,7 @@ def swap_gains(matrix, weights, medoids) -> np.ndarray:
     lost = np.minimum(matrix, second) - first - joined
     member = (nearest == np.arange(count)[:, None]) * weights
     gains = shared + member @ lost.T
-    gains[:, medoids] = np.inf
+    gains[:, medoids] = gains[:, weights == 0.0] = np.inf
     return gains
 
 
@@ -370,16 +368,18 @@ def _swap(matrix, weights, medoids):
     return out, False
 
 
-def _alternate(matrix, weights, medoids):
-    """The best medoid of each cluster; and whether nothing changed."""
+def alternate(matrix, weights, medoids, costs=None):
+    """The best medoid of each cluster by `costs`, by default the matrix; whether all stay."""
+    costs = matrix if costs is None else costs
     labels = np.argmin(matrix[medoids], axis=0)
     labels[medoids] = np.arange(len(medoids))
     out = medoids.copy()
     for i in range(len(medoids)):
         members = np.flatnonzero(labels == i)
-        totals = matrix[np.ix_(members, members)] @ weights[members]
+        totals = costs[np.ix_(members, members)] @ weights[members]
+        totals[weights[members] == 0.0] = np.inf
         here = int(np.flatnonzero(members == medoids[i])[0])
         j = int(np.argmin(totals))
-        if totals[j] < totals[here] * (1.0 - _IMPROVEMENT):
+        if np.isfinite(totals[j]) and totals[j] < totals[here] * (1.0 - _IMPROVEMENT):
             out[i] = members[j]
     return out, bool((out == medoids).all())

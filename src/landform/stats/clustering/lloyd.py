@@ -11,16 +11,16 @@ from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
 from landform._core.status import Status
-from landform.geodesics._logarithms import Spokes, shorter, solve_spokes
+from landform.geodesics._logarithms import Logarithms, connect, shorter
 from landform.geodesics.frechet import descend
-from landform.solvers.graph import attach, build_graph, distances_between
+from landform.solvers.graph import attach, build_graph
 from landform.solvers.lengths import segment_lengths
 
 _NEIGHBOURS = 16
 _MARGIN = 1.1  # on the largest ratio of graph distance to distance that was observed
 
 
-class GraphDistances:
+class DataGraph:
     """Distances from any points to the data along a graph over data and landmarks: upper bounds."""
 
     def __init__(self, metric, data: np.ndarray):
@@ -34,11 +34,6 @@ class GraphDistances:
         """Distances from each center to the data, ``(k, n)``; infinite where unconnected."""
         matrix, index, _ = attach(self.metric, self.graph, centers)
         return csgraph.dijkstra(matrix, directed=False, indices=index)[:, self.vertex]
-
-    def square(self) -> np.ndarray:
-        """Distances between all data points, ``(n, n)``."""
-        matrix, _, _ = attach(self.metric, self.graph, self.graph.points[:1])
-        return distances_between(matrix, self.vertex, self.vertex)
 
 
 def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
@@ -54,7 +49,9 @@ def plus_plus(rng, weights: np.ndarray, rows, count: int) -> np.ndarray:
         share = weights * nearest
         share[chosen] = 0.0
         if not share.sum() > 0.0:
-            share = np.where(np.isin(np.arange(len(weights)), chosen), 0.0, 1.0)
+            left = ~np.isin(np.arange(len(weights)), chosen)
+            heavy = left & (weights > 0.0)
+            share = (heavy if heavy.any() else left).astype(float)
         picks = rng.choice(len(weights), size=trials, p=share / share.sum())
         squares = np.minimum(nearest, rows(picks) ** 2)
         best = int(np.argmin(squares @ weights))
@@ -70,13 +67,13 @@ class Lloyd:
     ----------
     labels
         The cluster of each point; −1 where no geodesic to any center converged.
-    spokes
+    logs
         For each point the geodesic from its center.
     lower
         Lower bounds on the distances, ``(n, k)``; infinite for pairs whose geodesic failed.
     """
 
-    def __init__(self, metric, data, weights, centers, options, graph: GraphDistances | None):
+    def __init__(self, metric, data, weights, centers, options, graph: DataGraph | None):
         self.metric, self.data, self.weights, self.options = metric, data, weights, options
         self.centers = np.array(centers, dtype=data.dtype)
         self.graph = graph
@@ -90,13 +87,13 @@ class Lloyd:
             guess = graph.rows(self.centers).T
         self.lower = np.zeros(guess.shape)
         self.labels = np.argmin(np.where(np.isnan(guess), np.inf, guess), axis=1)
-        self.spokes = self._solve(np.arange(len(data)), self.labels)
+        self.logs = self._solve(np.arange(len(data)), self.labels)
         self._bound(guess if graph is not None else None)
 
     @property
     def own(self) -> np.ndarray:
         """The distance of each point to its center, infinite where it failed."""
-        return np.where((self.labels >= 0) & self.spokes.ok, self.spokes.length, np.inf)
+        return np.where((self.labels >= 0) & self.logs.ok, self.logs.length, np.inf)
 
     @property
     def inertia(self) -> float:
@@ -105,12 +102,12 @@ class Lloyd:
         found = np.isfinite(own)
         return float(np.sum(self.weights[found] * own[found] ** 2))
 
-    def _solve(self, rows, columns) -> Spokes:
+    def _solve(self, rows, columns) -> Logarithms:
         self.solved += len(rows)
-        return solve_spokes(self.metric, self.centers[columns], self.data[rows], self.options)
+        return connect(self.metric, self.centers[columns], self.data[rows], self.options)
 
-    def _put(self, rows, spokes: Spokes) -> None:
-        for old, new in zip(self.spokes, spokes, strict=True):
+    def _put(self, rows, logs: Logarithms) -> None:
+        for old, new in zip(self.logs, logs, strict=True):
             old[rows] = new
 
     def _bound(self, paths=None) -> None:
@@ -137,10 +134,10 @@ class Lloyd:
         """Give each point its nearest center; returns how many labels changed."""
         before = self.labels.copy()
         everyone = np.arange(len(self.data))
-        again = np.flatnonzero(~self.spokes.ok & (before >= 0))
+        again = np.flatnonzero(~self.logs.ok & (before >= 0))
         self._put(again, self._solve(again, before[again]))
-        lost = ~self.spokes.ok
-        self.reasons[lost] = self.spokes.status[lost]
+        lost = ~self.logs.ok
+        self.reasons[lost] = self.logs.status[lost]
         self.labels[lost] = -1
         tried = np.zeros(self.lower.shape, dtype=bool)
         had = before >= 0
@@ -202,14 +199,14 @@ class Lloyd:
                 self.data[rows],
                 self.weights[rows],
                 self.centers[j],
-                self.spokes.take(rows),
+                self.logs.take(rows),
                 self.options,
                 tol=tol,
                 max_steps=max_steps,
             )
             self.solved += rows.size * (len(end.history) - 1)
             self.centers[j] = end.center
-            self._put(rows, end.spokes)
+            self._put(rows, end.logs)
             largest = max(largest, 0.0 if end.status == Status.CONVERGED else end.gradient)
         moved = np.flatnonzero((start != self.centers).any(axis=1))
         idle = np.isin(self.labels, moved) & (self.weights == 0)
@@ -227,7 +224,7 @@ class Lloyd:
     def refresh(self) -> bool:
         """Search for shorter geodesics to the points' own centers; whether there were any."""
         rows = np.flatnonzero(self.labels >= 0)
-        found, gained = shorter(self.spokes.take(rows), self._solve(rows, self.labels[rows]))
+        found, gained = shorter(self.logs.take(rows), self._solve(rows, self.labels[rows]))
         self._put(rows, found)
         return gained
 

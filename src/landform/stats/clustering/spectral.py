@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, check_choice, host_rng
+from landform._core.checks import as_count, as_points, as_weights, check_choice, host_rng
 from landform._core.status import AbstractOutcome, Status, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.energy import EnergySolver
+from landform.solvers.boundary_value import EnergySolver
 from landform.stats.clustering.kmedoids import as_distances, bridged_distances
 
 ASSIGNMENTS = ("cluster_qr", "kmeans", "discretize")
@@ -58,6 +58,7 @@ def spectral_clusters(
     n_clusters: int,
     *,
     key: PRNGKeyArray | None = None,
+    weights=None,
     n_neighbors: int = 7,
     assign_labels: str = "cluster_qr",
 ) -> SpectralClusters:
@@ -75,6 +76,10 @@ def spectral_clusters(
         Number of clusters k ≤ n.
     key
         A key of `jax.random` for the start of the eigensolver and of k-means; None for a fixed one.
+    weights
+        How often each point counts, shape ``(n,)``, not negative; None for once. They count
+        neighbors in the local scale, and cuts weigh ``w_i w_j A_ij``. Points of weight zero join
+        the cluster of the most similar point that has one.
     n_neighbors
         Which neighbor's distance is the local scale; 7 in the paper. At most n − 1 are used. Where
         that many points coincide, the scale is the distance to the nearest other point.
@@ -107,7 +112,7 @@ def spectral_clusters(
     [True, True, True, False, False]
     """
     matrix = as_distances(distances, least=2)
-    arguments = _check(len(matrix), n_clusters, key, n_neighbors, assign_labels)
+    arguments = _check(len(matrix), n_clusters, key, weights, n_neighbors, assign_labels)
     return _package(matrix, *arguments, failures=0)
 
 
@@ -118,6 +123,7 @@ def geodesic_spectral(
     n_clusters: int,
     *,
     key: PRNGKeyArray | None = None,
+    weights=None,
     n_neighbors: int = 7,
     assign_labels: str = "cluster_qr",
     distances: Literal["geodesic", "graph"] = "geodesic",
@@ -135,7 +141,7 @@ def geodesic_spectral(
         The metric.
     X
         Points, shape ``(n, d)``.
-    n_clusters, key, n_neighbors, assign_labels
+    n_clusters, key, weights, n_neighbors, assign_labels
         As for `spectral_clusters`.
     distances
         ``"geodesic"`` solves all n (n − 1) / 2 pairs; ``"graph"`` runs shortest paths on a graph,
@@ -172,7 +178,7 @@ def geodesic_spectral(
     X = as_points("X", X, metric.dim, ndim=(2,))
     if is_traced(metric, X):
         raise ValueError("geodesic_spectral cannot be called inside a transformation such as jit")
-    arguments = _check(len(X), n_clusters, key, n_neighbors, assign_labels)
+    arguments = _check(len(X), n_clusters, key, weights, n_neighbors, assign_labels)
     matrix, failures = bridged_distances(
         metric,
         X,
@@ -188,41 +194,60 @@ def geodesic_spectral(
     return result
 
 
-def _check(n, n_clusters, key, n_neighbors, assign_labels):
+def _check(n, n_clusters, key, weights, n_neighbors, assign_labels):
     count = as_count("n_clusters", n_clusters, 1)
     if count > n:
         raise ValueError(f"n_clusters must be at most n_samples={n}, got {count}")
+    weights = as_weights(weights, n)
+    if count > np.count_nonzero(weights):
+        raise ValueError(
+            "n_clusters must be at most the number of points with a weight, "
+            f"{np.count_nonzero(weights)}, got {count}"
+        )
     as_count("n_neighbors", n_neighbors, 1)
     check_choice("assign_labels", assign_labels, ASSIGNMENTS)
     seed = 0 if key is None else int(host_rng(key).integers(2**31))
-    return count, n_neighbors, assign_labels, seed
+    return count, weights, n_neighbors, assign_labels, seed
 
 
-def local_scales(matrix: np.ndarray, n_neighbors: int) -> np.ndarray:
+def local_scales(matrix: np.ndarray, n_neighbors: int, weights=None) -> np.ndarray:
     """The distance of each point to its k-th neighbor, and where this is zero to the nearest other
-    point; 1 where all points coincide."""
-    ranked = np.sort(matrix, axis=1)  # its own zero comes first
-    scales = ranked[:, min(n_neighbors, len(matrix) - 1)]
+    point; 1 where all points coincide. A point of weight w is w neighbors, and w − 1 of its own."""
+    counts = np.ones(len(matrix)) if weights is None else weights
+    table = np.tile(counts, (len(matrix), 1))
+    np.fill_diagonal(table, np.maximum(counts - 1.0, 0.0))
+    order = np.argsort(matrix, axis=1, kind="stable")
+    total = np.cumsum(np.take_along_axis(table, order, axis=1), axis=1)
+    goal = np.minimum(n_neighbors, total[:, -1:])
+    last = np.argmax(total >= goal * (1.0 - 1e-12), axis=1)
+    rows = np.arange(len(matrix))
+    scales = matrix[rows, order[rows, last]]
     positive = np.where(matrix > 0.0, matrix, np.inf).min(axis=1)
     scales = np.where(scales > 0.0, scales, positive)
     return np.where(np.isfinite(scales), scales, 1.0)
 
 
-def _package(matrix, count, n_neighbors, assign_labels, seed, *, failures) -> SpectralClusters:
+def _package(
+    matrix, count, weights, n_neighbors, assign_labels, seed, *, failures
+) -> SpectralClusters:
     from sklearn.cluster import spectral_clustering
 
     matrix = 0.5 * (matrix + matrix.T)
     np.fill_diagonal(matrix, 0.0)
-    scales = local_scales(matrix, n_neighbors)
+    scales = local_scales(matrix, n_neighbors, weights)
     affinity = np.exp(-(matrix / scales) * (matrix / scales[:, None]))
-    if count in (1, len(matrix)):  # nothing to solve
-        labels = np.arange(len(matrix)) % count
+    used = np.flatnonzero(weights)
+    if count in (1, len(used)):  # nothing to solve
+        found = np.arange(len(used)) % count
     else:
+        similarity = affinity[np.ix_(used, used)] * weights[used] * weights[used][:, None]
         with warnings.catch_warnings():  # clusters whose similarities underflow are clusters
             warnings.filterwarnings("ignore", "Graph is not fully connected")
-            labels = spectral_clustering(
-                affinity, n_clusters=count, assign_labels=assign_labels, random_state=seed
+            found = spectral_clustering(
+                similarity, n_clusters=count, assign_labels=assign_labels, random_state=seed
             )
+    labels = found[np.argmax(affinity[:, used], axis=1)]
+    labels[used] = found
     status = int(Status.UNRESOLVED) if failures else int(Status.CONVERGED)
     return SpectralClusters(
         labels=to_jax(labels),

@@ -148,7 +148,7 @@ def auto_rho(X, sigma: float) -> float:
     total, share = _kernel_over_others(metric, probes)
     if np.median(np.asarray(total)) < _ALONE:
         warnings.warn(
-            f"sigma = {width:.3g} leaves most points without n_neighbors: the metric is flat but "
+            f"sigma = {width:.3g} leaves most points without neighbors: the metric is flat but "
             "for a dent at each point. Give a larger sigma.",
             stacklevel=3,
         )
@@ -157,6 +157,31 @@ def auto_rho(X, sigma: float) -> float:
         warnings.warn(too_wide(width), stacklevel=3)
     varies = np.ptp(data, axis=0) > 0.0  # the others have none, and would stand for all of them
     return float(np.median(np.asarray(_local_variances(metric, probes))[:, varies])) / _CONTRAST
+
+
+def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) -> LocalVariance:
+    """The local-variance metric of data, with `auto_sigma` and `auto_rho` for ``"auto"``.
+
+    Raises
+    ------
+    ValueError
+        If a feature is constant; the message calls the data `name`, and features by `columns`.
+    """
+    check_varies(X, name, columns)
+    width = auto_sigma(X) if isinstance(sigma, str) else float(sigma)
+    return LocalVariance(X, width, auto_rho(X, width) if isinstance(rho, str) else float(rho))
+
+
+def check_varies(X, name: str = "X", columns=()) -> None:
+    """Refuse constant features: a metric learned from them would be 1/ρ whatever the data."""
+    constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0, int)
+    if constant.size:
+        which = ", ".join(str(columns[i]) if len(columns) else str(i) for i in constant[:5])
+        more = f" and {constant.size - 5} more" if constant.size > 5 else ""
+        raise ValueError(
+            f"{name} has constant feature(s) {which}{more}, which say nothing about distances: "
+            "leave them out, or give a metric"
+        )
 
 
 @precise
@@ -200,7 +225,7 @@ def _as_data(X) -> np.ndarray:
     return np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
 
 
-def light(metric, X):
+def tabulated_if_large(metric, X):
     """The metric, or its table for a local variance of more than 2000 data in up to two dimensions.
 
     The table reaches 6σ beyond the data, where the metric is constant to e^(−18), and is used only

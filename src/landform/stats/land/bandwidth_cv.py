@@ -8,23 +8,23 @@ import equinox as eqx
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, as_points, check_choice
+from landform._core.checks import as_count, as_points, as_weights, check_choice, seed_of
 from landform._core.status import ConvergenceError
-from landform._core.typing import Array, Float
+from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.metrics.base import log_volume
 from landform.metrics.local_variance import LocalVariance
 from landform.stats.land.bandwidth import auto_rho, auto_sigma
-from landform.stats.land.data import CovarianceType, check_kind, check_weights
+from landform.stats.land.data import CovarianceType, check_kind
 from landform.stats.land.mixture import Estimator, fit_land_mixture
 
 Rule = Literal["one-se", "flat-first", "best"]
 
-_WIDTHS = (0.7, 1.2, 2.0)  # of the rule's σ
-_BOUNDS = (100.0, 10.0, 1.0)  # of the rule's ρ, from nearly flat to the rule's
-_FLAT = 1e6  # of the rule's ρ: a metric that varies by 1e-4, more where units differ widely
-_LEVEL = 1e-3  # variation under which a metric is flat
-_FAILED = 0.05  # share of held-out points without a density at which a candidate is out
-_BEHIND = 2.0  # standard errors behind the best at which a candidate is given up
+_SIGMA_FACTORS = (0.7, 1.2, 2.0)  # times `auto_sigma`
+_RHO_FACTORS = (100.0, 10.0, 1.0)  # times `auto_rho`, from nearly flat to rough
+_FLAT_RHO_FACTOR = 1e6  # a metric that varies by 1e-4, more where units differ widely
+_FLAT_VARIATION = 1e-3  # of log volume, below which a metric counts as flat
+_MAX_FAILED = 0.05  # share of held-out points without a density, for a candidate to count
+_MAX_BEHIND = 2.0  # standard errors behind the best, for a candidate to be tried further
 _ADVICE = "try larger ones, and see whether most of the data are copies of one point"
 
 
@@ -69,6 +69,7 @@ class Bandwidth(eqx.Module):
     n_scored: Float[Array, " c"]
 
 
+@precise
 def cv_bandwidth(
     X,
     n_components: int = 1,
@@ -81,8 +82,8 @@ def cv_bandwidth(
     max_points: int = 300,
     rule: Rule = "one-se",
     estimator: Estimator = "likelihood",
-    n_samples: int | None = None,
-    seed: int = 0,
+    n_directions: int | None = None,
+    key: PRNGKeyArray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Bandwidth:
     """The σ and ρ of `LocalVariance` under which mixtures of LANDs predict held-out data best.
@@ -124,10 +125,10 @@ def cv_bandwidth(
         error is the usual price for not being fooled (Breiman et al. 1984, sec. 3.4.3).
     estimator
         As for `fit_land_mixture`: of maximum likelihood or least squares.
-    n_samples
+    n_directions
         Directions of the normalizers; None takes 32 in two dimensions and 128 from three on.
-    seed
-        Seed of the folds and the fits.
+    key
+        A key of `jax.random` for the folds and the fits; None for a fixed one.
     progress
         Called with the number of pairs tried in the first fold.
 
@@ -163,15 +164,15 @@ def cv_bandwidth(
     for name, value in (("n_components", n_components), ("max_points", max_points)):
         as_count(name, value)
     as_count("n_folds", n_folds, 2)
-    if n_samples is not None:
-        as_count("n_samples", n_samples)
+    if n_directions is not None:
+        as_count("n_directions", n_directions)
     check_choice("rule", rule, get_args(Rule))
     check_choice("estimator", estimator, get_args(Estimator))
     check_kind(covariance_type)
     if estimator == "least-squares" and covariance_type != "full":
         raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     data = np.asarray(as_points("X", X, ndim=(2,)), dtype=float)
-    weights = check_weights(weights, len(data))
+    weights = as_weights(weights, len(data))
     data, weights = data[weights > 0], weights[weights > 0]
     least = max(3 * n_folds, 2 * n_components)
     if len(data) < least:
@@ -181,107 +182,131 @@ def cv_bandwidth(
             f"max_points must be at least {least} for {n_folds} folds and {n_components} "
             f"component(s), got {max_points}"
         )
-    options = Options(n_components, n_samples, seed, estimator, covariance_type)
-    return _select(data, weights, sigmas, rhos, n_folds, max_points, rule, options, progress)
+    options = Options(n_components, n_directions, key, estimator, covariance_type)
+    race = _Race(data, weights, sigmas, rhos, n_folds, max_points, options)
+    race.run_first_fold(progress)
+    race.run_other_folds()
+    return race.result(rule)
 
 
 class Options(NamedTuple):
     """How candidates are scored."""
 
     n_components: int
-    n_samples: int | None
-    seed: int
+    n_directions: int | None
+    key: PRNGKeyArray | None = None
     estimator: Estimator = "likelihood"
     covariance_type: CovarianceType = "full"
 
 
-@precise
-def _select(X, weights, sigmas, rhos, n_folds, max_points, rule, options: Options, progress):
-    order = np.random.default_rng(options.seed).permutation(len(X))[:max_points]
-    count = len(order) // n_folds * n_folds
-    rows = order[:count]  # equal folds share compiled programs
-    data, weights = X[rows], weights[rows]
-    chains = _chains(data, sigmas, rhos, len(X) / count)
-    pairs = [pair for chain in chains for pair in chain]
-    folds = np.arange(count) % n_folds
-    values = np.full((len(pairs), count), np.nan)
-    failed, tried = np.zeros(len(pairs), bool), 0
+class _Race:
+    """The candidates with their densities of held-out points, NaN where they were not scored."""
 
-    def score(i, k) -> bool:
-        """Fill in the densities of one pair on one fold; whether there are any."""
-        test = folds == k
-        sigma, rho = pairs[i]
-        found = held_out_densities(
-            data[~test],
-            data[test],
-            sigma,
-            rho * np.sum(~test) / len(X),
-            options,
-            weights[~test],
-            weights[test],
+    def __init__(self, X, weights, sigmas, rhos, n_folds, max_points, options: Options):
+        order = np.random.default_rng(seed_of(options.key)).permutation(len(X))[:max_points]
+        self.count = len(order) // n_folds * n_folds
+        rows = order[: self.count]  # equal folds share compiled programs
+        self.data, self.weights, self.total = X[rows], weights[rows], len(X)
+        self.chains = _chains(self.data, sigmas, rhos, self.total / self.count)
+        self.pairs = [pair for chain in self.chains for pair in chain]
+        self.default_rhos = rhos is None
+        self.n_folds, self.folds = n_folds, np.arange(self.count) % n_folds
+        self.values = np.full((len(self.pairs), self.count), np.nan)
+        self.failed = np.zeros(len(self.pairs), bool)
+        self.usable = self.failed
+        self.options = options
+
+    def run_first_fold(self, progress) -> None:
+        """Score the pairs of each σ from flat to rough, until one is far behind the best."""
+        start = tried = 0
+        for chain in self.chains:
+            best = None
+            for i in range(start, start + len(chain)):
+                good, tried = self._score(i, 0), tried + 1
+                if progress is not None:
+                    progress(tried)
+                if not good or (best is not None and self._behind(best, i) > _MAX_BEHIND):
+                    break  # rougher ones are worse still
+                if best is None or self._mean(i) > self._mean(best):
+                    best = i
+            start += len(chain)
+        self.usable = ~self.failed & np.isfinite(self.values).any(axis=1)
+        if not self.usable.any():
+            raise ConvergenceError(
+                f"no candidate of sigma and rho gave a mixture with densities; {_ADVICE}"
+            )
+
+    def run_other_folds(self) -> None:
+        """Score the pairs that are not far behind the best so far."""
+        for k in range(1, self.n_folds):
+            first = self._leader()
+            for i in np.flatnonzero(self.usable):
+                near = self._behind(first, i) <= _MAX_BEHIND
+                self.usable[i] = near and self._score(i, k)
+            if not self.usable.any():
+                raise ConvergenceError(
+                    "no candidate of sigma and rho gave a mixture with densities in every fold; "
+                    f"{_ADVICE}"
+                )
+
+    def result(self, rule: Rule) -> Bandwidth:
+        """The pair that the rule chooses, with all scores."""
+        best, share = self._leader(), self.count / self.total
+        scores, stderr = np.full((2, len(self.pairs)), np.nan)
+        variations = np.array([variation(self.data, s, r * share) for s, r in self.pairs])
+        scores[self.failed] = -np.inf
+        for i in np.flatnonzero(np.isfinite(self.values).any(axis=1) & ~self.failed):
+            scores[i] = self._mean(i)
+            gap = _gap(self.values[best], self.values[i], self.weights)
+            stderr[i] = 0.0 if i == best else gap[1]
+        close = [i for i in np.flatnonzero(self.usable) if self._behind(best, i) <= 1.0]
+        flat = variations < _FLAT_VARIATION
+        flat[0] |= self.default_rhos  # the first of the default candidates
+        chosen = _chosen(best, close, variations, flat, rule)
+        return Bandwidth(
+            sigma=self.pairs[chosen][0],
+            rho=self.pairs[chosen][1],
+            sigmas=to_jax([p[0] for p in self.pairs]),
+            rhos=to_jax([p[1] for p in self.pairs]),
+            scores=to_jax(scores),
+            stderr=to_jax(stderr),
+            variation=to_jax(variations),
+            n_scored=to_jax(np.isfinite(self.values).sum(axis=1)),
         )
-        failed[i] = found is None
+
+    def _score(self, i, k) -> bool:
+        """Fill in the densities of one pair on one fold; whether there are any."""
+        test = self.folds == k
+        sigma, rho = self.pairs[i]
+        found = held_out_densities(
+            self.data[~test],
+            self.data[test],
+            sigma,
+            rho * np.sum(~test) / self.total,
+            self.options,
+            self.weights[~test],
+            self.weights[test],
+        )
+        self.failed[i] = found is None
         if found is not None:
-            values[i, test] = found
+            self.values[i, test] = found
         return found is not None
 
-    def mean(i) -> float:
-        return _mean(values[i], weights)
+    def _mean(self, i) -> float:
+        """The weighted mean of the densities that are known."""
+        values, known = self.values[i], ~np.isnan(self.values[i])
+        total = np.sum(np.where(known, self.weights * values, 0.0))
+        return float(total / np.sum(self.weights[known]))
 
-    def behind(i, j) -> float:
-        return _behind(values[i], values[j], weights)
+    def _behind(self, i, j) -> float:
+        """How many standard errors the second is behind the first."""
+        mean, error = _gap(self.values[i], self.values[j], self.weights)
+        return mean / error if error > 0 else np.inf * np.sign(mean) if mean else 0.0
 
-    def leader(usable) -> int:
+    def _leader(self) -> int:
         """The usable candidate with the highest score on all that was held out so far."""
-        return int(np.argmax([mean(i) if ok else -np.inf for i, ok in enumerate(usable)]))
-
-    start = 0
-    for chain in chains:
-        best = None
-        for i in range(start, start + len(chain)):
-            good, tried = score(i, 0), tried + 1
-            if progress is not None:
-                progress(tried)
-            if not good or (best is not None and behind(best, i) > _BEHIND):
-                break  # rougher ones are worse still
-            if best is None or mean(i) > mean(best):
-                best = i
-        start += len(chain)
-    usable = ~failed & np.isfinite(values).any(axis=1)
-    if not usable.any():
-        raise ConvergenceError(
-            f"no candidate of sigma and rho gave a mixture with densities; {_ADVICE}"
-        )
-    for k in range(1, n_folds):
-        first = leader(usable)
-        for i in np.flatnonzero(usable):
-            usable[i] = behind(first, i) <= _BEHIND and score(i, k)
-        if not usable.any():
-            raise ConvergenceError(
-                "no candidate of sigma and rho gave a mixture with densities in every fold; "
-                f"{_ADVICE}"
-            )
-    best = leader(usable)
-    scores, spread = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
-    spreads = np.array([variation(data, s, r * count / len(X)) for s, r in pairs])
-    scores[failed] = -np.inf
-    for i in np.flatnonzero(np.isfinite(values).any(axis=1) & ~failed):
-        scores[i] = mean(i)
-        spread[i] = 0.0 if i == best else _gap(values[best], values[i], weights)[1]
-    close = [i for i in np.flatnonzero(usable) if behind(best, i) <= 1.0]
-    flat = spreads < _LEVEL
-    flat[0] |= rhos is None  # the first of the default candidates
-    chosen = _chosen(best, close, spreads, flat, rule)
-    return Bandwidth(
-        sigma=pairs[chosen][0],
-        rho=pairs[chosen][1],
-        sigmas=to_jax([p[0] for p in pairs]),
-        rhos=to_jax([p[1] for p in pairs]),
-        scores=to_jax(scores),
-        stderr=to_jax(spread),
-        variation=to_jax(spreads),
-        n_scored=to_jax(np.isfinite(values).sum(axis=1)),
-    )
+        means = [self._mean(i) if ok else -np.inf for i, ok in enumerate(self.usable)]
+        return int(np.argmax(means))
 
 
 def _chosen(best: int, close, spreads, flat, rule: Rule) -> int:
@@ -290,12 +315,6 @@ def _chosen(best: int, close, spreads, flat, rule: Rule) -> int:
     if rule == "one-se" or (rule == "flat-first" and flat[flattest]):
         return flattest
     return best
-
-
-def _mean(values, weights) -> float:
-    """The weighted mean of what is known."""
-    known = ~np.isnan(values)
-    return float(np.sum(np.where(known, weights * values, 0.0)) / np.sum(weights[known]))
 
 
 def _gap(one, other, weights) -> tuple[float, float]:
@@ -308,12 +327,6 @@ def _gap(one, other, weights) -> tuple[float, float]:
     apart = difference.size * share / np.sum(share) * (difference - mean)
     error = np.sqrt(np.sum(apart**2) / (difference.size - 1)) / np.sqrt(difference.size)
     return float(mean), float(error)
-
-
-def _behind(one, other, weights) -> float:
-    """How many standard errors the second is behind the first."""
-    mean, error = _gap(one, other, weights)
-    return mean / error if error > 0 else np.inf * np.sign(mean) if mean else 0.0
 
 
 def variation(data, sigma, rho) -> float:
@@ -329,13 +342,15 @@ def _chains(data, sigmas, rhos, share) -> list[list[tuple[float, float]]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # candidates may be odd: they are compared
         width = auto_sigma(data) if sigmas is None or rhos is None else 1.0
-        widths = [f * width for f in _WIDTHS] if sigmas is None else [float(s) for s in sigmas]
+        widths = (
+            [f * width for f in _SIGMA_FACTORS] if sigmas is None else [float(s) for s in sigmas]
+        )
         if not widths or not all(np.isfinite(s) and s > 0 for s in widths):
             raise ValueError(f"sigmas must be positive numbers, got {sigmas!r}")
         if rhos is None:
             rules = [(s, share * auto_rho(data, s)) for s in widths]
-            flat = (max(rules)[0], _FLAT * max(rules)[1])
-            return [[flat], *([(s, f * r) for f in _BOUNDS] for s, r in rules)]
+            flat = (max(rules)[0], _FLAT_RHO_FACTOR * max(rules)[1])
+            return [[flat], *([(s, f * r) for f in _RHO_FACTORS] for s, r in rules)]
     bounds = [float(r) for r in rhos]
     if not bounds or not all(np.isfinite(r) and r > 0 for r in bounds):
         raise ValueError(f"rhos must be positive numbers, got {rhos!r}")
@@ -350,18 +365,18 @@ def held_out_densities(
     Data may be at fault, too, such as a fold of equal points.
     """
     d = train.shape[1]
-    n_samples = (32 if d <= 2 else 128) if options.n_samples is None else options.n_samples
+    n_directions = (32 if d <= 2 else 128) if options.n_directions is None else options.n_directions
     try:
         model = fit_land_mixture(
             LocalVariance(train, sigma, rho),
             train,
             options.n_components,
             weights=weights,
-            n_samples=n_samples,
+            n_directions=n_directions,
             tol=1e-2,
             max_iter=30,
             rtol=1e-3,
-            seed=options.seed,
+            key=options.key,
             estimator=options.estimator,
             covariance_type=options.covariance_type,
             throw=False,
@@ -370,10 +385,4 @@ def held_out_densities(
         return None
     density = np.asarray(model.log_prob(test, "lebesgue", throw=False))
     share = np.average(np.isfinite(density), weights=test_weights)
-    return density if share >= 1.0 - _FAILED else None
-
-
-def held_out(train, test, n_components, sigma, rho, n_samples, seed) -> float:
-    """Mean Lebesgue log-density of `test` under a LAND mixture of `train`; −∞ where that fails."""
-    found = held_out_densities(train, test, sigma, rho, Options(n_components, n_samples, seed))
-    return -np.inf if found is None else float(np.nanmean(found))
+    return density if share >= 1.0 - _MAX_FAILED else None

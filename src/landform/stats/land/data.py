@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from landform._core.checks import as_count, as_floats, as_points, as_positive
+from landform._core.checks import as_count, as_points, as_positive, as_weights
 
 _UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, of which a fit warns
 
@@ -37,9 +37,9 @@ def check_kind(kind) -> None:
         raise ValueError(f"covariance_type must be 'full', 'diag' or 'spherical', got {kind!r}")
 
 
-def check_rays(rtol, n_samples) -> tuple[float, int | None]:
+def check_rays(rtol, n_directions) -> tuple[float, int | None]:
     """The tolerance and the number of the normalizer's rays, checked before any work is done."""
-    count = None if n_samples is None else as_count("n_samples", n_samples)
+    count = None if n_directions is None else as_count("n_directions", n_directions)
     as_positive("rtol", rtol)
     return float(rtol), count
 
@@ -47,7 +47,7 @@ def check_rays(rtol, n_samples) -> tuple[float, int | None]:
 def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Data and weights, checked, without the points of weight zero; and which points are left."""
     X = check_data(metric, X)
-    weights = check_weights(weights, len(X))
+    weights = as_weights(weights, len(X))
     kept = weights > 0
     X, weights = X[kept], weights[kept]
     if (X[0] == X).all():
@@ -63,15 +63,3 @@ def check_data(metric, X) -> np.ndarray:
     if (X[0] == X).all():
         raise ValueError("X must have at least two different points")
     return X
-
-
-def check_weights(weights, n) -> np.ndarray:
-    """Weights as a float64 array, checked; ones for None."""
-    if weights is None:
-        return np.ones(n)
-    weights = np.asarray(as_floats("weights", weights), dtype=float)
-    if weights.shape != (n,):
-        raise ValueError(f"weights must have shape ({n},), got {weights.shape}")
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise ValueError("weights must be finite, not negative, and not all zero")
-    return weights

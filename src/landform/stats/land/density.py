@@ -9,14 +9,14 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, as_positive
+from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.linalg import solve_spd
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
-from landform.geodesics._logarithms import accuracy_for, solve_chunks
-from landform.geodesics.geodesic import geodesic, where_converged
+from landform.geodesics._logarithms import accuracy_for, logarithms
+from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform.stats.land.normalizer import Grid, Table, default_samples, make_grid
+from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
 from landform.stats.land.rays import trace_rays
 
 _BLOCK = 256  # directions proposed together, each other's witnesses of the cut locus
@@ -47,11 +47,12 @@ class LAND(eqx.Module):
         ``"exact"``: C = ∫ exp(…) dM, so that p integrates to one. ``"paper"``: the authors'
         constant, without the Jacobian of Exp, and their logarithm, whose Euclidean norm is the
         length; to stand beside published numbers. It is not a probability density.
-    n_samples
+    n_directions
         Directions in which the normalizer is integrated, each over all radii; rounded up. None
         takes 2 in one dimension, 256 in two and 1024 from three on.
-    seed
-        Seed of the directions; the same directions for all means make likelihoods comparable.
+    key
+        A key of `jax.random` for the directions; None for a fixed one. The same directions for all
+        means make likelihoods comparable.
     rtol
         Tolerance of the rays' integration; a tenth of it, from 1e-6 to 1e-4, is the relative
         accuracy of the lengths in `log_prob`.
@@ -79,16 +80,17 @@ class LAND(eqx.Module):
     ------
     TypeError, ValueError
         For a wrong metric, a mean that is not finite or where the metric is not defined, a
-        covariance that is not symmetric positive definite, an unknown normalizer, `n_samples` that
-        is not a whole number from 1, or `rtol` that is not positive.
+        covariance that is not symmetric positive definite, an unknown normalizer, `n_directions`
+        that is not a whole number from 1, or `rtol` that is not positive.
     ConvergenceError
         If no ray from the mean can be followed, so that C is not a positive number.
 
     Notes
     -----
     C is an average over directions of integrals along geodesic rays, with |det D Exp| from the
-    linearised geodesic equation. Cost: `n_samples` geodesics with 2d variations. On a flat metric
-    M, C = √det M (2π)^{d/2} √det Σ. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 7.
+    linearised geodesic equation. Cost: `n_directions` geodesics with 2d variations. On a flat
+    metric M, C = √det M (2π)^{d/2} √det Σ. Arvanitidis, Hansen and Hauberg 2016
+    (arXiv:1606.02518), eq. 7.
 
     Examples
     --------
@@ -107,7 +109,7 @@ class LAND(eqx.Module):
     excluded: dict[str, Array]
     history: dict[str, Array]
     normalizer: Normalizer = eqx.field(static=True)
-    n_samples: int = eqx.field(static=True)
+    n_directions: int = eqx.field(static=True)
     seed: int = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
 
@@ -119,11 +121,11 @@ class LAND(eqx.Module):
         covariance,
         *,
         normalizer: Normalizer = "exact",
-        n_samples: int | None = None,
-        seed: int = 0,
+        n_directions: int | None = None,
+        key: PRNGKeyArray | None = None,
         rtol: float = 1e-5,
         history=None,
-        table: Table | None = None,
+        table: RayTable | None = None,
     ):
         self.metric = check_metric(metric)
         if is_traced(metric, mean, covariance):
@@ -134,11 +136,11 @@ class LAND(eqx.Module):
         if not np.isfinite(np.asarray(log_volume(metric, mean))):
             raise ValueError("mean must be where the metric is positive definite")
         self.mean, self.covariance = to_jax(mean), to_jax(covariance)
-        self.normalizer, self.seed = normalizer, int(seed)
+        self.normalizer, self.seed = normalizer, seed_of(key)
         as_positive("rtol", rtol)
         self.rtol = float(rtol)
-        n_samples = default_samples(mean.size) if n_samples is None else n_samples
-        self.n_samples = as_count("n_samples", n_samples)
+        n_directions = default_directions(mean.size) if n_directions is None else n_directions
+        self.n_directions = as_count("n_directions", n_directions)
         table = self._table() if table is None else table
         precision = np.linalg.inv(covariance)
         moments = table.moments(precision)
@@ -154,6 +156,7 @@ class LAND(eqx.Module):
         """Σ⁻¹."""
         return solve_spd(self.covariance, jnp.eye(self.mean.size, dtype=self.covariance.dtype))
 
+    @precise
     def log_prob(
         self, x, base: Literal["riemannian", "lebesgue"] = "riemannian", *, throw: bool = True
     ) -> Float[Array, "*batch"]:
@@ -180,8 +183,26 @@ class LAND(eqx.Module):
         """
         if base not in ("riemannian", "lebesgue"):
             raise ValueError(f"base must be 'riemannian' or 'lebesgue', got {base!r}")
-        return _log_prob(self, x, base == "lebesgue", throw)
+        x = as_points("x", x, self.mean.size)
+        if is_traced(self, x):
+            result = geodesic(self.metric, self.mean, x, throw=False)
+            velocity, status = result.velocity, result.status
+        else:
+            data = np.atleast_2d(np.asarray(x))
+            accuracy = accuracy_for(0.1 * self.rtol)
+            found = logarithms(self.metric, self.mean, data, accuracy)
+            velocity = to_jax(found.velocity).reshape(x.shape)
+            status = to_jax(found.status).reshape(x.shape[:-1])
+            if throw:
+                raise_if_failed("log_prob", status, found)
+        vectors = where_succeeded(status, velocity)
+        if self.normalizer == "paper":
+            vectors = euclidean_logs(self.metric, self.mean, vectors)
+        form = jnp.einsum("...i,ij,...j->...", vectors, self.precision, vectors)
+        out = -0.5 * form - self.log_normalizer
+        return out + log_volume(self.metric, x) if base == "lebesgue" else out
 
+    @precise
     def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n d"]:
         """Independent draws, shape ``(n, d)``.
 
@@ -189,8 +210,11 @@ class LAND(eqx.Module):
         the ray; the law is exact up to the cut locus, the integration and the interpolation along
         rays. Cost: about ``n × max/mean`` of the mass over directions in geodesics.
         """
-        return _sample(self, key, n)
+        n = as_count("n", n)
+        seeds = np.asarray(jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max))
+        return to_jax(sample_points(self, np.random.default_rng(seeds), n))
 
+    @precise
     def total_mass(self, *, size: int = 48) -> float:
         """∫ p dM over a grid of the chart, for d ≤ 2: one, for a density.
 
@@ -218,37 +242,34 @@ class LAND(eqx.Module):
         ``size^d`` geodesics. Charts in which the mass reaches to infinity, as that of a wide
         density on a sphere, need more points than there are.
         """
-        return _total_mass(self, size)
+        d = self.mean.size
+        if d > 2:
+            raise ValueError(f"total_mass is for one or two dimensions, got {d}")
+        size = as_count("size", size, 2)
+        table = self._table()
+        form = np.einsum(
+            "kri,ij,krj->kr", table.tangents, np.asarray(self.precision), table.tangents
+        )
+        inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
+        inside &= table.grid.radii <= table.cut.radius[:, None]
+        points = table.rays.points[inside]
+        low, high = points.min(axis=0), points.max(axis=0)
+        step = (high - low) / size
+        axes = [a + s * (np.arange(size) + 0.5) for a, s in zip(low, step, strict=True)]
+        places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
+        density = np.exp(np.asarray(self.log_prob(places, "lebesgue", throw=False)))
+        failed = np.isnan(density)
+        if failed.mean() > 0.01:
+            return float("nan")
+        return float(np.nansum(density) * np.prod(step))
 
-    def _table(self) -> Table:
+    def _table(self) -> RayTable:
         paper = self.normalizer == "paper"
-        grid = make_grid(self.mean.size, self.n_samples, self.seed)
+        grid = make_grid(self.mean.size, self.n_directions, self.seed)
         scale = np.linalg.cholesky(np.asarray(self.covariance))
-        return Table(
+        return RayTable(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
-
-
-@precise
-def _log_prob(land, x, lebesgue, throw):
-    x = as_points("x", x, land.mean.size)
-    if is_traced(land, x):
-        result = geodesic(land.metric, land.mean, x, throw=False)
-        velocity, status = result.velocity, result.status
-    else:
-        data = np.atleast_2d(np.asarray(x))
-        accuracy = accuracy_for(0.1 * land.rtol)
-        found = solve_chunks(land.metric, np.asarray(land.mean), data, accuracy)
-        velocity = to_jax(found.velocity).reshape(x.shape)
-        status = to_jax(found.status).reshape(x.shape[:-1])
-        if throw:
-            raise_if_failed("log_prob", status, found)
-    vectors = where_converged(status, velocity)
-    if land.normalizer == "paper":
-        vectors = euclidean_logs(land.metric, land.mean, vectors)
-    form = jnp.einsum("...i,ij,...j->...", vectors, land.precision, vectors)
-    out = -0.5 * form - land.log_normalizer
-    return out + log_volume(land.metric, x) if lebesgue else out
 
 
 def euclidean_logs(metric, mean, vectors):
@@ -257,35 +278,6 @@ def euclidean_logs(metric, mean, vectors):
     length = jnp.sqrt(jnp.einsum("...i,ij,...j->...", vectors, gram, vectors))
     norm = jnp.linalg.norm(vectors, axis=-1)
     return vectors * jnp.where(norm > 0, length / jnp.where(norm > 0, norm, 1.0), 1.0)[..., None]
-
-
-@precise
-def _total_mass(land, size):
-    d = land.mean.size
-    if d > 2:
-        raise ValueError(f"total_mass is for one or two dimensions, got {d}")
-    size = as_count("size", size, 2)
-    table = land._table()
-    form = np.einsum("kri,ij,krj->kr", table.tangents, np.asarray(land.precision), table.tangents)
-    inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
-    inside &= table.grid.radii <= table.cut.radius[:, None]
-    points = table.rays.points[inside]
-    low, high = points.min(axis=0), points.max(axis=0)
-    step = (high - low) / size
-    axes = [a + s * (np.arange(size) + 0.5) for a, s in zip(low, step, strict=True)]
-    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
-    density = np.exp(np.asarray(_log_prob(land, places, True, False)))
-    failed = np.isnan(density)
-    if failed.mean() > 0.01:
-        return float("nan")
-    return float(np.nansum(density) * np.prod(step))
-
-
-@precise
-def _sample(land, key, n):
-    n = as_count("n", n)
-    seeds = np.asarray(jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max))
-    return to_jax(sample_tangents(land, np.random.default_rng(seeds), n))
 
 
 def check_normalizer(normalizer) -> None:
@@ -307,7 +299,7 @@ def check_covariance(name, value, d) -> np.ndarray:
     return matrix
 
 
-def sample_tangents(land, rng, n: int) -> np.ndarray:
+def sample_points(land, rng, n: int) -> np.ndarray:
     """n points drawn from the law of a LAND: directions by rejection, then radii by inversion.
 
     Raises `ConvergenceError` if the rays carry no mass, or next to none where they are proposed.
@@ -318,11 +310,11 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
     euclidean = land.normalizer == "paper"
 
     def table(grid):
-        return Table(
+        return RayTable(
             land.metric, land.mean, scale, grid, euclidean=euclidean, jacobian=True, rtol=land.rtol
         )
 
-    base = make_grid(d, land.n_samples, land.seed)
+    base = make_grid(d, land.n_directions, land.seed)
     masses = _masses(table(base), precision)
     largest, proposals = 1.05 * masses.max(), []
     if not (np.isfinite(largest) and largest > 0):
@@ -339,7 +331,7 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
         if len(proposals) > _PATIENCE * (1.0 + expected):
             raise ConvergenceError(
                 f"sample failed: {len(proposals) * _BLOCK} directions gave fewer than {n} draws; "
-                "nearly all of the mass lies in few directions: raise n_samples"
+                "nearly all of the mass lies in few directions: raise n_directions"
             )
         direction = rng.standard_normal((_BLOCK, d))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -353,14 +345,14 @@ def sample_tangents(land, rng, n: int) -> np.ndarray:
     return np.concatenate(drawn)[:n]
 
 
-def _masses(table: Table, precision):
+def _masses(table: RayTable, precision):
     """The mass along each ray, up to a factor common to all tables of one scale."""
     form = np.einsum("kri,ij,krj->kr", table.tangents, precision, table.tangents)
     mass = (table.coefficient * np.exp(-0.5 * form)).sum(axis=1)
     return np.maximum(mass, 0.0) * len(mass)
 
 
-def _draw(table: Table, keep, precision, rng):
+def _draw(table: RayTable, keep, precision, rng):
     """One point on each of the chosen rays, from the density along it."""
     rows = np.flatnonzero(keep)
     d = table.tangents.shape[-1]
@@ -392,7 +384,7 @@ def _draw(table: Table, keep, precision, rng):
     return out
 
 
-def _along(table: Table, k, usable, radius):
+def _along(table: RayTable, k, usable, radius):
     """The point on ray k at a radius, by the cubic through the nodes around it."""
     radii, rays = table.grid.radii, table.rays
     after = usable[min(np.searchsorted(radii[usable], radius), usable.size - 1)]

@@ -6,15 +6,20 @@ from scipy.special import logsumexp
 from landform._core.status import ConvergenceError
 from landform.metrics.base import metric_tensor
 from landform.stats.land.objective import (
-    Point,
-    Setup,
-    logarithms,
+    ComponentFit,
+    FitProblem,
     profile,
     reweight,
     table_at,
     tangents_of,
 )
-from landform.stats.land.updates import Search, evaluated, least_squares_step, moment_matched, moved
+from landform.stats.land.updates import (
+    MeanSearch,
+    evaluated,
+    least_squares_step,
+    moment_matched,
+    moved,
+)
 
 _SHORT = 1  # iterations after which starts are compared
 _NEAR = 0.3  # nats per point within which a start may still catch up
@@ -25,33 +30,35 @@ _POINT = 1e-20  # share of the data's variance under which components are single
 _TRIALS = 6  # lengths of a step of a mean whose shape is kept
 
 
-class Run:
+class EMState:
     """The components of one start, with their responsibilities' history.
 
     Weights are positive, and count points several times. A component that fewer than d + 1 points
     belong to is `frozen`: its mean moves, but its shape stays, and nothing has converged.
     """
 
-    def __init__(self, setup: Setup, centers, shares, weights, *, least_squares: bool = False):
-        logs = [logarithms(setup, center) for center in centers]
+    def __init__(
+        self, problem: FitProblem, centers, shares, weights, *, least_squares: bool = False
+    ):
+        logs = [problem.logarithms(center) for center in centers]
         soft = _reachable(shares, logs) * weights[:, None]
         self.weights = weights / weights.sum()
         spread, around = 0.0, np.inf
         for k, center in enumerate(centers):
-            gram = np.asarray(metric_tensor(setup.metric, center))
-            tangents = tangents_of(setup, center, logs[k])
+            gram = np.asarray(metric_tensor(problem.metric, center))
+            tangents = tangents_of(problem, center, logs[k])
             squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
             spread += soft[:, k] @ squares / weights.sum()
             around = min(around, weights @ squares / weights.sum())
         if not spread > _POINT * around:
             spread = around
-        self.setup = setup._replace(floor=_REGULAR * spread / centers.shape[1])
+        self.problem = problem._replace(floor=_REGULAR * spread / centers.shape[1])
         self.least_squares = least_squares
         estimate = moment_matched if least_squares else profile
-        self.points: list[Point] = [
-            estimate(self.setup, center, soft[:, k], logs[k]) for k, center in enumerate(centers)
+        self.points: list[ComponentFit] = [
+            estimate(self.problem, center, soft[:, k], logs[k]) for k, center in enumerate(centers)
         ]
-        self.searches = [Search() for _ in centers]
+        self.searches = [MeanSearch() for _ in centers]
         self.shares = soft.sum(axis=0) / weights.sum()
         self.frozen = np.zeros(len(centers), dtype=bool)
         self.steps = 0
@@ -74,23 +81,26 @@ class Run:
                 self.converged = not self.frozen.any()
                 return
 
-    def refine(self, setup: Setup, weights) -> None:
+    def refine(self, problem: FitProblem, weights) -> None:
         """Go on with all data, more directions and finer curves."""
-        self.setup, self.weights = setup._replace(floor=self.setup.floor), weights / weights.sum()
+        self.problem, self.weights = (
+            problem._replace(floor=self.problem.floor),
+            weights / weights.sum(),
+        )
         for k, point in enumerate(self.points):
-            same = len(point.logs.usable) == len(setup.X)
-            logs = logarithms(self.setup, point.mean, point.logs if same else None)
+            same = len(point.logs.ok) == len(problem.X)
+            logs = self.problem.logarithms(point.mean, point.logs if same else None)
             self.points[k] = point._replace(logs=logs, gradient=None)
         posterior = self._posterior()[0]
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
         for k, point in enumerate(self.points):
             if self.frozen[k]:
-                new = _kept(self.setup, point, point.mean, point.logs, soft[:, k])
+                new = _kept(self.problem, point, point.mean, point.logs, soft[:, k])
             elif self.least_squares:
-                new = moment_matched(self.setup, point.mean, soft[:, k], point.logs)
+                new = moment_matched(self.problem, point.mean, soft[:, k], point.logs)
             else:
-                new = profile(self.setup, point.mean, soft[:, k], point.logs, point.whiten)
+                new = profile(self.problem, point.mean, soft[:, k], point.logs, point.whiten)
             self.points[k] = new
         self.posterior, self.converged = None, False
         self.coarse_bounds, self.bounds = self.bounds, []
@@ -101,7 +111,7 @@ class Run:
         A single one has all points, and the floor under its variances where they are few.
         """
         size = posterior.sum(axis=0) ** 2 / np.maximum((posterior**2).sum(axis=0), 1e-300)
-        self.frozen = (size < self.setup.X.shape[1] + 1) & (len(self.points) > 1)
+        self.frozen = (size < self.problem.X.shape[1] + 1) & (len(self.points) > 1)
 
     def _expect(self):
         self.posterior, bound = self._posterior()
@@ -109,7 +119,7 @@ class Run:
 
     def _posterior(self):
         """Responsibilities, and the mean log-likelihood per unit of weight against dM."""
-        joint = np.stack([_log_density(self.setup, p) for p in self.points], axis=1)
+        joint = np.stack([_log_density(self.problem, p) for p in self.points], axis=1)
         joint = joint + np.log(np.maximum(self.shares, 1e-300))
         known = np.asarray(np.isfinite(joint).any(axis=1))
         total = np.where(known, logsumexp(np.where(known[:, None], joint, 0.0), axis=1), 0.0)
@@ -123,22 +133,22 @@ class Run:
         for k, point in enumerate(self.points):
             if self.frozen[k]:
                 self.points[k] = _shifted(
-                    self.setup, point, soft[:, k], _STILL * tol, least_squares=self.least_squares
+                    self.problem, point, soft[:, k], _STILL * tol, least_squares=self.least_squares
                 )
                 continue
             if self.least_squares:
-                self.points[k] = least_squares_step(self.setup, point, soft[:, k], _STILL * tol)
+                self.points[k] = least_squares_step(self.problem, point, soft[:, k], _STILL * tol)
                 continue
             point = self.searches[k].prepared(
-                self.setup, reweight(self.setup, point, soft[:, k]), soft[:, k]
+                self.problem, reweight(self.problem, point, soft[:, k]), soft[:, k]
             )
             if 0.5 * point.slope**2 * self.shares[k] > _STILL * tol:
-                point, _ = self.searches[k].advance(self.setup, point, soft[:, k], _STILL * tol)
+                point, _ = self.searches[k].advance(self.problem, point, soft[:, k], _STILL * tol)
             self.points[k] = point
         self._check()
 
     def _check(self):
-        failed = 1.0 - np.mean([self.weights @ p.logs.usable for p in self.points])
+        failed = 1.0 - np.mean([self.weights @ p.logs.ok for p in self.points])
         if failed > _FAILED:
             raise ConvergenceError(
                 f"{100 * failed:.0f} % of the geodesics between data and means failed (limit 5 %); "
@@ -148,26 +158,33 @@ class Run:
 
 
 def best_run(
-    setup: Setup, starts, weights, max_iter: int, tol: float, *, follow: int, least_squares: bool
-) -> Run:
+    problem: FitProblem,
+    starts,
+    weights,
+    max_iter: int,
+    tol: float,
+    *,
+    follow: int,
+    least_squares: bool,
+) -> EMState:
     """The best of some starts, most of which are given up after one iteration.
 
     Short runs tell good starts from bad ones almost as well as long ones (Biernacki, Celeux and
     Govaert 2003). Up to `follow` starts within 0.3 nats of the most likely one go on, the earlier
     ones first. One that fails does not count, unless all do.
     """
-    runs: list[Run] = []
+    runs: list[EMState] = []
     error: Exception | None = None
     for centers, shares in starts:
         try:
-            run = Run(setup, centers, shares, weights, least_squares=least_squares)
+            run = EMState(problem, centers, shares, weights, least_squares=least_squares)
             run.iterate(min(_SHORT, max_iter), tol)
             runs.append(run)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:
             error = failure
     highest = max((run.bounds[-1] for run in runs), default=0.0)
     runs.sort(key=lambda run: max(highest - run.bounds[-1] - _NEAR, 0.0))  # stable
-    ended: list[Run] = []
+    ended: list[EMState] = []
     for run in runs:
         if len(ended) == follow or (ended and run.bounds[-1] < highest - _NEAR):
             break
@@ -188,7 +205,7 @@ def _reachable(shares, logs) -> np.ndarray:
 
     A point without any counts for none; how many of these there may be is judged by all data.
     """
-    left = shares * np.stack([log.usable for log in logs], axis=1)
+    left = shares * np.stack([log.ok for log in logs], axis=1)
     total = left.sum(axis=1, keepdims=True)
     if not (left.sum(axis=0) > 0.0).all():
         raise ConvergenceError(
@@ -198,37 +215,39 @@ def _reachable(shares, logs) -> np.ndarray:
     return np.divide(left, total, out=left, where=total > 0.0)
 
 
-def _kept(setup: Setup, point: Point, mean, logs, weights) -> Point:
+def _kept(problem: FitProblem, point: ComponentFit, mean, logs, weights) -> ComponentFit:
     """A component at another mean or on another level, with the covariance that it has."""
     precision = point.precision
-    if setup.covariance_type == "spherical":
-        before, after = (np.asarray(metric_tensor(setup.metric, at)) for at in (point.mean, mean))
+    if problem.covariance_type == "spherical":
+        before, after = (np.asarray(metric_tensor(problem.metric, at)) for at in (point.mean, mean))
         precision = after * (np.trace(precision) / np.trace(before))
-    table = table_at(setup, mean, np.linalg.cholesky(np.linalg.inv(precision)))
-    if weights @ logs.usable > 0:
-        return evaluated(setup, weights, logs, table, precision)
+    table = table_at(problem, mean, np.linalg.cholesky(np.linalg.inv(precision)))
+    if weights @ logs.ok > 0:
+        return evaluated(problem, weights, logs, table, precision)
     return point._replace(table=table, precision=precision, moments=table.moments(precision))
 
 
-def _shifted(setup: Setup, point: Point, weights, least: float, *, least_squares: bool) -> Point:
+def _shifted(
+    problem: FitProblem, point: ComponentFit, weights, least: float, *, least_squares: bool
+) -> ComponentFit:
     """A component after a step of its mean alone, by at most a standard deviation.
 
     It lowers the objective, or goes towards the Fréchet mean. One without points stays.
     """
-    if not weights @ point.logs.usable > 0:
+    if not weights @ point.logs.ok > 0:
         return point
     if least_squares:
-        new = least_squares_step(setup, point, weights, least)
-        return _kept(setup, point, new.mean, new.logs, weights)
-    here = evaluated(setup, weights, point.logs, point.table, point.precision)
+        new = least_squares_step(problem, point, weights, least)
+        return _kept(problem, point, new.mean, new.logs, weights)
+    here = evaluated(problem, weights, point.logs, point.table, point.precision)
     if 0.5 * here.slope**2 <= least:
         return here
     assert here.gradient is not None
     step = -here.covariance @ here.gradient / max(1.0, here.slope)
     for halving in range(_TRIALS):
         try:
-            mean = moved(setup, here, 0.5**halving * step)
-            new = _kept(setup, here, mean, logarithms(setup, mean, here.logs), weights)
+            mean = moved(problem, here, 0.5**halving * step)
+            new = _kept(problem, here, mean, problem.logarithms(mean, here.logs), weights)
         except (ConvergenceError, ValueError, np.linalg.LinAlgError):
             continue  # too far
         if new.objective < here.objective:
@@ -236,8 +255,8 @@ def _shifted(setup: Setup, point: Point, weights, least: float, *, least_squares
     return here
 
 
-def _log_density(setup: Setup, point: Point):
+def _log_density(problem: FitProblem, point: ComponentFit):
     """log p(x_n) of one component, −∞ where its logarithm failed: no density is made up there."""
-    tangents = tangents_of(setup, point.mean, point.logs)
+    tangents = tangents_of(problem, point.mean, point.logs)
     form = np.einsum("ni,ij,nj->n", tangents, point.precision, tangents)
-    return np.where(point.logs.usable, -0.5 * form - point.moments.log_normalizer, -np.inf)
+    return np.where(point.logs.ok, -0.5 * form - point.moments.log_normalizer, -np.inf)

@@ -1,16 +1,16 @@
 """Maximum likelihood of one LAND: quasi-Newton steps of the mean, the covariance profiled out."""
 
 import warnings
-from typing import Literal
 
 import numpy as np
 
 from landform._core.arrays import precise
-from landform._core.checks import as_count, as_points, as_positive
+from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.status import ConvergenceError
+from landform._core.typing import PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
 from landform.metrics.base import check_metric
-from landform.stats.land.bandwidth import light
+from landform.stats.land.bandwidth import tabulated_if_large
 from landform.stats.land.data import (
     CovarianceType,
     check_kind,
@@ -19,27 +19,24 @@ from landform.stats.land.data import (
     weighted_data,
 )
 from landform.stats.land.density import LAND, Normalizer, check_normalizer
-from landform.stats.land.normalizer import default_samples, make_grid
+from landform.stats.land.normalizer import default_directions, make_grid
 from landform.stats.land.objective import (
-    Point,
-    Setup,
+    ComponentFit,
+    FitProblem,
     covered,
     lifted,
-    logarithms,
     profile,
     warn_of_lost,
 )
 from landform.stats.land.starts import central_point
-from landform.stats.land.updates import Search, paper_steps
+from landform.stats.land.updates import MeanSearch
 
-Algorithm = Literal["bfgs", "paper"]
-
-_ITERATIONS = {"bfgs": 50, "paper": 500}
-_THIN = 1e-10  # least variance, as a share of the largest, of data that span the space
-_SLIGHT = 1e-3  # nats per point that a search without a further step may leave with a warning
-_COARSE_TOL = 1e-3  # gain at which the coarse level has done its part
+_MIN_VARIANCE_RATIO = 1e-10  # least over largest, of data that span the space
+_NEGLIGIBLE_GAIN = 1e-3  # nats per point that a search without a further step may miss
+_COARSE_TOL = 1e-3  # gain at which the coarse stage ends
 
 
+@precise
 def fit_land(
     metric,
     X,
@@ -48,21 +45,18 @@ def fit_land(
     init=None,
     covariance_type: CovarianceType = "full",
     normalizer: Normalizer = "exact",
-    algorithm: Algorithm = "bfgs",
-    n_samples: int | None = None,
-    max_iter: int | None = None,
+    n_directions: int | None = None,
+    max_iter: int = 50,
     tol: float = 1e-4,
     n_init: int = 1,
-    seed: int = 0,
+    key: PRNGKeyArray | None = None,
     rtol: float = 1e-5,
     throw: bool = True,
 ) -> LAND:
     """The maximum-likelihood LAND of data.
 
     Minimises the negative log-likelihood per point, ½ tr(Σ⁻¹ S(μ)) + log C(μ, Σ) with S the second
-    moment of Log_μ(X), over μ by BFGS steps with a line search, Σ being optimal for every μ. The
-    normalizer uses the same directions throughout, so the objective is a smooth function, and only
-    steps that lower it are taken. Where many directions are asked for, a first approach takes few.
+    moment of Log_μ(X), over μ by BFGS steps with a line search; Σ is optimal for every μ.
 
     Parameters
     ----------
@@ -74,24 +68,18 @@ def fit_land(
         How often each point counts, shape ``(n,)``, not negative; None for once. Points of weight
         zero are left out.
     init
-        Start of the mean, shape ``(d,)``; None takes the point of the data with the least sum of
-        squared graph distances, none of which counts as more than ten times the median, or the
-        average where the metric has no landmarks.
+        Start of the mean, shape ``(d,)``; None takes the point of the data that is most central by
+        graph distances, or the average where the metric has no landmarks.
     covariance_type
         ``"full"``; ``"diag"``, diagonal in the chart; ``"spherical"``, a multiple of M(μ)⁻¹.
-    normalizer, n_samples, seed, rtol
-        As for `LAND`. With ``"paper"`` the gradient is taken by differences, 2d evaluations.
-    algorithm
-        ``"bfgs"``, as above; ``"paper"``: steps of the mean and of A, Σ⁻¹ = AᵀA, along their
-        gradients in turn, 1.1 times as long after a success and 0.75 times after a failure, for
-        full covariances. It needs many more geodesics; to compare with.
+    normalizer, n_directions, key, rtol
+        As for `LAND`; the key is also that of the starts. With ``"paper"`` the gradient is taken by
+        differences, 2d evaluations.
     max_iter
-        Steps of the mean, as many for the approach; None is 50, and 500 for the paper's.
+        Most steps of the mean, in the coarse stage and after it.
     tol
-        Gain per point, in nats, that a further step must promise (half the squared norm of the
-        gradient under Σ) and the last must have had. Where no step lowers the objective, a promise
-        counts as kept that the tolerances of rays and lengths hide, `rtol` + d clip(`rtol`, 1e-6,
-        1e-4): a smaller `tol` needs a smaller `rtol`.
+        Gain per point, in nats, below which the search stops: both the last gain and the one that
+        the gradient promises. A smaller `tol` needs a smaller `rtol`.
     n_init
         Starts: the one of `init`, then random points of the data. The best is kept; one that fails
         does not count, unless all do.
@@ -103,7 +91,7 @@ def fit_land(
     Returns
     -------
     The `LAND` with its ``history``: the objective never increases. ``coarse_objective`` is that of
-    the approach with fewer directions, empty without one.
+    a coarse stage with fewer directions and points, empty without one.
 
     Raises
     ------
@@ -122,13 +110,9 @@ def fit_land(
 
     Notes
     -----
-    The gradient is exact up to interpolation: with T = −∂Log_μ(x)/∂μ from the linearised geodesic
-    equation it is E_p[Tᵀ Σ⁻¹ Log] − mean[Tᵀ Σ⁻¹ Log]; T = I gives the paper's direction. For given
-    rays the best Σ is a convex problem. Failed logarithms are left out and counted in the history.
-    Cost for each step: n geodesics from warm starts, 1024 at a time, `n_samples` rays. Over 512
-    points the approach takes 512 of them; a local-variance metric of over 2000 points in the plane
-    is replaced by a `Tabulated` one during the search, where that is accurate to a thousandth.
-    Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), sec. 3.
+    Cost of each step: n geodesics from warm starts, and `n_directions` rays. How the search works
+    is told in the guide on point clouds. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518),
+    sec. 3.
 
     Examples
     --------
@@ -141,93 +125,55 @@ def fit_land(
     check_metric(metric)
     check_normalizer(normalizer)
     check_kind(covariance_type)
-    if algorithm not in ("bfgs", "paper"):
-        raise ValueError(f"algorithm must be 'bfgs' or 'paper', got {algorithm!r}")
-    if algorithm == "paper" and covariance_type != "full":
-        raise ValueError("covariance_type must be 'full' with algorithm='paper'")
-    max_iter = _ITERATIONS[algorithm] if max_iter is None else max_iter
     as_count("max_iter", max_iter)
     as_count("n_init", n_init)
-    rtol, n_samples = check_rays(rtol, n_samples)
-    tol = float(as_positive("tol", tol))
-    return _fit_land(
-        metric,
-        X,
-        weights,
-        init,
-        covariance_type,
-        normalizer,
-        algorithm,
-        n_samples,
-        max_iter,
-        tol,
-        n_init,
-        seed,
-        rtol,
-        throw,
-    )
-
-
-@precise
-def _fit_land(
-    metric,
-    X,
-    weights,
-    init,
-    kind,
-    normalizer,
-    algorithm,
-    n_samples,
-    max_iter,
-    tol,
-    n_init,
-    seed,
-    rtol,
-    throw,
-):
+    rtol, n_directions = check_rays(rtol, n_directions)
+    tol, seed = float(as_positive("tol", tol)), seed_of(key)
     X, weights, _ = weighted_data(metric, X, weights)
-    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
-    grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
+    n_directions = default_directions(X.shape[1]) if n_directions is None else n_directions
+    problem = FitProblem(
+        tabulated_if_large(metric, X),
+        X,
+        make_grid(X.shape[1], n_directions, seed),
+        normalizer,
+        covariance_type,
+        rtol,
+        accuracy=accuracy_for(rtol),
+    )
     starts = _starts(metric, X, weights, init, n_init, seed)
-    coarse = ()
-    if algorithm == "paper":
-        runs = _succeeding(lambda at: paper_steps(setup, at, weights, max_iter, tol), starts)
-        point, history, converged = min(runs, key=lambda run: run[0].objective)
-    else:
-        point, search, coarse = _approach(setup, starts, weights, max_iter, tol, seed)
-        point, history, converged = search.run(setup, point, weights, max_iter, tol)
+    found, search, coarse = _coarse_stage(problem, starts, weights, max_iter, tol, seed)
+    found, history, converged = search.run(problem, found, weights, max_iter, tol)
     if not converged:
-        stuck = algorithm == "bfgs" and len(history.rows) <= max_iter
-        promise = 0.5 * point.slope**2
+        stuck = len(history.rows) <= max_iter
+        promise = 0.5 * found.slope**2
         message = (
             f"fit_land did not converge in {len(history.rows) - 1} steps (the gradient promises "
             f"{promise:.2g} nats per point); {_advice(X, stuck)}"
         )
-        if throw and not (stuck and promise < _SLIGHT):
+        if throw and not (stuck and promise < _NEGLIGIBLE_GAIN):
             raise ConvergenceError(message)
-        warnings.warn(message, UserWarning, stacklevel=4)
-    warn_of_lost(point.logs.usable, stacklevel=4)
+        warnings.warn(message, UserWarning, stacklevel=3)
+    warn_of_lost(found.logs.ok, stacklevel=3)
     arrays = history.arrays() | {"coarse_objective": coarse}
-    land = land_at(setup, metric, point, n_samples, seed, arrays)
-    warn_of_unresolved([land], stacklevel=4)
+    land = land_at(problem, metric, found, n_directions, key, arrays)
+    warn_of_unresolved([land], stacklevel=3)
     return land
 
 
 def _advice(X, stuck: bool = False) -> str:
-    """What to do about a search that came to no end."""
+    """What to do about a search that did not converge."""
     values = np.linalg.eigvalsh(np.atleast_2d(np.cov(X.T)))
-    if values[0] < _THIN * values[-1]:
+    if values[0] < _MIN_VARIANCE_RATIO * values[-1]:
         return (
             "X lies in a subspace, or nearly so, and has no density there: leave dependent "
             "features out"
         )
     if stuck:
         return (
-            "no step lowers the objective, which may be rough: raise n_samples, lower rtol, or "
+            "no step lowers the objective, which may be rough: raise n_directions, lower rtol, or "
             "raise tol"
         )
-    return "raise max_iter or n_samples"
+    return "raise max_iter or n_directions"
 
 
 def _starts(metric, X, weights, init, n_init, seed):
@@ -240,32 +186,33 @@ def _starts(metric, X, weights, init, n_init, seed):
     return [first, *(X[i] for i in rng.choice(len(X), n_init - 1, p=odds))]
 
 
-def _approach(setup: Setup, starts, weights, max_iter, tol, seed):
-    """The best of all starts on the coarse level, lifted to the fine one, with its search."""
-    coarse = setup.coarser(weights, seed)
+def _coarse_stage(problem: FitProblem, starts, weights, max_iter, tol, seed):
+    """The best start after a search on the coarse level, lifted to the fine one; its search."""
+    coarse = problem.coarser(weights, seed)
     if coarse is None and len(starts) == 1:
-        return profile(setup, starts[0], weights, logarithms(setup, starts[0])), Search(), ()
-    level, few = (setup, weights) if coarse is None else (coarse[0], coarse[2])
+        mean = starts[0]
+        return profile(problem, mean, weights, problem.logarithms(mean)), MeanSearch(), ()
+    level, some_weights = (problem, weights) if coarse is None else (coarse[0], coarse[2])
 
     def run(mean):
-        search = Search()
-        point = profile(level, mean, few, logarithms(level, mean))
-        point, history, _ = search.run(level, point, few, max_iter, max(tol, _COARSE_TOL))
-        return point, search, history.arrays()["objective"]
+        search = MeanSearch()
+        found = profile(level, mean, some_weights, level.logarithms(mean))
+        found, history, _ = search.run(level, found, some_weights, max_iter, max(tol, _COARSE_TOL))
+        return found, search, history.arrays()["objective"]
 
-    found = sorted(_succeeding(run, starts), key=lambda run: run[0].objective)
+    ranked = sorted(_succeeding(run, starts), key=lambda run: run[0].objective)
     if coarse is None:
-        return found[0]
+        return ranked[0]
 
     def lift(run):
-        point, search, objective = run
-        return lifted(setup, point, weights), search, objective
+        found, search, objective = run
+        return lifted(problem, found, weights), search, objective
 
-    return next(_succeeding(lift, found))
+    return next(_succeeding(lift, ranked))
 
 
 def _succeeding(run, starts):
-    """What the starts lead to, in turn. One that fails does not count, unless all do."""
+    """The results of `run` from the starts, in turn; failures are skipped, unless all fail."""
     error, succeeded = None, False
     for start in starts:
         try:
@@ -279,17 +226,20 @@ def _succeeding(run, starts):
         raise error
 
 
-def land_at(setup: Setup, metric, point: Point, n_samples, seed, history=None) -> LAND:
-    """The distribution of a fitted point, under `metric` itself where the search had a table."""
-    covariance = point.covariance
+def land_at(
+    problem: FitProblem, metric, component: ComponentFit, n_directions, key, history=None
+) -> LAND:
+    """The distribution of a fitted component, under `metric` where the search had its table."""
+    covariance = component.covariance
+    shared = metric is problem.metric and covered(component)
     return LAND(
         metric,
-        point.mean,
+        component.mean,
         0.5 * (covariance + covariance.T),
-        normalizer=setup.normalizer,
-        n_samples=n_samples,
-        seed=seed,
-        rtol=setup.rtol,
+        normalizer=problem.normalizer,
+        n_directions=n_directions,
+        key=key,
+        rtol=problem.rtol,
         history=history,
-        table=point.table if metric is setup.metric and covered(point) else None,
+        table=component.table if shared else None,
     )

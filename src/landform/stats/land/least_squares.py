@@ -5,24 +5,27 @@ import warnings
 import numpy as np
 
 from landform._core.arrays import precise
-from landform.geodesics.frechet import barycenter
+from landform._core.typing import PRNGKeyArray
+from landform.geodesics.frechet import fit_frechet_mean
 from landform.metrics.base import check_metric
 from landform.stats.land.data import check_rays, weighted_data
 from landform.stats.land.density import LAND, Normalizer, check_normalizer, euclidean_logs
 from landform.stats.land.objective import check_lost, warn_of_lost
 
-_TOL = 1e-6  # mean logarithm, over the root mean square distance, at which the mean is found
-_STILL = 1e-5  # the same that counts as found where some points have failed and are left out
+# Of the mean logarithm over the root mean square distance, at the mean.
+_MEAN_TOL = 1e-6
+_MEAN_TOL_WITH_FAILURES = 1e-5
 
 
+@precise
 def fit_least_squares(
     metric,
     X,
     *,
     weights=None,
     normalizer: Normalizer = "exact",
-    n_samples: int | None = None,
-    seed: int = 0,
+    n_directions: int | None = None,
+    key: PRNGKeyArray | None = None,
     rtol: float = 1e-5,
     throw: bool = True,
 ) -> LAND:
@@ -39,7 +42,7 @@ def fit_least_squares(
         Data, shape ``(n, d)``, n ≥ 2, that span the space.
     weights
         Weights of the points, shape ``(n,)``, not negative; None for equal ones.
-    normalizer, n_samples, seed, rtol
+    normalizer, n_directions, key, rtol
         As for `LAND`; the second moment is that of the normalizer's logarithms.
     throw
         Raise if the search for the mean or a geodesic fails; with False warn, and leave failed
@@ -48,9 +51,9 @@ def fit_least_squares(
     Returns
     -------
     The `LAND` with this mean and covariance ``(1/N) Σ Log Logᵀ``. Its ``history`` has the
-    ``variance`` after each step of the mean, and at the end the ``gradient``, as of `barycenter`,
-    the number of ``failures``, points with a weight that were left out, and whether the search
-    ``converged`` on the others, each of shape ``(1,)``.
+    ``variance`` after each step of the mean, and at the end the ``gradient``, as of
+    `fit_frechet_mean`, the number of ``failures``, points with a weight that were left out, and
+    whether the search ``converged`` on the others, each of shape ``(1,)``.
 
     Raises
     ------
@@ -80,27 +83,24 @@ def fit_least_squares(
     """
     check_metric(metric)
     check_normalizer(normalizer)
-    rtol, n_samples = check_rays(rtol, n_samples)
-    return _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw)
-
-
-@precise
-def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
+    rtol, n_directions = check_rays(rtol, n_directions)
     X, weights, _ = weighted_data(metric, X, weights)
-    found = barycenter(metric, X, weights, tol=_TOL, throw=throw)
+    found = fit_frechet_mean(metric, X, weights, tol=_MEAN_TOL, throw=throw)
     logs = np.asarray(found.logs)
     known = np.asarray(np.isfinite(logs).all(axis=1))
     check_lost(weights, known)
     lost = int((~known).sum())
-    converged = bool(found.converged) or (lost > 0 and float(found.gradient) <= _STILL)
+    converged = bool(found.converged) or (
+        lost > 0 and float(found.gradient) <= _MEAN_TOL_WITH_FAILURES
+    )
     if not converged:
         warnings.warn(
             "fit_least_squares did not find the mean: at the point where the search ended the mean "
             f"logarithm is {float(found.gradient):.2g} of the root mean square distance",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
-    warn_of_lost(known, stacklevel=4)
+    warn_of_lost(known, stacklevel=3)
     share = np.where(known, weights, 0.0)
     logs = np.where(known[:, None], logs, 0.0)
     if normalizer == "paper":
@@ -117,8 +117,8 @@ def _fit(metric, X, weights, normalizer, n_samples, seed, rtol, throw):
         found.point,
         moment,
         normalizer=normalizer,
-        n_samples=n_samples,
-        seed=seed,
+        n_directions=n_directions,
+        key=key,
         rtol=rtol,
         history={
             "variance": found.history,

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, check_choice
+from landform._core.checks import as_count, check_choice, seed_of
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
 from landform.metrics.base import check_metric
-from landform.stats.land.bandwidth import light
+from landform.stats.land.bandwidth import tabulated_if_large
 from landform.stats.land.data import (
     CovarianceType,
     check_kind,
@@ -22,10 +22,10 @@ from landform.stats.land.data import (
     weighted_data,
 )
 from landform.stats.land.density import LAND, Normalizer, check_normalizer
-from landform.stats.land.em import Run, best_run
+from landform.stats.land.em import EMState, best_run
 from landform.stats.land.fit import land_at
-from landform.stats.land.normalizer import default_samples, make_grid
-from landform.stats.land.objective import Setup
+from landform.stats.land.normalizer import default_directions, make_grid
+from landform.stats.land.objective import FitProblem
 from landform.stats.land.starts import Starts
 
 Estimator = Literal["likelihood", "least-squares"]
@@ -64,19 +64,31 @@ class LANDMixtureModel(eqx.Module):
     n_iter: Int[Array, ""]
     n_failed: Int[Array, ""]
 
+    @precise
     def log_prob(
         self, x, base: Literal["riemannian", "lebesgue"] = "riemannian", *, throw: bool = True
     ) -> Float[Array, "*batch"]:
         """The log-density at points; arguments as for `LAND.log_prob`."""
-        return _total(self, x, base, throw)
+        return jax.nn.logsumexp(_joint(self, x, base, throw), axis=-1)
 
+    @precise
     def responsibilities(self, x, *, throw: bool = True) -> Float[Array, "*batch k"]:
         """The posterior probability of each component; NaN where a geodesic failed."""
-        return _responsibilities(self, x, throw)
+        return jax.nn.softmax(_joint(self, x, "riemannian", throw), axis=-1)
 
+    @precise
     def sample(self, key: PRNGKeyArray, n: int) -> tuple[Float[Array, "n d"], Int[Array, " n"]]:
         """Independent draws, ``(n, d)``, in random order, with their components, ``(n,)``."""
-        return _sample(self, key, n)
+        n = as_count("n", n)
+        choice, draw, order = jax.random.split(key, 3)
+        labels = np.asarray(jax.random.categorical(choice, jnp.log(self.weights), shape=(n,)))
+        counts = np.bincount(labels, minlength=len(self.components))
+        keys = jax.random.split(draw, len(counts))
+        used = np.flatnonzero(counts)
+        points = [self.components[k].sample(keys[k], int(counts[k])) for k in used]
+        shuffle = jax.random.permutation(order, n)
+        labels = to_jax(np.repeat(np.arange(len(counts)), counts))
+        return jnp.concatenate(points)[shuffle], labels[shuffle]
 
 
 def _joint(model, x, base, throw):
@@ -85,29 +97,6 @@ def _joint(model, x, base, throw):
 
 
 @precise
-def _total(model, x, base, throw):
-    return jax.nn.logsumexp(_joint(model, x, base, throw), axis=-1)
-
-
-@precise
-def _responsibilities(model, x, throw):
-    return jax.nn.softmax(_joint(model, x, "riemannian", throw), axis=-1)
-
-
-@precise
-def _sample(model, key, n):
-    n = as_count("n", n)
-    choice, draw, order = jax.random.split(key, 3)
-    labels = np.asarray(jax.random.categorical(choice, jnp.log(model.weights), shape=(n,)))
-    counts = np.bincount(labels, minlength=len(model.components))
-    keys = jax.random.split(draw, len(counts))
-    used = [k for k, count in enumerate(counts) if count]
-    points = jnp.concatenate([model.components[k].sample(keys[k], int(counts[k])) for k in used])
-    labels = to_jax(np.repeat(np.arange(len(counts)), counts))
-    shuffle = jax.random.permutation(order, n)
-    return points[shuffle], labels[shuffle]
-
-
 def fit_land_mixture(
     metric,
     X,
@@ -117,12 +106,12 @@ def fit_land_mixture(
     covariance_type: CovarianceType = "full",
     normalizer: Normalizer = "exact",
     estimator: Estimator = "likelihood",
-    n_samples: int | None = None,
+    n_directions: int | None = None,
     max_iter: int = 100,
     tol: float = 1e-3,
     init: str | ArrayLike = "auto",
     n_init: int = 1,
-    seed: int = 0,
+    key: PRNGKeyArray | None = None,
     rtol: float = 1e-5,
     throw: bool = True,
 ) -> LANDMixtureModel:
@@ -143,7 +132,7 @@ def fit_land_mixture(
     weights
         How often each point counts, shape ``(n,)``; None for once. Points of weight zero are left
         out.
-    covariance_type, normalizer, n_samples, rtol
+    covariance_type, normalizer, n_directions, rtol
         As for `fit_land`.
     estimator
         ``"likelihood"``; or ``"least-squares"``, the baseline of `fit_least_squares`: the M-step
@@ -162,8 +151,8 @@ def fit_land_mixture(
         Starts by k-medoids under graph distances, from different seeds; one more is by a Gaussian
         mixture in the chart. As many of them are followed to the end, and the best is kept; those
         that fall behind by 0.3 nats per point in the first iteration are given up.
-    seed
-        Seed of the starts and of the normalizer's directions.
+    key
+        A key of `jax.random` for the starts and the normalizer's directions; None for a fixed one.
     throw
         Raise if the best start did not converge; with False it is returned.
 
@@ -191,7 +180,7 @@ def fit_land_mixture(
     heavy, only its mean moves: it keeps its shape, and the fit has not converged. No variance falls
     under 1e-6 of the first components' average, or of the data's where these are single points.
     Points without a geodesic to a mean do not count for it.
-    Cost for each iteration: K n geodesics from warm starts and K × `n_samples` rays; many points
+    Cost for each iteration: K n geodesics from warm starts and K × `n_directions` rays; many points
     and many directions are approached with few, as in `fit_land`. Arvanitidis, Hansen and Hauberg
     2016 (arXiv:1606.02518), sec. 3.3.
 
@@ -214,64 +203,41 @@ def fit_land_mixture(
         raise ValueError("covariance_type must be 'full' with estimator='least-squares'")
     if not tol >= 0:
         raise ValueError(f"tol must not be negative, got {tol}")
-    rtol, n_samples = check_rays(rtol, n_samples)
-    return _fit_mixture(
-        metric,
-        X,
-        n_components,
-        weights,
-        covariance_type,
-        normalizer,
-        estimator,
-        n_samples,
-        max_iter,
-        tol,
-        init,
-        n_init,
-        seed,
-        rtol,
-        throw,
-    )
-
-
-@precise
-def _fit_mixture(
-    metric,
-    X,
-    K,
-    weights,
-    kind,
-    normalizer,
-    estimator,
-    n_samples,
-    max_iter,
-    tol,
-    init,
-    n_init,
-    seed,
-    rtol,
-    throw,
-):
+    rtol, n_directions = check_rays(rtol, n_directions)
+    seed = seed_of(key)
     X, weights, kept = weighted_data(metric, X, weights)
-    if len(X) < K:
-        raise ValueError(f"X must have at least n_components = {K} points, got n_samples={len(X)}")
-    if (different := len(np.unique(X, axis=0))) < K:
-        raise ValueError(f"X has {different} different points, too few for n_components = {K}")
-    n_samples = default_samples(X.shape[1]) if n_samples is None else n_samples
-    grid = make_grid(X.shape[1], n_samples, seed)
-    setup = Setup(light(metric, X), X, grid, normalizer, kind, rtol, accuracy=accuracy_for(rtol))
+    if len(X) < n_components:
+        raise ValueError(
+            f"X must have at least n_components = {n_components} points, got n_samples={len(X)}"
+        )
+    if (different := len(np.unique(X, axis=0))) < n_components:
+        raise ValueError(
+            f"X has {different} different points, too few for n_components = {n_components}"
+        )
+    n_directions = default_directions(X.shape[1]) if n_directions is None else n_directions
+    problem = FitProblem(
+        tabulated_if_large(metric, X),
+        X,
+        make_grid(X.shape[1], n_directions, seed),
+        normalizer,
+        covariance_type,
+        rtol,
+        accuracy=accuracy_for(rtol),
+    )
     rng = np.random.default_rng(seed)
-    coarse, given = setup.coarser(weights, seed), None
+    coarse, given = problem.coarser(weights, seed), None
     if isinstance(init, str):
         check_choice("init", init, ("auto",))
     else:
-        given = memberships(init, kept, K, X.shape[1] + 1)
+        given = memberships(init, kept, n_components, X.shape[1] + 1)
         if coarse is not None and (given[coarse[1]].sum(axis=0) < X.shape[1] + 1).any():
             coarse = None  # some of the data would not do for every component
-    level, rows, few = (setup, np.arange(len(X)), weights) if coarse is None else coarse
-    given = None if given is None else given[rows]
+    level, rows, few = (problem, np.arange(len(X)), weights) if coarse is None else coarse
     starts = Starts(level.metric, level.X, rng, X, weights=few, all_weights=weights)
-    several = starts.several(K, n_init) if given is None else [(starts.amid(given), given)]
+    if given is None:
+        several = starts.several(n_components, n_init)
+    else:
+        several = [(starts.amid(given[rows]), given[rows])]
     best = best_run(
         level,
         several,
@@ -282,16 +248,16 @@ def _fit_mixture(
         least_squares=estimator == "least-squares",
     )
     if coarse is not None:
-        best.refine(setup, weights)
+        best.refine(problem, weights)
         best.iterate(max_iter - best.steps, tol)
     if throw and not best.converged:
         raise ConvergenceError(
             f"fit_land_mixture did not converge in {best.steps} iterations; {_advice(best)}, or "
             "pass throw=False to get the result anyway"
         )
-    usable = np.all([p.logs.usable for p in best.points], axis=0)
-    components = tuple(land_at(setup, metric, p, n_samples, seed) for p in best.points)
-    warn_of_unresolved(components, stacklevel=4)
+    usable = np.all([p.logs.ok for p in best.points], axis=0)
+    components = tuple(land_at(problem, metric, p, n_directions, key) for p in best.points)
+    warn_of_unresolved(components, stacklevel=3)
     return LANDMixtureModel(
         components=components,
         weights=to_jax(best.shares),
@@ -305,7 +271,7 @@ def _fit_mixture(
     )
 
 
-def _advice(best: Run) -> str:
+def _advice(best: EMState) -> str:
     """What to do about iterations that came to no end."""
     if not best.frozen.any():
         return "raise max_iter or tol"

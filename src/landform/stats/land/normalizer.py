@@ -63,7 +63,7 @@ def make_grid(d: int, count: int, seed: int = 0) -> Grid:
     return Grid(directions, radii, weights, edges, group)
 
 
-def default_samples(d: int) -> int:
+def default_directions(d: int) -> int:
     """Directions that suffice for most metrics: a lattice in the plane converges fast."""
     return 2 if d == 1 else 256 if d == 2 else 1024
 
@@ -78,7 +78,7 @@ class Moments(NamedTuple):
     groups: np.ndarray  # (GROUPS,) estimates of C / exp(log_normalizer)
 
 
-class Table:
+class RayTable:
     """The rays from one mean with everything that integrals over the tangent space need.
 
     Parameters

@@ -8,13 +8,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from landform._core.status import ConvergenceError
-from landform.geodesics._logarithms import Logs, find_logs, logs_of, replaced, solve_chunks
+from landform.geodesics._logarithms import Logarithms, logarithms
 from landform.metrics.analytic import AbstractClosedForm
 from landform.metrics.base import AbstractMetric, metric_tensor
-from landform.solvers.elements import Rule
 from landform.stats.land.cut_locus import Cloud
 from landform.stats.land.density import Normalizer, euclidean_logs
-from landform.stats.land.normalizer import Grid, Moments, Table, make_grid
+from landform.stats.land.normalizer import Grid, Moments, RayTable, make_grid
 from landform.stats.land.rays import trace_rays
 from landform.stats.land.starts import drawn
 
@@ -26,12 +25,11 @@ _NEIGHBOURS = 4
 _TRACED = 128  # data with rays of their own
 
 _FAILED = 0.05  # share of the data without a logarithm at which a fit is refused
-_DEGREE = 4  # of the curves that spokes are kept as
 _MOST = 512  # data in a first approach
 _COARSE = 64  # directions of a first approach, in two dimensions; twice that in more
 
 
-class Setup(NamedTuple):
+class FitProblem(NamedTuple):
     """What does not change during a fit, or during one level of it."""
 
     metric: AbstractMetric
@@ -44,7 +42,11 @@ class Setup(NamedTuple):
     accuracy: float = 1e-6
     exact_gradient: bool = True  # with rays to some of the data, not interpolated for all
 
-    def coarser(self, weights, seed: int) -> "tuple[Setup, np.ndarray, np.ndarray] | None":
+    def logarithms(self, mean, previous: Logarithms | None = None) -> Logarithms:
+        """Log_mean(X) with the accuracy of this level."""
+        return logarithms(self.metric, mean, self.X, self.accuracy, previous)
+
+    def coarser(self, weights, seed: int) -> "tuple[FitProblem, np.ndarray, np.ndarray] | None":
         """A cheaper version to approach the optimum with, its rows of the data, and their weights.
 
         Fewer directions, looser tolerances, no more than 512 data; None if that were the same.
@@ -66,17 +68,12 @@ class Setup(NamedTuple):
         return level, rows, weights
 
 
-def logarithms(setup: Setup, mean, previous: Logs | None = None) -> Logs:
-    """Log_mean(X) with the accuracy of the level."""
-    return find_logs(setup.metric, mean, setup.X, setup.accuracy, previous)
-
-
-class Point(NamedTuple):
+class ComponentFit(NamedTuple):
     """One mean with its logarithms, rays, best covariance and objective."""
 
     mean: np.ndarray
-    logs: Logs
-    table: Table
+    logs: Logarithms
+    table: RayTable
     whiten: np.ndarray  # correction of the rays' scale to the second moment's square root
     precision: np.ndarray
     moments: Moments
@@ -95,73 +92,73 @@ class Point(NamedTuple):
         return float(np.sqrt(max(self.gradient @ self.covariance @ self.gradient, 0.0)))
 
 
-def with_gradient(setup: Setup, point: Point, weights) -> Point:
+def with_gradient(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
     """The point with its gradient."""
-    gram = np.asarray(metric_tensor(setup.metric, point.mean))
-    _, tangents, share = second_moment(setup, point.mean, weights, point.logs, gram)
+    gram = np.asarray(metric_tensor(problem.metric, point.mean))
+    _, tangents, share = second_moment(problem, point.mean, weights, point.logs, gram)
     found = gradient(
-        point.table, point.precision, point.moments, tangents, share, setup.exact_gradient
+        point.table, point.precision, point.moments, tangents, share, problem.exact_gradient
     )
     return point._replace(gradient=found)
 
 
-def tangents_of(setup: Setup, mean, logs: Logs) -> np.ndarray:
+def tangents_of(problem: FitProblem, mean, logs: Logarithms) -> np.ndarray:
     """The logarithms in the normalizer's convention."""
-    if setup.normalizer == "exact":
+    if problem.normalizer == "exact":
         return logs.vectors
-    return np.asarray(euclidean_logs(setup.metric, mean, jnp.asarray(logs.vectors)))
+    return np.asarray(euclidean_logs(problem.metric, mean, jnp.asarray(logs.vectors)))
 
 
-def profile(setup: Setup, mean, weights, logs: Logs, whiten=None) -> Point:
+def profile(problem: FitProblem, mean, weights, logs: Logarithms, whiten=None) -> ComponentFit:
     """The best covariance at a mean and the objective there, with new rays.
 
     The scale of the rays is the root of the second moment, for `diag` and `spherical` of the
     covariance of that kind which it makes, times `whiten`, which a line search keeps fixed, so that
     the objective is one smooth function of the mean.
     """
-    gram = np.asarray(metric_tensor(setup.metric, mean))
+    gram = np.asarray(metric_tensor(problem.metric, mean))
     if not np.isfinite(gram).all():
         raise ConvergenceError("the metric is not defined at the mean")
-    check_lost(weights, logs.usable)
+    check_lost(weights, logs.ok)
     correction = np.eye(len(gram)) if whiten is None else whiten
-    moment = second_moment(setup, mean, weights, logs, gram)[0]
-    table = table_at(setup, mean, _root(setup, moment, gram) @ correction)
-    logs = _reroute(setup, table, logs, weights, gram)
-    point = _assemble(setup, weights, logs, table, correction, gram)
+    moment = second_moment(problem, mean, weights, logs, gram)[0]
+    table = table_at(problem, mean, _root(problem, moment, gram) @ correction)
+    logs = _reroute(problem, table, logs, weights, gram)
+    point = _assemble(problem, weights, logs, table, correction, gram)
     if whiten is None and not covered(point):
-        moment = second_moment(setup, mean, weights, logs, gram)[0]
-        root = _root(setup, moment, gram)
+        moment = second_moment(problem, mean, weights, logs, gram)[0]
+        root = _root(problem, moment, gram)
         correction = np.linalg.solve(root, np.linalg.cholesky(point.covariance))
-        table = table_at(setup, mean, root @ correction)
-        point = _assemble(setup, weights, logs, table, correction, gram)
+        table = table_at(problem, mean, root @ correction)
+        point = _assemble(problem, weights, logs, table, correction, gram)
     return point
 
 
-def _root(setup: Setup, moment, gram) -> np.ndarray:
-    return np.linalg.cholesky(restricted(moment, setup.covariance_type, gram))
+def _root(problem: FitProblem, moment, gram) -> np.ndarray:
+    return np.linalg.cholesky(restricted(moment, problem.covariance_type, gram))
 
 
-def reweight(setup: Setup, point: Point, weights) -> Point:
+def reweight(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
     """The same mean for other weights, with the rays at hand as long as they resolve the result."""
-    gram = np.asarray(metric_tensor(setup.metric, point.mean))
-    check_lost(weights, point.logs.usable)
+    gram = np.asarray(metric_tensor(problem.metric, point.mean))
+    check_lost(weights, point.logs.ok)
     try:
-        new = _assemble(setup, weights, point.logs, point.table, point.whiten, gram)
+        new = _assemble(problem, weights, point.logs, point.table, point.whiten, gram)
         if covered(new):
             return new
     except ConvergenceError:
         pass  # these rays are of another size by far
-    return profile(setup, point.mean, weights, point.logs)
+    return profile(problem, point.mean, weights, point.logs)
 
 
-def lifted(setup: Setup, point: Point, weights) -> Point:
-    """A point of a coarser level on the level of `setup`: curves and rays with its accuracy."""
-    same = len(point.logs.usable) == len(setup.X)
-    logs = logarithms(setup, point.mean, point.logs if same else None)
-    return profile(setup, point.mean, weights, logs, point.whiten)
+def lifted(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
+    """A point of a coarser level on the level of `problem`: curves and rays with its accuracy."""
+    same = len(point.logs.ok) == len(problem.X)
+    logs = problem.logarithms(point.mean, point.logs if same else None)
+    return profile(problem, point.mean, weights, logs, point.whiten)
 
 
-def covered(point: Point) -> bool:
+def covered(point: ComponentFit) -> bool:
     """Whether the rays' directions and radii suit the covariance."""
     spread = np.linalg.eigvalsh(point.table.scale.T @ point.precision @ point.table.scale)
     return bool(spread[0] > 0.4 and spread[-1] < 2.5)
@@ -188,59 +185,65 @@ def warn_of_lost(usable, stacklevel: int) -> None:
         )
 
 
-def second_moment(setup: Setup, mean, weights, logs: Logs, gram):
+def second_moment(problem: FitProblem, mean, weights, logs: Logarithms, gram):
     """The weighted second moment of the logarithms, the logarithms, and the weights' shares."""
-    share = weights * logs.usable
+    share = weights * logs.ok
     share = share / share.sum()
-    tangents = tangents_of(setup, mean, logs)
+    tangents = tangents_of(problem, mean, logs)
     moment = (tangents * share[:, None]).T @ tangents
-    return floored(moment, gram, setup.floor), tangents, share
+    return floored(moment, gram, problem.floor), tangents, share
 
 
-def _assemble(setup, weights, logs, table, whiten, gram) -> Point:
-    moment = second_moment(setup, table.mean, weights, logs, gram)[0]
-    precision, moments = best_precision(table, moment, setup.covariance_type, gram)
+def _assemble(problem, weights, logs, table, whiten, gram) -> ComponentFit:
+    moment = second_moment(problem, table.mean, weights, logs, gram)[0]
+    precision, moments = best_precision(table, moment, problem.covariance_type, gram)
     objective = float(0.5 * np.sum(precision * moment) + moments.log_normalizer)
-    return Point(table.mean, logs, table, whiten, precision, moments, objective)
+    return ComponentFit(table.mean, logs, table, whiten, precision, moments, objective)
 
 
-def table_at(setup: Setup, mean, scale) -> Table:
+def table_at(problem: FitProblem, mean, scale) -> RayTable:
     """New rays from a mean."""
-    paper = setup.normalizer == "paper"
-    return Table(
-        setup.metric, mean, scale, setup.grid, euclidean=paper, jacobian=not paper, rtol=setup.rtol
+    paper = problem.normalizer == "paper"
+    return RayTable(
+        problem.metric,
+        mean,
+        scale,
+        problem.grid,
+        euclidean=paper,
+        jacobian=not paper,
+        rtol=problem.rtol,
     )
 
 
-def _reroute(setup, table, logs: Logs, weights, gram) -> Logs:
+def _reroute(problem, table, logs: Logarithms, weights, gram) -> Logarithms:
     """Shorter logarithms for data to which a ray leads on a shorter way than the one at hand."""
-    if isinstance(setup.metric, AbstractClosedForm):
+    if isinstance(problem.metric, AbstractClosedForm):
         return logs
-    spokes = logs.spokes
     length = np.sqrt(np.einsum("ni,ij,nj->n", logs.vectors, gram, logs.vectors))
     inside = np.isfinite(table.rays.points).all(axis=2)
     inside &= table.grid.radii <= table.cut.radius[:, None]
-    rows = np.flatnonzero(logs.usable & (weights > 0))
-    cloud = Cloud(setup.metric, table.rays, table.length, inside)
-    bound, through = cloud.bound(setup.X[rows], length[rows])
+    rows = np.flatnonzero(logs.ok & (weights > 0))
+    cloud = Cloud(problem.metric, table.rays, table.length, inside)
+    bound, through = cloud.bound(problem.X[rows], length[rows])
     found = np.flatnonzero(bound < length[rows] * (1.0 - 1e-3))
     if found.size == 0:
         return logs
-    rule = Rule((spokes.nodes.shape[1] - 1) // _DEGREE, _DEGREE)
-    nodes = spokes.nodes[rows[found]].copy()
+    nodes = logs.nodes[rows[found]].copy()
     for i, k in enumerate(found):
         ray, last, row = cloud.ray[through[k]], cloud.node[through[k]] + 1, rows[k]
-        way = np.concatenate([table.mean[None], table.rays.points[ray, :last], setup.X[row][None]])
+        way = np.concatenate(
+            [table.mean[None], table.rays.points[ray, :last], problem.X[row][None]]
+        )
         at = np.concatenate([[0.0], table.length[ray, :last], [bound[k]]]) / bound[k]
-        nodes[i] = np.stack([np.interp(rule.times, at, column) for column in way.T], axis=1)
+        nodes[i] = np.stack([np.interp(logs.rule.times, at, column) for column in way.T], axis=1)
     rows = rows[found]
-    known = spokes.take(rows)._replace(nodes=nodes)
-    fresh = solve_chunks(setup.metric, table.mean, setup.X[rows], setup.accuracy, known)
+    known = logs.take(rows)._replace(nodes=nodes)
+    fresh = logarithms(problem.metric, table.mean, problem.X[rows], problem.accuracy, known)
     better = fresh.ok & (fresh.length < length[rows] * (1.0 - 1e-9))
-    return logs_of(replaced(spokes, rows, fresh, better))
+    return logs.replaced(rows, fresh, better)
 
 
-def gradient(table: Table, precision, moments, tangents, share, exact: bool) -> np.ndarray:
+def gradient(table: RayTable, precision, moments, tangents, share, exact: bool) -> np.ndarray:
     """∂ of the objective by the mean, at fixed chart components of Σ.
 
     Since C = ∫ exp(−½|Log_μ x|²) dM, both terms are averages of Tᵀ Σ⁻¹ Log with T = −∂Log/∂μ: over
@@ -273,7 +276,7 @@ def gradient(table: Table, precision, moments, tangents, share, exact: bool) -> 
     return model - share @ values - factor * (share[some] @ correction)
 
 
-def _transport_of(table: Table, vectors):
+def _transport_of(table: RayTable, vectors):
     """T at given velocities, and the indices where it is known."""
     radii = np.ones_like(table.grid.radii)  # one radius, in the shape of the program that is there
     rays = trace_rays(table.metric, table.mean, vectors, radii, rtol=table.rtol)
@@ -307,7 +310,7 @@ def restricted(moment, kind: str, gram) -> np.ndarray:
     return moment
 
 
-def best_precision(table: Table, moment, kind: str, gram) -> tuple[np.ndarray, Moments]:
+def best_precision(table: RayTable, moment, kind: str, gram) -> tuple[np.ndarray, Moments]:
     """The precision P that minimises ½ tr(P S) + log C(P): a convex problem, by Newton's method.
 
     P is linear in its parameters for all three kinds, and log C is the cumulant function of

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from scipy.integrate import RK45
 
 from landform._core.arrays import to_length
 from landform._core.linalg import solve_spd
@@ -18,39 +19,17 @@ from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric
 
 _BATCH = 64  # rays in one program: it runs until the ray that needs most steps is through
-_STEPS = 1500  # attempted steps after which a ray counts as broken
-_SHORTEST = 1e-7  # step, relative to the last radius, under which a ray has left the chart
-_SHARE = 0.1  # of the tolerance for one step: the errors of all steps add up to about the whole
-_LOOSEST = 1e-3  # tolerance that the outer radii may be left with
-_FLIGHT = 1e-3  # share of its whole way that a ray on its way to infinity makes in such a step
-_DRIFT = 1e-3  # relative change of speed that no geodesic has, unless the tolerance explains it:
-_EXPLAINED = 30.0  # times the tolerance at a radius; about 8 are the most on smooth metrics
+_MAX_STEPS = 1500  # attempted steps, after which a ray counts as broken
+_MIN_STEP = 1e-7  # relative to the last radius; a ray with shorter steps has left the chart
+_STEP_TOLERANCE = 0.1  # of the whole tolerance: the errors of all steps add up to about the whole
+_MAX_TOLERANCE = 1e-3  # at the outer radii
+_MIN_ESCAPE = 1e-3  # of its whole way: what a ray that goes to infinity makes in a smallest step
+_MAX_SPEED_DRIFT = 1e-3  # relative, or if larger this many times the tolerance at a radius
+_MAX_DRIFT_OVER_TOLERANCE = 30.0  # smooth metrics have up to about 8
 
-# Dormand and Prince 1980, order 5 with an embedded order 4.
-_STAGES = np.array(
-    [
-        [0, 0, 0, 0, 0, 0],
-        [1 / 5, 0, 0, 0, 0, 0],
-        [3 / 40, 9 / 40, 0, 0, 0, 0],
-        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
-        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
-        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
-        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
-    ]
-)
-_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
-# The interpolant of order 4 between two steps, Hairer, Nørsett and Wanner 1993, sec. II.6.
-_DENSE = np.array(
-    [
-        -12715105075 / 11282082432,
-        0,
-        87487479700 / 32700410799,
-        -10690763975 / 1880347072,
-        701980252875 / 199316789632,
-        -1453857185 / 822651844,
-        69997945 / 29380423,
-    ]
-)
+# Dormand and Prince 1980: order 5, an embedded order 4, and an interpolant of order 4.
+_STAGES = np.vstack([np.pad(RK45.A, ((0, 0), (0, 1))), RK45.B])
+_ERROR, _INTERPOLANT = RK45.E, RK45.P
 
 
 class Rays(NamedTuple):
@@ -108,7 +87,9 @@ def _without_drift(rays: Rays, radii, rtol) -> Rays:
     with np.errstate(invalid="ignore", divide="ignore"):
         square = np.einsum("kri,krij,krj->kr", rays.velocity, rays.matrix, rays.velocity)
         drift = np.abs(np.sqrt(square) / rays.speed[:, None] - 1.0)
-        wrong = drift > np.maximum(_DRIFT, _EXPLAINED * _tolerance(rtol, radii, np))
+        wrong = drift > np.maximum(
+            _MAX_SPEED_DRIFT, _MAX_DRIFT_OVER_TOLERANCE * _tolerance(rtol, radii, np)
+        )
     changed = wrong.any(axis=1)
     if not changed.any():
         return rays
@@ -126,7 +107,7 @@ def _like(mask, array):
 
 def _tolerance(rtol, radius, xp=jnp):
     """The tolerance of the whole way to a radius."""
-    return xp.minimum(rtol * xp.exp(xp.square(radius) / 6.0), xp.maximum(rtol, _LOOSEST))
+    return xp.minimum(rtol * xp.exp(xp.square(radius) / 6.0), xp.maximum(rtol, _MAX_TOLERANCE))
 
 
 def straight(metric) -> bool:
@@ -170,7 +151,7 @@ def _trace(metric, mean, directions, radii, rtol):
 
     def unfinished(carry):
         state, count = carry
-        return jnp.any(_running(state, end)) & (count < _STEPS)
+        return jnp.any(_running(state, end)) & (count < _MAX_STEPS)
 
     carry = (jax.vmap(begin)(directions), jnp.zeros((), int))
 
@@ -192,7 +173,7 @@ def _trace(metric, mean, directions, radii, rtol):
     arrived, stuck = state.t >= end, ~_running(state, end)
     way = jnp.max(jnp.abs(state.y[:, :d] - mean), axis=1)
     pace = jnp.max(jnp.abs(state.slope[:, :d]), axis=1)
-    escaped = ~arrived & stuck & (pace * state.h > _FLIGHT * way)
+    escaped = ~arrived & stuck & (pace * state.h > _MIN_ESCAPE * way)
     return *jax.lax.map(finish, state.out), gram, jnp.where(arrived, jnp.inf, state.t), escaped
 
 
@@ -230,7 +211,7 @@ def _largest(part):
 
 
 def _running(state, end):
-    return (state.t < end) & (state.h > _SHORTEST * end)
+    return (state.t < end) & (state.h > _MIN_STEP * end)
 
 
 def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
@@ -247,7 +228,7 @@ def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
     k = jnp.zeros((7, y.shape[0]), y.dtype).at[0].set(slope)
     k = jax.lax.fori_loop(known, 7, stage, k)
     new = y + now * (stages[6] @ k[:6])
-    scale = _SHARE * _tolerance(rtol, t + now) * jnp.maximum(size(y), size(new))
+    scale = _STEP_TOLERANCE * _tolerance(rtol, t + now) * jnp.maximum(size(y), size(new))
     ratio = jnp.sqrt(jnp.mean(jnp.square(now * (error @ k) / scale)))
     ratio = jnp.where(jnp.all(jnp.isfinite(k)) & (ratio == ratio), ratio, jnp.inf)
     running = _running(state, end)
@@ -256,14 +237,10 @@ def _step(field, size, state: _Front, known, radii, rtol) -> _Front:
 
     reached = jnp.where(last, end, t + now)
     passed = good & (radii > t) & (radii <= reached)
-    share = ((radii - t) / now)[:, None]
+    powers = ((radii - t) / now)[:, None] ** jnp.arange(1, _INTERPOLANT.shape[1] + 1)
+    stage_weights = powers @ jnp.asarray(_INTERPOLANT, y.dtype).T
     m = out.shape[1]
-    gain = (new - y)[:m]
-    bend = now * k[0, :m] - gain
-    twist = gain - now * k[6, :m] - bend
-    rest = now * (jnp.asarray(_DENSE, y.dtype) @ k)[:m]
-    back = 1.0 - share
-    between = y[:m] + share * (gain + back * (bend + share * (twist + back * rest)))
+    between = y[:m] + now * (stage_weights @ k[:, :m])
     return _Front(
         t=jnp.where(good, reached, t),
         y=jnp.where(good, new, y),

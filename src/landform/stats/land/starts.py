@@ -6,19 +6,19 @@ import warnings
 import numpy as np
 
 from landform.geodesics.distances import pairwise_distances
+from landform.stats.clustering.kmedoids import alternate
+from landform.stats.clustering.lloyd import plus_plus
 
-_CANDIDATES = 500  # data among which a start is looked for
-
-_CANDIDATES = 500  # data among which the first means are looked for
-_ROUNDS = 20
-_MOST = 2000  # data of the Gaussian mixture
-_COPIES = 4  # times as many draws for it as there are data with different weights
-_REGULAR = 1e-6  # its least variance, as a share of the data's
-_TRIES = 5  # its starts of each of the kinds below
-_KINDS = ("kmeans", "k-means++", "random_from_data")
-_SETTLED = 1e-6  # gain of an iteration, in nats per point, at which they end
-_LONG = 2000  # iterations of them
-_FAR = 10.0  # distance, in median distances, beyond which a point does not draw a middle to itself
+_MAX_CANDIDATES = 500  # data among which the first means are searched for
+_MAX_ROUNDS = 20  # of k-medoids
+_MAX_MIXTURE_DATA = 2000  # data of the Gaussian mixture
+_DRAWS_PER_POINT = 4  # draws for the Gaussian mixture, where weights differ
+_MIN_VARIANCE = 1e-6  # of the Gaussian mixture, as a share of the data's
+_N_INIT = 5  # starts of the Gaussian mixture of each of these kinds
+_INIT_PARAMS = ("kmeans", "k-means++", "random_from_data")
+_MIXTURE_TOL = 1e-6  # gain of an iteration, in nats per point, at which the mixture has converged
+_MIXTURE_MAX_ITER = 2000
+_MAX_DISTANCE = 10.0  # in median distances; larger ones count as this in the choice of a medoid
 
 
 def drawn(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +52,7 @@ def capped(square) -> np.ndarray:
     Otherwise the middle of data with a far outlier would be the point that is nearest to it.
     """
     apart = square[np.isfinite(square) & (square > 0.0)]
-    return np.minimum(square, _FAR**2 * np.median(apart)) if apart.size else square
+    return np.minimum(square, _MAX_DISTANCE**2 * np.median(apart)) if apart.size else square
 
 
 class Starts:
@@ -68,7 +68,7 @@ class Starts:
         self.everything = X if everything is None else everything
         self.all_weights = weights if all_weights is None else all_weights
         self.seed = int(rng.integers(np.iinfo(np.int32).max))
-        self.some, self.weights = drawn(weights, _CANDIDATES, rng)
+        self.some, self.weights = drawn(weights, _MAX_CANDIDATES, rng)
         points = X[self.some]
         square = np.asarray(pairwise_distances(metric, points, method="graph", throw=False)) ** 2
         finite = square[np.isfinite(square)]
@@ -115,26 +115,15 @@ class Starts:
 
     def _clusters(self, count: int, inside) -> tuple[np.ndarray, np.ndarray]:
         """Medoids among some of the candidates, spread out at first, and the labels of these."""
-        square, rng, size = self.square[np.ix_(inside, inside)], self.rng, len(inside)
-        near = self.capped[np.ix_(inside, inside)]
-        weights = self.weights[inside]
-        first = rng.integers(size) if even(weights) else rng.choice(size, p=weights / weights.sum())
-        chosen = [int(first)]
-        while len(chosen) < count:
-            least = square[:, chosen].min(axis=1)
-            least[chosen] = 0.0
-            open_ = np.setdiff1d(np.arange(size), chosen)
-            odds = least if least.sum() > 0 else np.isin(np.arange(size), open_).astype(float)
-            odds = odds * weights
-            chosen.append(int(rng.choice(size, p=odds / odds.sum())))
-        for _ in range(_ROUNDS):
-            label = square[:, chosen].argmin(axis=1)
-            label[chosen] = np.arange(count)
-            members = [np.flatnonzero(label == k) for k in range(count)]
-            new = [int(m[(weights[m] @ near[np.ix_(m, m)]).argmin()]) for m in members]
-            if new == chosen:
+        some = np.ix_(inside, inside)
+        square, costs, weights = self.square[some], self.capped[some], self.weights[inside]
+        chosen = plus_plus(self.rng, weights, lambda rows: np.sqrt(square[rows]), count)
+        for _ in range(_MAX_ROUNDS):
+            chosen, settled = alternate(square, weights, chosen, costs)
+            if settled:
                 break
-            chosen = new
+        label = square[:, chosen].argmin(axis=1)
+        label[chosen] = np.arange(count)
         return inside[chosen], label
 
     def gaussian(self, count: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -144,11 +133,11 @@ class Starts:
         """
         X, d, few, weights = self.X, self.X.shape[1], self.everything, self.all_weights
         if not even(weights):  # the mixture knows no weights: points count as often as drawn
-            size = min(_COPIES * len(few), _MOST)
+            size = min(_DRAWS_PER_POINT * len(few), _MAX_MIXTURE_DATA)
             at = (np.arange(size) + self.rng.random()) / size
             few = few[np.searchsorted(np.cumsum(weights) / weights.sum(), at).clip(0, len(few) - 1)]
-        elif len(few) > _MOST:
-            few = few[self.rng.choice(len(few), _MOST, replace=False)]
+        elif len(few) > _MAX_MIXTURE_DATA:
+            few = few[self.rng.choice(len(few), _MAX_MIXTURE_DATA, replace=False)]
         found = _best_mixture(few.tobytes(), few.shape, count, self.seed)
         if found is None:
             return None
@@ -182,11 +171,11 @@ def _best_mixture(data: bytes, shape: tuple[int, int], count: int, seed: int):
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(X.T)))
     if not values[-1] > 0:
         return None
-    round_ = axes / np.sqrt(np.maximum(values, _REGULAR * values[-1]))
+    round_ = axes / np.sqrt(np.maximum(values, _MIN_VARIANCE * values[-1]))
     fits = []
     for basis in (np.eye(d), round_):  # k-means sees the units, the mixture does not
         turned, shift = X @ basis, np.linalg.slogdet(basis)[1]
-        floor = _REGULAR * float(turned.var(axis=0).mean())
+        floor = _MIN_VARIANCE * float(turned.var(axis=0).mean())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a start need not have converged
             for fit in gaussian_mixtures(turned, count, seed, floor):
@@ -199,8 +188,8 @@ def gaussian_mixtures(X, count: int, seed: int, floor: float = 1e-6) -> list:
     """The best Gaussian mixture of some starts of each kind, with a least variance, to its end."""
     from sklearn.mixture import GaussianMixture
 
-    options = {"n_init": _TRIES, "reg_covar": floor, "random_state": seed}
-    fits = [GaussianMixture(count, init_params=kind, **options).fit(X) for kind in _KINDS]
+    options = {"n_init": _N_INIT, "reg_covar": floor, "random_state": seed}
+    fits = [GaussianMixture(count, init_params=kind, **options).fit(X) for kind in _INIT_PARAMS]
     return [settled(fit, X) for fit in fits]
 
 
@@ -214,8 +203,8 @@ def settled(fit, X):
 
     return GaussianMixture(
         fit.n_components,
-        tol=_SETTLED,
-        max_iter=_LONG,
+        tol=_MIXTURE_TOL,
+        max_iter=_MIXTURE_MAX_ITER,
         reg_covar=fit.reg_covar,
         weights_init=fit.weights_,
         means_init=fit.means_,
@@ -227,10 +216,10 @@ def central_point(metric, X, weights) -> np.ndarray:
     """Where a search for the mean starts."""
     if metric.landmarks() is None:
         return np.average(X, axis=0, weights=weights)
-    stride = -(-len(X) // _CANDIDATES)
+    stride = -(-len(X) // _MAX_CANDIDATES)
     rows, share = np.arange(0, len(X), stride), weights[::stride]
     if stride > 1 and not even(weights):
-        rows, share = drawn(weights, _CANDIDATES, np.random.default_rng(0))
+        rows, share = drawn(weights, _MAX_CANDIDATES, np.random.default_rng(0))
     some = X[rows]
     distance = np.asarray(pairwise_distances(metric, some, method="graph", throw=False))
     cost = capped(np.nan_to_num(distance, nan=np.inf) ** 2) @ share

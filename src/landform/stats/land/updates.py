@@ -2,15 +2,14 @@
 
 import numpy as np
 
+from landform._core.linalg import bfgs_update
 from landform._core.status import ConvergenceError
-from landform.geodesics._logarithms import Logs
+from landform.geodesics._logarithms import Logarithms
 from landform.metrics.base import metric_tensor
-from landform.stats.land.normalizer import Table
+from landform.stats.land.normalizer import RayTable
 from landform.stats.land.objective import (
-    Point,
-    Setup,
-    covered,
-    logarithms,
+    ComponentFit,
+    FitProblem,
     profile,
     second_moment,
     table_at,
@@ -18,11 +17,8 @@ from landform.stats.land.objective import (
 )
 from landform.stats.land.rays import trace_rays
 
-_LONGER, _SHORTER = 1.1, 0.75  # factors of a step after success and after failure
-_LEAST = 1e-6  # step at which the search has stalled
-
-_TRIALS = 8  # halvings of a step before the search gives up
-_POINTLESS = 0.1  # share of the tolerance that a step must promise to be tried
+_MAX_TRIALS = 8  # lengths of a step before the search gives up
+_MIN_PROMISE = 0.1  # of the tolerance: gain that a step must promise to be tried
 
 
 class History:
@@ -31,9 +27,9 @@ class History:
     def __init__(self):
         self.rows = []
 
-    def add(self, point: Point, step):
+    def add(self, point: ComponentFit, step):
         """One more accepted step."""
-        failures = int((~point.logs.usable).sum())
+        failures = int((~point.logs.ok).sum())
         self.rows.append((point.objective, point.moments.stderr, step, point.slope, failures))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -42,25 +38,25 @@ class History:
         return {n: np.asarray(c) for n, c in zip(names, zip(*self.rows, strict=True), strict=True)}
 
 
-class Search:
+class MeanSearch:
     """BFGS with Σ as the first inverse Hessian, for one mean."""
 
     def __init__(self):
         self.inverse = None
 
-    def run(self, setup: Setup, point: Point, weights, max_iter: int, tol: float):
+    def run(self, problem: FitProblem, point: ComponentFit, weights, max_iter: int, tol: float):
         """Steps until one gains less than `tol` and the next promises less; a history with them.
 
         Without progress, along the gradient too, it ends: converged if what is promised is hidden
         by the objective's own error.
         """
-        point = self.prepared(setup, point, weights)
+        point = self.prepared(problem, point, weights)
         history = History()
         history.add(point, 0.0)
-        hidden = setup.rtol + point.mean.size * setup.accuracy
+        hidden = problem.rtol + point.mean.size * problem.accuracy
         for _ in range(max_iter):
             fresh = self.inverse is None
-            new, step = self.advance(setup, point, weights, _POINTLESS * tol)
+            new, step = self.advance(problem, point, weights, _MIN_PROMISE * tol)
             gain = point.objective - new.objective
             small = 0.5 * new.slope**2 < tol
             point = new
@@ -72,20 +68,22 @@ class Search:
                 return point, history, bool(0.5 * point.slope**2 < hidden)
         return point, history, False
 
-    def prepared(self, setup: Setup, point: Point, weights) -> Point:
+    def prepared(self, problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
         """The point with its gradient, computed where it is not known yet."""
         if point.gradient is not None:
             return point
-        if setup.normalizer == "paper":
-            return self._with_differences(setup, point, weights)
-        return with_gradient(setup, point, weights)
+        if problem.normalizer == "paper":
+            return self._with_differences(problem, point, weights)
+        return with_gradient(problem, point, weights)
 
-    def advance(self, setup: Setup, point: Point, weights, least=0.0) -> tuple[Point, float]:
+    def advance(
+        self, problem: FitProblem, point: ComponentFit, weights, least=0.0
+    ) -> tuple[ComponentFit, float]:
         """One step that lowers the objective, and its length in standard deviations; or neither.
 
         Steps that promise a gain under `least` are not tried.
         """
-        point = self.prepared(setup, point, weights)
+        point = self.prepared(problem, point, weights)
         assert point.gradient is not None
         if self.inverse is None or point.gradient @ self.inverse @ point.gradient <= 0:
             self.inverse = point.covariance
@@ -94,13 +92,13 @@ class Search:
         if size > 1.0:
             direction, size = direction / size, 1.0
         slope, share = direction @ point.gradient, 1.0
-        for _ in range(_TRIALS):
-            new = self._attempt(setup, point, weights, share * direction)
+        for _ in range(_MAX_TRIALS):
+            new = self._attempt(problem, point, weights, share * direction)
             shorter = 0.25
             if new is not None:
                 rise = new.objective - point.objective
                 if rise < 1e-13:
-                    new = self.prepared(setup, new, weights)
+                    new = self.prepared(problem, new, weights)
                     # At the minimum the objective only shows rounding; the gradient then decides.
                     if rise < 0 or new.slope < point.slope:
                         self._update(point, new)
@@ -112,7 +110,7 @@ class Search:
         self.inverse = None
         return point, 0.0
 
-    def _with_differences(self, setup, point: Point, weights) -> Point:
+    def _with_differences(self, problem, point: ComponentFit, weights) -> ComponentFit:
         """The gradient by central differences, a fiftieth of a standard deviation apart.
 
         The derivative of the paper's constant is not an average that the rays give.
@@ -120,133 +118,75 @@ class Search:
         root = 0.02 * np.linalg.cholesky(point.covariance)
         slopes = np.zeros(len(root))
         for i, move in enumerate(root.T):
-            ends = [self._attempt(setup, point, weights, sign * move) for sign in (1.0, -1.0)]
+            ends = [self._attempt(problem, point, weights, sign * move) for sign in (1.0, -1.0)]
             if ends[0] is not None and ends[1] is not None:
                 slopes[i] = 0.5 * (ends[0].objective - ends[1].objective)
         return point._replace(gradient=np.linalg.solve(root.T, slopes))
 
-    def _attempt(self, setup, point: Point, weights, move) -> Point | None:
+    def _attempt(self, problem, point: ComponentFit, weights, move) -> ComponentFit | None:
         mean = point.mean + move
         try:
-            logs = logarithms(setup, mean, point.logs)
-            return profile(setup, mean, weights, logs, point.whiten)
+            logs = problem.logarithms(mean, point.logs)
+            return profile(problem, mean, weights, logs, point.whiten)
         except (ConvergenceError, ValueError, np.linalg.LinAlgError):
             return None  # too far: the line search goes on with a shorter step
 
-    def _update(self, old: Point, new: Point):
+    def _update(self, old: ComponentFit, new: ComponentFit):
         assert old.gradient is not None
         assert new.gradient is not None
-        s, y = new.mean - old.mean, new.gradient - old.gradient
-        if s @ y <= 1e-10 * np.linalg.norm(s) * np.linalg.norm(y) or self.inverse is None:
-            return
-        rho, eye = 1.0 / (s @ y), np.eye(s.size)
-        left = eye - rho * np.outer(s, y)
-        self.inverse = left @ self.inverse @ left.T + rho * np.outer(s, s)
+        if self.inverse is not None:
+            step, change = new.mean - old.mean, new.gradient - old.gradient
+            self.inverse = bfgs_update(self.inverse, step, change)
 
 
-def moment_matched(setup: Setup, mean, weights, logs: Logs) -> Point:
+def moment_matched(problem: FitProblem, mean, weights, logs: Logarithms) -> ComponentFit:
     """A component whose covariance is the second moment of the logarithms."""
-    gram = np.asarray(metric_tensor(setup.metric, mean))
-    moment = second_moment(setup, mean, weights, logs, gram)[0]
-    table = table_at(setup, mean, np.linalg.cholesky(moment))
-    return evaluated(setup, weights, logs, table, np.linalg.inv(moment))
+    gram = np.asarray(metric_tensor(problem.metric, mean))
+    moment = second_moment(problem, mean, weights, logs, gram)[0]
+    table = table_at(problem, mean, np.linalg.cholesky(moment))
+    return evaluated(problem, weights, logs, table, np.linalg.inv(moment))
 
 
-def evaluated(setup: Setup, weights, logs: Logs, table: Table, precision) -> Point:
+def evaluated(
+    problem: FitProblem, weights, logs: Logarithms, table: RayTable, precision
+) -> ComponentFit:
     """A component by its rays and precision; its gradient is the paper's, without transport."""
-    gram = np.asarray(metric_tensor(setup.metric, table.mean))
-    moment, tangents, share = second_moment(setup, table.mean, weights, logs, gram)
+    gram = np.asarray(metric_tensor(problem.metric, table.mean))
+    moment, tangents, share = second_moment(problem, table.mean, weights, logs, gram)
     moments = table.moments(precision)
     objective = float(0.5 * np.sum(precision * moment) + moments.log_normalizer)
     model = np.einsum("kr,kri->i", moments.probability, table.tangents)
     slope = precision @ (model - share @ tangents)
     eye = np.eye(len(gram))
-    return Point(table.mean, logs, table, eye, precision, moments, objective, slope)
+    return ComponentFit(table.mean, logs, table, eye, precision, moments, objective, slope)
 
 
-def moved(setup: Setup, point: Point, vector) -> np.ndarray:
+def moved(problem: FitProblem, point: ComponentFit, vector) -> np.ndarray:
     """Exp of a tangent vector at the mean, in the normalizer's convention."""
     if not np.any(vector):
         return point.mean
     start = vector[None]
     if point.table.euclidean:
         start = start * point.table.stretch(start)[:, None]
-    radii = np.ones_like(setup.grid.radii)  # in the shape of the program that is there
-    end = trace_rays(setup.metric, point.mean, start, radii, rtol=setup.rtol).points[0, 0]
+    radii = np.ones_like(problem.grid.radii)  # in the shape of the program that is there
+    end = trace_rays(problem.metric, point.mean, start, radii, rtol=problem.rtol).points[0, 0]
     if not np.isfinite(end).all():
         raise ConvergenceError("the step of the mean leaves the chart")
     return end
 
 
-def least_squares_step(setup: Setup, point: Point, weights, least: float) -> Point:
+def least_squares_step(
+    problem: FitProblem, point: ComponentFit, weights, least: float
+) -> ComponentFit:
     """Towards the Fréchet mean by the mean logarithm, with the second moment found there.
 
     The mean stays where a step would be shorter than `least`, in squared standard deviations.
     """
-    gram = np.asarray(metric_tensor(setup.metric, point.mean))
-    moment, tangents, share = second_moment(setup, point.mean, weights, point.logs, gram)
+    gram = np.asarray(metric_tensor(problem.metric, point.mean))
+    moment, tangents, share = second_moment(problem, point.mean, weights, point.logs, gram)
     step = share @ tangents
     length = float(np.sqrt(step @ np.linalg.solve(moment, step)))
     if length**2 < least:
-        return moment_matched(setup, point.mean, weights, point.logs)
-    mean = moved(setup, point, step / max(1.0, length))
-    return moment_matched(setup, mean, weights, logarithms(setup, mean, point.logs))
-
-
-def paper_steps(setup: Setup, mean, weights, max_iter: int, tol: float):
-    """Steps of the mean along mean(Log) − E_p[v] and of A along the gradient, Σ⁻¹ = AᵀA.
-
-    A step is kept if it lowers the objective, and the next is then 1.1 times as long, else 0.75
-    times. Ends when an iteration with both steps kept gains less than `tol`.
-    """
-    point = moment_matched(setup, mean, weights, logarithms(setup, mean))
-    history = History()
-    history.add(point, 0.0)
-    steps = {"mean": 1.0, "root": 0.1 * float(np.trace(point.precision)) / len(point.mean)}
-    least = {name: _LEAST * step for name, step in steps.items()}
-    for _ in range(max_iter):
-        before, kept = point.objective, 0
-        for name, move in (("mean", _move_mean), ("root", _move_root)):
-            new = _attempt(move, setup, point, weights, steps[name])
-            success = new is not None and new.objective < point.objective
-            if success:
-                assert new is not None
-                point, kept = new, kept + 1
-                history.add(point, steps[name])
-            steps[name] *= _LONGER if success else _SHORTER
-        if kept == 2 and before - point.objective < tol:
-            return point, history, True
-        if all(steps[name] < least[name] for name in steps):
-            return point, history, 0.5 * point.slope**2 < tol
-    return point, history, False
-
-
-def _attempt(move, setup, point, weights, step) -> Point | None:
-    try:
-        return move(setup, point, weights, step)
-    except (ConvergenceError, ValueError, np.linalg.LinAlgError):
-        return None
-
-
-def _move_mean(setup, point: Point, weights, step) -> Point:
-    assert point.gradient is not None
-    direction = -point.covariance @ point.gradient
-    mean = moved(setup, point, step * direction)
-    logs = logarithms(setup, mean, point.logs)
-    table = table_at(setup, mean, np.linalg.cholesky(point.covariance))
-    return evaluated(setup, weights, logs, table, point.precision)
-
-
-def _move_root(setup, point: Point, weights, step) -> Point:
-    gram = np.asarray(metric_tensor(setup.metric, point.mean))
-    moment, *_ = second_moment(setup, point.mean, weights, point.logs, gram)
-    law, tangents = point.moments.probability, point.table.tangents
-    model = np.einsum("kr,kri,krj->ij", law, tangents, tangents)
-    root = np.linalg.cholesky(point.precision).T
-    root = root - step * root @ (moment - model)
-    precision = root.T @ root
-    new = evaluated(setup, weights, point.logs, point.table, precision)
-    if not covered(new):
-        table = table_at(setup, point.mean, np.linalg.cholesky(np.linalg.inv(precision)))
-        new = evaluated(setup, weights, point.logs, table, precision)
-    return new
+        return moment_matched(problem, point.mean, weights, point.logs)
+    mean = moved(problem, point, step / max(1.0, length))
+    return moment_matched(problem, mean, weights, problem.logarithms(mean, point.logs))
