@@ -2,14 +2,14 @@
 
 import typing
 
-from beartype import BeartypeConf, beartype
-from jaxtyping import AbstractArray
-
-CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))
+from beartype import beartype
+from jaxtyping import AbstractArray, PRNGKeyArray
 
 
 def names_a_shape(annotation) -> bool:
-    """Whether an annotation is or contains an array of jaxtyping."""
+    """Whether an annotation is or contains an array of jaxtyping, other than a key."""
+    if annotation == PRNGKeyArray:
+        return False
     if isinstance(annotation, type) and issubclass(annotation, AbstractArray):
         return True
     return any(names_a_shape(part) for part in typing.get_args(annotation))
@@ -29,4 +29,4 @@ def checked(function):
     if not annotations:
         return function
     function.__annotations__ = annotations
-    return CHECK(function)
+    return beartype(function)

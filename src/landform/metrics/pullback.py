@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_generator, check_key
 from landform._core.linalg import solve_spd
-from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
@@ -233,7 +233,7 @@ class ExpectedPullback(AbstractEmbedded):
         return one(z) if z.ndim == 1 else jax.vmap(one)(z)
 
     @precise
-    def sample(self, key: PRNGKeyArray, z: Point | None = None) -> Pullback:
+    def sample(self, key: PRNGKeyArray, z: ArrayLike | None = None) -> Pullback:
         """One draw of the random metric: the pull-back of μ + σ ⊙ ε for one fixed ε.
 
         `z` is any latent point; it only tells the number of outputs, and a landmark will do.
