@@ -172,7 +172,7 @@ class ProductMetric(AbstractMetric):
         """The landmarks given at construction."""
         return self.points
 
-    def split(self, x: Point) -> list[Point]:
+    def split(self, x: Point) -> list[Float[Array, " _"]]:
         """The factors' coordinates."""
         stops = [sum(self.dims[: k + 1]) for k in range(len(self.dims) - 1)]
         return jnp.split(x, stops)

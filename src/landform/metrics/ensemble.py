@@ -97,7 +97,7 @@ class EnsemblePullback(AbstractEmbedded):
         proper = square > 0  # where all agree the root has no slope to give
         return mean, jnp.where(proper, jnp.sqrt(jnp.where(proper, square, 1.0)), 0.0)
 
-    def embed(self, x: Point) -> Float[Array, " K*D"]:
+    def embed(self, x: Point) -> Float[Array, " KD"]:
         """The members' outputs side by side, over √K."""
         return jnp.ravel(self.outputs(x)) / jnp.sqrt(1.0 * self.count)
 

@@ -12,8 +12,7 @@ from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_decoder, check_key
 from landform._core.linalg import solve_spd
-from landform._core.module import Module
-from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
@@ -215,7 +214,7 @@ class ExpectedPullback(AbstractEmbedded):
             )
         return mean, as_std(std, self.scale)
 
-    def embed(self, x: Point) -> Float[Array, " 2*D"]:
+    def embed(self, x: Point) -> Float[Array, " D2"]:
         """(μ(z), σ(z)) as one vector."""
         return jnp.concatenate(self.moments(x))
 
@@ -238,7 +237,7 @@ class ExpectedPullback(AbstractEmbedded):
         return one(z) if z.ndim == 1 else jax.vmap(one)(z)
 
     @precise
-    def sample(self, key: PRNGKeyArray, z: Point | None = None) -> Pullback:
+    def sample(self, key: PRNGKeyArray, z: ArrayLike | None = None) -> Pullback:
         """One draw of the random metric: the pull-back of μ + σ ⊙ ε for one fixed ε.
 
         `z` is any latent point; it only tells the number of outputs, and a landmark will do.

@@ -215,7 +215,9 @@ class FlightMethod(AbstractMethod):
         return Landing(state.state, state.error, state.steps, state.status)
 
 
-def integrate(metric, states: Float[Array, "n 2 r1 d"], solver: AdaptiveIVP) -> Landing:
+def integrate(
+    metric, states: Float[Array | np.ndarray, "n 2 r1 d"], solver: AdaptiveIVP
+) -> Landing:
     """Integrate many states over t ∈ [0, 1], in lanes that are refilled."""
     method = FlightMethod(solver.rtol, solver.atol, solver.max_steps)
     n = states.shape[0]
