@@ -12,7 +12,6 @@ from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_floats, as_points
 from landform._core.linalg import root
-from landform._core.module import Module
 from landform._core.quadrature import gauss, lobatto
 from landform._core.typing import Array, Float
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_floats
-from landform._core.module import Module
 from landform._core.typing import Array, Float
 
 NO_DERIVATIVE = (

@@ -13,7 +13,6 @@ from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive
 from landform._core.compilation import block_size, map_blocks
 from landform._core.linalg import logdet_spd, solve_spd
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 
 

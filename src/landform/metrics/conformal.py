@@ -12,7 +12,6 @@ from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive, check_choice, check_decoder
 from landform._core.linalg import solve_spd
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_dtype, check_metric

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_decoder, check_key
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (

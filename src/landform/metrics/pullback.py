@@ -12,6 +12,7 @@ from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, check_choice, check_decoder, check_key
 from landform._core.linalg import solve_spd
+from landform._core.module import Module
 from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 

@@ -16,7 +16,6 @@ from landform._core.checks import (
     check_decoder,
     check_finite,
 )
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths

@@ -1,7 +1,5 @@
 """Gaussian-process decoders and their expected metric."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,6 @@ import numpy as np
 from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points, as_positive
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
 from landform.metrics.pullback import as_landmarks

@@ -8,7 +8,6 @@ import numpy as np
 from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points
-from landform._core.module import Module
 from landform._core.quadrature import gauss
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Bool, Float, Point

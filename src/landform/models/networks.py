@@ -11,7 +11,6 @@ import numpy as np
 from landform._core import display
 from landform._core.arrays import promote
 from landform._core.checks import host_rng
-from landform._core.module import Module
 from landform._core.typing import Array, Float, PRNGKeyArray
 
 SMOOTH = {

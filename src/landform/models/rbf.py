@@ -21,7 +21,6 @@ from landform._core.checks import (
     check_positive,
     host_rng,
 )
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 

@@ -9,7 +9,6 @@ from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, check_finite
 from landform._core.compilation import block_size, map_blocks
-from landform._core.module import Module
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.metrics.pullback import ExpectedPullback, as_landmarks
 from landform.models.networks import MLP, ConvDown, ConvUp

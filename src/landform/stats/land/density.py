@@ -12,7 +12,6 @@ from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.linalg import solve_spd
-from landform._core.module import Module
 from landform._core.status import ConvergenceError, raise_if_failed
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Scalar
 from landform.geodesics._logarithms import accuracy_for, logarithms

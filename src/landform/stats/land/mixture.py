@@ -9,7 +9,6 @@ import numpy as np
 from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_choice, seed_of
-from landform._core.module import Module
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
