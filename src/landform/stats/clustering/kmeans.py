@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, as_weights, host_rng
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
@@ -59,6 +60,10 @@ class KMeansResult(AbstractOutcome):
     n_failed: Int[Array, ""]
     n_solved: Int[Array, ""]
     metric: AbstractMetric
+
+    def _summary(self):
+        sizes = [display.rows(self.centers, "center"), display.counted(len(self.labels), "point")]
+        return [*sizes, outcome(self.status), *display.named(self, "inertia", "n_failed")]
 
 
 @precise

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csgraph
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import (
     as_count,
@@ -16,7 +17,7 @@ from landform._core.checks import (
     check_finite,
     host_rng,
 )
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.distances import pairwise_distances
 from landform.metrics.base import AbstractMetric, check_metric
@@ -67,6 +68,11 @@ class KMedoidsResult(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     n_failed: Int[Array, ""]
+
+    def _summary(self):
+        medoids = display.counted(len(self.medoids), "medoid")
+        points = display.counted(len(self.labels), "point")
+        return [medoids, points, outcome(self.status), *display.named(self, "inertia", "n_failed")]
 
 
 @precise

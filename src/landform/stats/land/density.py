@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.linalg import solve_spd
@@ -16,6 +17,7 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Sca
 from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
+from landform.stats.land.contours import picture
 from landform.stats.land.normalizer import (
     Grid,
     RayTable,
@@ -33,7 +35,7 @@ Normalizer = Literal["exact", "paper"]
 _BOX_SQUARED_RADIUS = 18.4  # leaves out 1e-4 of a normal density in the plane
 
 
-class LAND(eqx.Module):
+class LAND(display.AbstractDisplayed):
     """The locally adaptive normal distribution around a mean on a Riemannian manifold.
 
     ``p(x) = exp(−½ Log_μ(x)ᵀ Σ⁻¹ Log_μ(x)) / C`` with respect to the volume dM: the density of
@@ -276,6 +278,13 @@ class LAND(eqx.Module):
         return trace_table(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
+
+    def _summary(self):
+        values = display.named(self, "mean", "covariance", "log_normalizer")
+        return [*values, f"{self.normalizer} normalizer", type(self.metric).__name__]
+
+    def _picture(self):
+        return picture(self)
 
 
 def euclidean_logs(metric, mean, vectors):

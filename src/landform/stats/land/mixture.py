@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_choice, seed_of
 from landform._core.status import ConvergenceError
@@ -14,6 +14,7 @@ from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArr
 from landform.geodesics._logarithms import accuracy_for
 from landform.metrics.base import check_metric
 from landform.stats.land.bandwidth import tabulated_if_large
+from landform.stats.land.contours import picture
 from landform.stats.land.data import (
     CovarianceType,
     check_kind,
@@ -31,7 +32,7 @@ from landform.stats.land.starts import Starts
 Estimator = Literal["likelihood", "least-squares"]
 
 
-class LANDMixtureModel(eqx.Module):
+class LANDMixtureModel(display.AbstractDisplayed):
     """A mixture of locally adaptive normal distributions on one manifold.
 
     Attributes
@@ -89,6 +90,17 @@ class LANDMixtureModel(eqx.Module):
         shuffle = jax.random.permutation(order, n)
         labels = to_jax(np.repeat(np.arange(len(counts)), counts))
         return jnp.concatenate(points)[shuffle], labels[shuffle]
+
+    def _summary(self):
+        means = f"means={display.brief([component.mean for component in self.components])}"
+        return [
+            *display.named(self, "weights"),
+            means,
+            *display.named(self, "converged", "n_failed"),
+        ]
+
+    def _picture(self):
+        return picture(*self.components)
 
 
 def _joint(model, x, base, throw):
