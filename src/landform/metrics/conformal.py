@@ -130,8 +130,8 @@ class ConformalMetric(AbstractMetric):
             width = _median(energy, "off", check_dtype(base, off)) - level
             if not float(width) > 0.0:
                 raise ValueError(
-                    f"energy must be higher off the data than on it, got medians {float(level):g} on "
-                    f"the data and {float(level + width):g} off it"
+                    "energy must be higher off the data than on it, got medians "
+                    f"{float(level):g} on the data and {float(level + width):g} off it"
                 )
         factor = EnergyFactor(energy, level, width, ratio, kind)
         stride = -(-data.shape[0] // _MAX_LANDMARKS)
