@@ -156,11 +156,8 @@ class RBFPrecision(AbstractPrecision):
 
     def _summary(self):
         outputs = display.counted(self.weights.shape[-2], "output")
-        return [
-            display.rows(self.centers, "center"),
-            outputs,
-            f"std at most {display.span(self.max_std)}",
-        ]
+        std = f"std at most {display.span(self.max_std)}"
+        return [display.rows(self.centers, "center"), outputs, std]
 
 
 class ConvRBFPrecision(AbstractPrecision):

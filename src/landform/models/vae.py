@@ -287,13 +287,10 @@ class VAE(display.AbstractDisplayed):
 
     def _summary(self):
         sizes = f"{' × '.join(map(str, self.shape))} → {self.latent_dim}"
-        history = (
-            []
-            if self.history is None
-            else [f"ELBO={display.number(self.history.best_held_out_elbo)}"]
-        )
-        std = f"std={type(self.std).__name__}"
-        return [sizes, self.likelihood, std, *history, display.counted(len(self.codes), "code")]
+        parts = [sizes, self.likelihood, f"std={type(self.std).__name__}"]
+        if self.history is not None:
+            parts.append(f"held-out ELBO={display.number(self.history.best_held_out_elbo)}")
+        return [*parts, display.counted(len(self.codes), "code")]
 
     def _picture(self):
         return display.Picture(points=self.codes) if display.is_plane(self.codes) else None
