@@ -37,7 +37,7 @@ class CircleSettings:
     noise: float = 0.02
     pairs: int = 200
     num_centers: int = 16
-    a: float = 2.0
+    bandwidth_scale: float = 2.0
     epochs: int = 200
     accuracy: float = 1e-4
     grid: int = 60
@@ -72,9 +72,11 @@ def draw(settings: CircleSettings, seed: int) -> Circle:
 def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str, Learned]:
     """The five generators; two of them share the kernel's width, all autoencoders one mean."""
     key = jax.random.key(seed)
-    rbf = {"num_centers": settings.num_centers, "a": settings.a, "rule": "pooled"}
-    vae = lf.train_vae(circle.X, 2, key=key, epochs=settings.epochs, **rbf)
-    network = lf.fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
+    rbf = {"bandwidth_scale": settings.bandwidth_scale, "bandwidth_rule": "pooled"}
+    vae = train_vae(
+        circle.X, 2, key=key, epochs=settings.epochs, num_centers=settings.num_centers, **rbf
+    )
+    network = fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
     codes = np.asarray(vae.encode(circle.X))
     smooth = lf.train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)
@@ -335,7 +337,8 @@ _CHOICES = (
     "Hausdorff distance: between the images of all geodesics under the mean of the generator and "
     "the circle without noise, in data space, the larger of the two directions. The same for each "
     "pair and the arc between its points, averaged, is among the numbers.",
-    "The three autoencoders share encoder and mean. RBF: {s.num_centers} centers, a = {s.a}, one "
+    "The three autoencoders share encoder and mean. RBF: {s.num_centers} centers, "
+    "a = {s.bandwidth_scale}, one "
     "bandwidth for all centers (rule 'pooled').",
     "Gaussian process: codes of largest posterior probability, then variance and noise by "
     "likelihood under a kernel as wide as the radial basis functions, by the same rule on its own "

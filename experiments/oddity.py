@@ -1,7 +1,6 @@
 """What the experiments of Latent Space Oddity share: images, and the paper's networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -84,37 +83,14 @@ def _unit(X: np.ndarray, path: Path) -> np.ndarray:
     return (X - low) / (high - low)
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a generator is trained; by default as in the paper (arXiv:1710.11379, appendix)."""
-
-    hidden: tuple[int, ...] = (64, 32)
-    epochs: int = 200
-    batch_size: int = 32
-    stage_one_std: float | None = None  # learned with the rest
-    num_centers: int = 64
-    a: float = 2.0
-    rule: str = "paper"
-    max_std: float | None = None
-    min_std: float | None = None
-
-
-def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> lf.VAE:
+def train_mean(X: np.ndarray, training: lf.Training, seed: int, latent_dim: int = 2) -> lf.VAE:
     """Stage one: encoder and mean, with a constant variance."""
-    return lf.train_vae(
-        X,
-        latent_dim,
-        key=jax.random.key(seed),
-        hidden=training.hidden,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        stage_one_std=training.stage_one_std,
-        variance="constant",
-    )
+    key = jax.random.key(seed)
+    return lf.train_vae(X, latent_dim, key=key, training=training, variance="constant")
 
 
 def train_std(
-    vae: lf.VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf"
+    vae: lf.VAE, X: np.ndarray, training: lf.Training, seed: int, variance: str = "rbf"
 ) -> lf.VAE:
     """Stage two: the variance, by radial basis functions or by a network like the mean's.
 
@@ -124,11 +100,9 @@ def train_std(
         vae,
         X,
         key=jax.random.key(seed + 1),
+        training=training,
         variance=variance,
-        num_centers=training.num_centers,
-        a=training.a,
-        rule=training.rule,
-        max_std=training.max_std,
-        min_std=training.min_std,
+        batch_size=64,
+        learning_rate=3e-3,
         max_iter=training.epochs if variance == "network" else 300,
     )

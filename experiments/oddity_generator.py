@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, train_mean, train_std
+from experiments.oddity import train_mean, train_std
 from landform.demo import Sample
 from landform.demo.model import Generator, generator_of
 
@@ -18,7 +18,7 @@ class GeneratorSettings:
     """The network of a generator, how it is trained, and how fine its metric is tabulated."""
 
     architecture: str = "mlp"
-    training: Training = field(default_factory=Training)
+    training: lf.Training = field(default_factory=lambda: lf.Training(hidden=(64, 32)))
     table_size: int = 384
 
 
@@ -35,21 +35,8 @@ def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> lf.V
         return train_std(train_mean(X, training, seed), X, training, seed)
     if X.ndim < 3:
         raise ValueError(f"data must be images for a convolutional network, got points {X.shape}")
-    return lf.train_vae(
-        X,
-        2,
-        key=jax.random.key(seed),
-        architecture=settings.architecture,
-        hidden=training.hidden,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        stage_one_std=training.stage_one_std,
-        num_centers=training.num_centers,
-        a=training.a,
-        rule=training.rule,
-        max_std=training.max_std,
-        min_std=training.min_std,
-    )
+    key, architecture = jax.random.key(seed), settings.architecture
+    return lf.train_vae(X, 2, key=key, training=training, architecture=architecture)
 
 
 def each_seed(

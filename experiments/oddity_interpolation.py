@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 import landform as lf
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import write
 from landform import plotting
@@ -34,7 +34,13 @@ class InterpolationSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=384, a=1.8, rule="pooled", stage_one_std=1.0)
+            training=lf.Training(
+                hidden=(64, 32),
+                num_centers=384,
+                bandwidth_scale=1.8,
+                bandwidth_rule="pooled",
+                stage_one_std=1.0,
+            )
         )
     )
     pairs: int = 200
@@ -299,7 +305,9 @@ def _correlation_section(arrays, settings) -> Section:
 
 def quick(settings: InterpolationSettings) -> InterpolationSettings:
     """A small run that shows what would be done."""
-    training = dataclasses.replace(settings.generator.training, epochs=25, num_centers=12, a=2.0)
+    training = dataclasses.replace(
+        settings.generator.training, epochs=25, num_centers=12, bandwidth_scale=2.0
+    )
     generator = dataclasses.replace(settings.generator, training=training, table_size=128)
     return dataclasses.replace(
         settings,
@@ -324,7 +332,8 @@ _CHOICES = (
     "{s.seeds}. Every pair counts, also where the solver did not certify its curve "
     "({n[converged][mean]:.1%} were).",
     "Generator: {s.generator.architecture}, layers {t.hidden}, constant deviation "
-    "{t.stage_one_std} in stage one, {t.num_centers} centers, a = {t.a}, rule {t.rule}. The paper "
+    "{t.stage_one_std} in stage one, {t.num_centers} centers, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}. The paper "
     "has 64 centers and a = 2: its σ is so wide that it hardly tells a gap between codes from the "
     "codes beside it. Many functions that overlap as the paper's do, but are narrow, leave σ "
     "smooth on the codes and let it rise in the gaps. Number, width and stage-one deviation were "

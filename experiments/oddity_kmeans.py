@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images, train_mean, train_std
+from experiments.oddity import load_images, train_mean, train_std
 from experiments.oddity_clusters import (
     Space,
     euclidean,
@@ -32,8 +32,8 @@ PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (6
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "a = 1": {"a": 1.0},
-    "a = 1.5": {"a": 1.5},
+    "a = 1": {"bandwidth_scale": 1.0},
+    "a = 1.5": {"bandwidth_scale": 1.5},
     "K = 32": {"num_centers": 32},
     "K = 128": {"num_centers": 128},
     "largest σ 30": {"max_std": 30.0},
@@ -54,7 +54,9 @@ class KMeansSettings:
     subsets: int = 10
     subset: int = 1000
     widths: tuple[float, ...] = (0.7, 1.0, 2.0)
-    training: Training = field(default_factory=lambda: Training(stage_one_std=1.0))
+    training: lf.Training = field(
+        default_factory=lambda: lf.Training(hidden=(64, 32), stage_one_std=1.0)
+    )
     table_size: int = 128
     exact: int = 0  # subsets that are also solved with exact geodesics, in the first seed
     ablation: bool = False
@@ -203,7 +205,9 @@ def chosen(
     """
     start, candidates, best = train_mean(X, settings.training, seed), [], None
     for width in settings.widths:
-        vae = train_std(start, X, dataclasses.replace(settings.training, a=width), seed)
+        vae = train_std(
+            start, X, dataclasses.replace(settings.training, bandwidth_scale=width), seed
+        )
         space = space_of(vae, X, settings.table_size)
         score, history = silhouette(space, np.arange(len(X)), count), vae.history
         candidates.append(
@@ -250,7 +254,7 @@ def ablate(group, settings: KMeansSettings, progress) -> Iterator[tuple[str, dic
     images = _images(group, seed, settings)
     rows, means = _subset(len(images.X), 0, seed, settings), {}
     assert images.y is not None
-    base = dataclasses.replace(settings.training, a=2.0)
+    base = dataclasses.replace(settings.training, bandwidth_scale=2.0)
     for name in settings.variants:
         progress(f"{name_of(group)}, {name}")
         training = dataclasses.replace(base, **VARIANTS[name])

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import write
 from landform import plotting
@@ -36,7 +36,10 @@ class LandSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=64, a=2.0, stage_one_std=1.0), table_size=256
+            training=lf.Training(
+                hidden=(64, 32), num_centers=64, bandwidth_scale=2.0, stage_one_std=1.0
+            ),
+            table_size=256,
         )
     )
     points: int = 200
@@ -253,5 +256,6 @@ _CHOICES = (
     "Gaussian mixture {n[log_density_gauss][mean]:.3f}; {n[without_a_density][mean]:.1%} of the "
     "codes had no geodesic to some mean, and count as wrong in the F-measure.",
     "Generator: layers {t.hidden}, constant deviation {t.stage_one_std} in stage one, "
-    "{t.num_centers} centers but at least twenty images for each, a = {t.a}, rule {t.rule}.",
+    "{t.num_centers} centers but at least twenty images for each, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}.",
 )

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images, train_mean, train_std
+from experiments.oddity import load_images, train_mean, train_std
 from experiments.write import write
 from landform import plotting
 from landform.demo.model import mean_deviation
@@ -33,7 +33,9 @@ class VarianceSettings:
     per_class: int | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     test_share: float = 0.1
-    training: Training = field(default_factory=lambda: Training(num_centers=32, a=1.0))
+    training: lf.Training = field(
+        default_factory=lambda: lf.Training(hidden=(64, 32), num_centers=32, bandwidth_scale=1.0)
+    )
     samples: int = 500
     bins: int = 12
     map_size: int = 120
@@ -135,7 +137,7 @@ def train_both(seed: int, settings: VarianceSettings) -> Trained:
     return Trained(models, train, test, None if images.y is None else images.y[count:])
 
 
-def _floored(train, settings: VarianceSettings, floor: float | None = None) -> Training:
+def _floored(train, settings: VarianceSettings, floor: float | None = None) -> lf.Training:
     """The training with the smallest σ at a share of the images' spread."""
     share = settings.floors[0] if floor is None else floor
     spread = float(np.sqrt(np.mean(np.var(train.reshape(len(train), -1), axis=0))))
@@ -350,7 +352,8 @@ _CHOICES = (
     "The split: {s.test_share:.0%} of the images are for the test and seen by no training; a tenth "
     "of the others stops it early. Each seed has its own split.",
     "As in the paper: layers {t.hidden} with tanh, {t.num_centers} centers by k-means of the "
-    "codes, bandwidths of {t.a:g} times the clusters' radius. Not from the paper: Adam at 5e-3, "
+    "codes, bandwidths of {t.bandwidth_scale:g} times the clusters' radius. "
+    "Not from the paper: Adam at 5e-3, "
     "batches of {t.batch_size}, at most {t.epochs} epochs and the best one by the held-out bound.",
     "Log-marginals by importance sampling with {s.samples} draws an image; their standard error is "
     "in results.json. They are densities on [0, 1], so their level depends on the smallest σ "

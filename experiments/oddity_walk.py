@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
 from experiments.write import write
 from landform import datasets, plotting
@@ -36,13 +36,13 @@ class WalkSettings:
         default_factory=lambda: GeneratorSettings(
             architecture="conv",
             table_size=384,
-            training=Training(
+            training=lf.Training(
                 hidden=(8, 16, 32),
                 epochs=60,
                 stage_one_std=0.05,
                 num_centers=256,
-                a=1.3,
-                rule="pooled",
+                bandwidth_scale=1.3,
+                bandwidth_rule="pooled",
             ),
         )
     )
@@ -272,7 +272,8 @@ _CHOICES = (
     "The support: latent points within {n[reach][mean]:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. The support by σ is given beside it.",
     "Generator: convolutions with {t.hidden} channels, {t.epochs} epochs, constant deviation "
-    "{t.stage_one_std} in stage one; {t.num_centers} centers, a = {t.a}, rule {t.rule}, so that σ "
+    "{t.stage_one_std} in stage one; {t.num_centers} centers, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}, so that σ "
     "also rises between neighboring strands of codes. The metric is tabulated on "
     "{s.generator.table_size} points a side, relative error {n[table_error][mean]:.1g} at the 99th "
     "percentile of the codes.",

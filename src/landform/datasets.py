@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform._core import numpy_files as _numpy_files
+from landform._core import display, numpy_files as _numpy_files
 from landform._core.checks import as_count
 
 ENVIRONMENT = "LANDFORM_DATA"
@@ -43,6 +43,8 @@ class Dataset(NamedTuple):
     y: np.ndarray
     name: str
     extras: dict[str, np.ndarray]
+
+    __repr__ = display.line
 
 
 def names() -> tuple[str, ...]:

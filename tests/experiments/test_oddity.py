@@ -22,7 +22,7 @@ from experiments.oddity_kmeans import KMeansSettings, groups_of, run_kmeans
 from experiments.oddity_variance import VarianceSettings, _floored, run_variance
 from landform import cli
 
-SMALL = Training(hidden=(16,), epochs=10, num_centers=8, a=1.0)
+SMALL = Training(hidden=(16,), epochs=10, num_centers=8, bandwidth_scale=1.0)
 
 
 def write_images(path, X, **arrays):

@@ -29,7 +29,7 @@ from landform.demo.model import generator_of
 from landform.models.vae import PrecisionStd
 
 SMALL = GeneratorSettings(
-    training=Training(hidden=(16,), epochs=12, num_centers=12, a=1.0), table_size=32
+    training=Training(hidden=(16,), epochs=12, num_centers=12, bandwidth_scale=1.0), table_size=32
 )
 
 

@@ -28,7 +28,7 @@ def fit_vae(
     ),
     variance: Annotated[str, typer.Option(help="rbf, network or constant.")] = "rbf",
     num_centers: Annotated[int, typer.Option(help="Centers of the RBF variance.", min=1)] = 64,
-    a: Annotated[
+    bandwidth_scale: Annotated[
         float, typer.Option(help="Width of its kernels, relative to the clusters'.")
     ] = 2.0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data.", min=1)] = 200,
@@ -61,7 +61,7 @@ def fit_vae(
         likelihood=likelihood,
         variance=variance,
         num_centers=num_centers,
-        a=a,
+        bandwidth_scale=bandwidth_scale,
         epochs=epochs,
         checkpoint=checkpoint,
         progress=True,

@@ -148,8 +148,8 @@ def train(sample: Sample, settings: Settings) -> Model:
         sample.X,
         key=rbf,
         num_centers=settings.num_centers,
-        a=settings.width,
-        rule=settings.rule,
+        bandwidth_scale=settings.width,
+        bandwidth_rule=settings.rule,
     )
     epochs = min(100, settings.epochs)
     other = fit_variance(start.vae, sample.X, key=network, variance="network", max_iter=epochs)
