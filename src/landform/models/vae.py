@@ -187,7 +187,7 @@ class VAE(eqx.Module):
         return int(np.prod(self.shape))
 
     @precise
-    def encode(self, X) -> Float[Array, "n d"]:
+    def encode(self, X) -> Float[Array, "*batch d"]:
         """Means of q(z | x).
 
         Parameters
@@ -207,7 +207,7 @@ class VAE(eqx.Module):
         return self.posterior(X)[0]
 
     @precise
-    def posterior(self, X) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    def posterior(self, X) -> tuple[Float[Array, "*batch d"], Float[Array, "*batch d"]]:
         """Means and standard deviations of q(z | x); shapes as in `encode`."""
         data, single = flatten_data("X", X, self.shape)
         mean, std = posterior_at(self.encoder, data.astype(self.codes.dtype))
