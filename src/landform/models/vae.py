@@ -208,7 +208,7 @@ class VAE(display.AbstractDisplayed):
         return int(np.prod(self.shape))
 
     @precise
-    def encode(self, X) -> Float[Array, "n d"]:
+    def encode(self, X) -> Float[Array, "*batch d"]:
         """Means of q(z | x).
 
         Parameters
@@ -228,7 +228,7 @@ class VAE(display.AbstractDisplayed):
         return self.posterior(X)[0]
 
     @precise
-    def posterior(self, X) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    def posterior(self, X) -> tuple[Float[Array, "*batch d"], Float[Array, "*batch d"]]:
         """Means and standard deviations of q(z | x); shapes as in `encode`."""
         data, single = flatten_data("X", X, self.shape)
         mean, std = posterior_at(self.encoder, data.astype(self.codes.dtype))
