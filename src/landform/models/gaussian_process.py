@@ -6,8 +6,7 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import is_traced, precise
-from landform._core.checks import as_count, as_floats, as_points, as_positive
-from landform._core.status import ConvergenceError
+from landform._core.checks import as_points, as_positive
 from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
 from landform.metrics.pullback import as_landmarks
