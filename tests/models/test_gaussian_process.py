@@ -135,8 +135,8 @@ def test_the_fit_to_fixed_codes_depends_on_neither_their_unit_nor_their_origin()
 def test_a_given_lengthscale_is_kept_and_the_rest_has_the_largest_likelihood():
     gp = lf.train_gplvm(DATA, 2, codes=CODES, learn_codes=False, lengthscale=0.8)
     assert gp.lengthscale.tolist() == [0.8, 0.8]
-    centerd = DATA - DATA.mean(axis=0)
-    found = {"codes": CODES, "lengthscale": 0.8, "products": centerd @ centerd.T, "outputs": 4}
+    centered = DATA - DATA.mean(axis=0)
+    found = {"codes": CODES, "lengthscale": 0.8, "products": centered @ centered.T, "outputs": 4}
     best = {"variance": float(gp.variance), "noise": float(gp.noise)}
     value, slopes = gaussian_process._negative_bound(**found, **best)
     assert abs(slopes["variance"]) < 1e-3
