@@ -101,14 +101,15 @@ from landform.metrics.rbf import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
+    BlendedDecoder as BlendedDecoder,
     Calibration as Calibration,
-    Extrapolation as Extrapolation,
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,
     MarginalLikelihood as MarginalLikelihood,
     RBFPrecision as RBFPrecision,
+    Training as Training,
     calibration as calibration,
     elbo as elbo,
     fit_variance as fit_variance,

@@ -98,7 +98,7 @@ def test_blocks_of_data_change_nothing(monkeypatch, rng):
     data = rng.normal(size=(50, 2))
     metric = lf.LocalVariance(data, 0.5, 1e-2)
     whole = metric.energy_terms(X, V)
-    monkeypatch.setattr(local, "_BLOCK", 16)
+    monkeypatch.setattr(local, "_BLOCK_ROWS", 16)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), metric.energy_terms(X, V), whole
     )
@@ -285,3 +285,31 @@ def test_riemann_tensor_has_its_symmetries():
     np.testing.assert_allclose(low, -np.swapaxes(low, 2, 3), atol=1e-10)
     np.testing.assert_allclose(low, -np.swapaxes(low, 0, 1), atol=1e-10)
     np.testing.assert_allclose(low, np.transpose(low, (2, 3, 0, 1)), atol=1e-10)
+
+
+def pair(z):
+    return smooth_decoder(z), jnp.log(smooth_std(z))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda marks: lf.ExpectedPullback(pair, landmarks=marks),
+        lambda marks: lf.ExpectedPullback(pair, scale="variance", landmarks=marks),
+        lambda marks: lf.ExpectedPullback(
+            smooth_decoder, lambda z: -smooth_std(z), landmarks=marks
+        ),
+    ],
+)
+def test_a_negative_deviation_at_the_landmarks_is_refused_with_the_scale_to_give(build):
+    with pytest.raises(ValueError, match=r'negative at 3 of 3 landmarks.*scale="log-variance"'):
+        build(np.full((3, 2), 0.2))
+    assert jax.jit(lambda marks: build(marks).landmarks())(jnp.ones((3, 2))).shape == (3, 2)
+
+
+def test_two_heads_of_a_decoder_are_not_taken_for_its_output():
+    with pytest.raises(ValueError, match=r"two heads of shape .*use ExpectedPullback\(f, scale="):
+        lf.metric_tensor(lf.Pullback(pair), [0.1, 0.2])
+    joined = lf.Pullback(lambda z: (smooth_decoder(z), z))
+    expected = lf.metric_tensor(lf.Pullback(smooth_decoder), [0.1, 0.2]) + np.eye(2)
+    np.testing.assert_allclose(lf.metric_tensor(joined, [0.1, 0.2]), expected, rtol=1e-12)

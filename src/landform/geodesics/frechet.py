@@ -13,7 +13,7 @@ from landform._core.linalg import bfgs_update
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed, tally
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics._logarithms import Logarithms, connect, shorter, weighted_variance
-from landform.geodesics._saddle import off_saddle, tensor_at
+from landform.geodesics._saddle import escape_saddle, tensor_at
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.solvers.base import AbstractSolver
 
@@ -245,7 +245,7 @@ def _search(metric, data, weights, center, tol, max_steps, options, progress):
         if changed and descent.status != Status.MAX_STEPS:
             continue
         if descent.status == Status.CONVERGED:
-            lower = off_saddle(metric, data, weights, center, logs, options)
+            lower = escape_saddle(metric, data, weights, center, logs, options)
         if lower is None:
             break
         center, logs = lower

@@ -10,7 +10,7 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import as_floats, check_generator
+from landform._core.checks import as_floats, check_decoder
 from landform._core.typing import Array, Float
 from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
 
@@ -149,7 +149,7 @@ def from_callable(
     >>> print(decoder([3.0, 4.0]))
     [ 3.  4. 12.]
     """
-    check_generator("function", function)
+    check_decoder("function", function)
     shape = _latent_shape(example)
     if params is None and hasattr(function, "stateless_call"):
         function, params = _without_state(function)

@@ -65,7 +65,7 @@ class AbstractMetric(display.AbstractDisplayed):
     def embed_parts(self, x: Point) -> tuple[Float[Array, " D"], ...]:
         """`embed` in vectors that together are its output; inner products are sums over them.
 
-        A generator with several outputs spares solvers the copies that joining them would take.
+        A decoder with several outputs spares solvers the copies that joining them would take.
         """
         return (self.embed(x),)
 
@@ -111,7 +111,7 @@ class AbstractMetric(display.AbstractDisplayed):
     def scaled_to(self, data) -> "AbstractMetric":
         """The metric times the number that makes its largest volume density on the data 1.
 
-        Distances of generators with many outputs become comparable with those of the latent space,
+        Distances of decoders with many outputs become comparable with those of the latent space,
         and walks of unit time stay among the data. Geodesics are the same.
 
         Parameters
@@ -212,7 +212,7 @@ def metric_tensor(metric: AbstractMetric, x) -> Float[Array, "*batch d d"]:
 
 @precise
 def volume(metric: AbstractMetric, x) -> Float[Array, "*batch"]:
-    """The volume density √det M, the magnification factor of a generator.
+    """The volume density √det M, the magnification factor of a decoder.
 
     Parameters
     ----------

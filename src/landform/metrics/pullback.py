@@ -1,4 +1,4 @@
-"""Metrics that a generator induces on its latent space."""
+"""Metrics that a decoder induces on its latent space."""
 
 import abc
 from collections.abc import Callable
@@ -7,24 +7,27 @@ from typing import Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from landform._core import display
-from landform._core.arrays import precise
-from landform._core.checks import as_points, check_choice, check_generator, check_key
+from landform._core.arrays import is_traced, precise
+from landform._core.checks import as_points, check_choice, check_decoder, check_key
 from landform._core.linalg import solve_spd
-from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform._core.module import Module
+from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
-_FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
+_MAX_CHECKED = 64  # landmarks at which the outputs of a decoder are checked
+_MAX_FORWARD_MODE_DIM = 4  # dimensions in which second derivatives are cheaper by forward mode
 
 
 def flatten_output(output) -> Float[Array, " D"]:
-    """All arrays of a generator's output as one vector."""
+    """All arrays of a decoder's output as one vector."""
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(output)]
     if any(jnp.iscomplexobj(leaf) for leaf in leaves):  # JᵀJ would be no metric, nor real
         raise TypeError(
-            "the generator must return real numbers; for complex ones return (y.real, y.imag)"
+            "the decoder must return real numbers; for complex ones return "
+            "jnp.concatenate([y.real, y.imag])"
         )
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
 
@@ -39,6 +42,14 @@ def as_std(output: Array, scale: Scale) -> Array:
 def as_landmarks(points, dim: int | None = None) -> Float[Array, "k d"] | None:
     """Landmarks as an array of points, of `dim` columns where they are known, or None."""
     return None if points is None else as_points("landmarks", points, dim, ndim=(2,))
+
+
+def values_at(function: Callable, points) -> np.ndarray | None:
+    """A function of one point at up to 64 landmarks, or None if these are unknown or traced."""
+    if points is None or is_traced(points):
+        return None
+    values = jax.vmap(function)(points[:: -(-len(points) // _MAX_CHECKED)])
+    return None if is_traced(values) else np.asarray(values)
 
 
 def embedded_acceleration(embed: Callable, x: Point, v: Point) -> Point:
@@ -78,7 +89,7 @@ class AbstractEmbedded(AbstractMetric):
 
     def matrix_and_gradient(self, x: Point, v: Point) -> tuple[Matrix, Point]:
         """JᵀJ and ``2 D²f[v, ·]ᵀ J v``; in few dimensions by forward mode, which passes J on."""
-        if x.shape[0] > _FEW:
+        if x.shape[0] > _MAX_FORWARD_MODE_DIM:
             return super().matrix_and_gradient(x, v)
         along = lambda y: jax.jvp(self.embed_parts, (y,), (v,))  # noqa: E731
         push = jax.vmap(lambda e: jax.jvp(along, (x,), (e,))[1])
@@ -93,14 +104,14 @@ class AbstractEmbedded(AbstractMetric):
 
 
 class Pullback(AbstractEmbedded):
-    """The metric that a deterministic generator induces on its latent space, M(z) = JᵀJ.
+    """The metric that a deterministic decoder induces on its latent space, M(z) = JᵀJ.
 
     Parameters
     ----------
     f
-        A differentiable function of one latent point, ``(d,)`` to an array (or a tuple of
-        arrays) of any shape. Pass an Equinox module, or another pytree, to keep its weights as
-        leaves.
+        The decoder: a differentiable function of one latent point ``(d,)`` to an array of any
+        shape, or to several arrays, which are joined. Pass an Equinox module, or another pytree, to
+        keep its weights as leaves.
     landmarks
         Optional points of the latent space where the data live, shape ``(k, d)``, say encoded
         data. Geodesics then also start from a path through them.
@@ -109,6 +120,9 @@ class Pullback(AbstractEmbedded):
     ------
     TypeError
         If `f` is not callable.
+    ValueError
+        Where the metric is evaluated, if `f` returns a pair of arrays of one shape: such a pair is
+        a mean and its deviation, which `ExpectedPullback` takes.
 
     Notes
     -----
@@ -128,12 +142,21 @@ class Pullback(AbstractEmbedded):
 
     @precise
     def __init__(self, f: Callable, *, landmarks=None):
-        self.f = check_generator("f", f)
+        self.f = check_decoder("f", f)
         self.points = as_landmarks(landmarks)
 
     def embed(self, x: Point) -> Float[Array, " D"]:
-        """The generator's output as one vector."""
-        return flatten_output(self.f(x))
+        """The decoder's output as one vector."""
+        output = self.f(x)
+        if isinstance(output, tuple | list) and len(output) == 2:
+            first, second = (jnp.shape(head) for head in output)
+            if first == second:
+                raise ValueError(
+                    f"f returns two heads of shape {first}: for a mean and its deviation use "
+                    "ExpectedPullback(f, scale=...) with scale 'std' or 'log-variance'; for one of "
+                    "them return it alone; for one output in two parts join them to one array"
+                )
+        return flatten_output(output)
 
     def landmarks(self) -> Float[Array, "k d"] | None:
         """The landmarks given at construction."""
@@ -144,7 +167,7 @@ class Pullback(AbstractEmbedded):
 
 
 class ExpectedPullback(AbstractEmbedded):
-    """The expected metric of a stochastic generator f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
+    """The expected metric of a stochastic decoder f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
 
     ``E[M] = J_μᵀ J_μ + J_σᵀ J_σ``, which is the pull-back of z ↦ (μ(z), σ(z)). The metric of a
     random generator is itself random; its variance vanishes as the number of outputs grows.
@@ -168,12 +191,13 @@ class ExpectedPullback(AbstractEmbedded):
     TypeError
         If `mean` or `std` is not callable.
     ValueError
-        If `scale` is not known.
+        If `scale` is not known, or a σ or variance is negative at a landmark (up to 64 of them are
+        looked at): then it is a logarithm, and `scale` has to say so.
 
     Notes
     -----
-    The sign of σ does not matter, so that a logarithm given without its `scale` is a metric, but of
-    another generator. A negative variance is NaN. Arvanitidis, Hansen and Hauberg 2018
+    The sign of σ does not change the metric, and a negative variance gives NaN, where no landmarks
+    show that a logarithm was meant. Arvanitidis, Hansen and Hauberg 2018
     (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
 
     Examples
@@ -195,12 +219,34 @@ class ExpectedPullback(AbstractEmbedded):
     ):
         check_choice("scale", scale, get_args(Scale))
         self.scale = scale
-        self.mean = check_generator("mean", mean)
-        self.std = None if std is None else check_generator("std", std)
+        self.mean = check_decoder("mean", mean)
+        self.std = None if std is None else check_decoder("std", std)
         self.points = as_landmarks(landmarks)
+        if not scale.startswith("log") and not is_traced(self.mean, self.std):
+            self._check_sign()
+
+    def _check_sign(self) -> None:
+        """Refuse a σ or a variance that is negative where the data live."""
+
+        def least(z):
+            return jnp.min(self._heads(z)[1] if self.std is None else flatten_output(self.std(z)))
+
+        values = values_at(least, self.points)
+        if values is not None and (values < 0.0).any():
+            name = "σ" if self.scale == "std" else "the variance"
+            raise ValueError(
+                f"{name} is negative at {np.sum(values < 0.0)} of {len(values)} landmarks: if this "
+                'output is a log-variance, as of many autoencoders, pass scale="log-variance"'
+                ' (or "log-std")'
+            )
 
     def moments(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
         """μ(z) and σ(z), each as one vector."""
+        mean, std = self._heads(z)
+        return mean, as_std(std, self.scale)
+
+    def _heads(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+        """Both outputs of the decoder as they are, each as one vector."""
         if self.std is not None:
             mean, std = flatten_output(self.mean(z)), flatten_output(self.std(z))
         else:
@@ -212,9 +258,9 @@ class ExpectedPullback(AbstractEmbedded):
             raise ValueError(
                 f"mean and std must have the same number of outputs, got {mean.size} and {std.size}"
             )
-        return mean, as_std(std, self.scale)
+        return mean, std
 
-    def embed(self, x: Point) -> Float[Array, " 2*D"]:
+    def embed(self, x: Point) -> Float[Array, " D2"]:
         """(μ(z), σ(z)) as one vector."""
         return jnp.concatenate(self.moments(x))
 
@@ -228,16 +274,16 @@ class ExpectedPullback(AbstractEmbedded):
 
     @precise
     def deviation(self, z) -> Float[Array, "*batch"]:
-        """Mean standard deviation of the generator's outputs at ``(d,)`` or ``(n, d)`` points.
+        """Mean standard deviation of the decoder's outputs at ``(d,)`` or ``(n, d)`` points.
 
-        Low where the generator has seen data, high elsewhere.
+        Low where the decoder has seen data, high elsewhere.
         """
         z = check_dtype(self, as_points("z", z))
         one = lambda point: jnp.mean(self.moments(point)[1])  # noqa: E731
         return one(z) if z.ndim == 1 else jax.vmap(one)(z)
 
     @precise
-    def sample(self, key: PRNGKeyArray, z: Point | None = None) -> Pullback:
+    def sample(self, key: PRNGKeyArray, z: ArrayLike | None = None) -> Pullback:
         """One draw of the random metric: the pull-back of μ + σ ⊙ ε for one fixed ε.
 
         `z` is any latent point; it only tells the number of outputs, and a landmark will do.
@@ -258,8 +304,8 @@ class ExpectedPullback(AbstractEmbedded):
         return [*functions, *scale, *display.landmarks(self.points)]
 
 
-class _Realisation(eqx.Module):
-    """The generator with its noise fixed."""
+class _Realisation(Module):
+    """The decoder with its noise fixed."""
 
     metric: ExpectedPullback
     noise: Float[Array, " D"]

@@ -1,4 +1,4 @@
-"""A metric tabulated on a regular grid: costly generators at the price of a look-up."""
+"""A metric tabulated on a regular grid: costly decoders at the price of a look-up."""
 
 import equinox as eqx
 import jax
@@ -19,8 +19,8 @@ _MAX_NODES = 4_000_000
 class Tabulated(AbstractMetric):
     """Another metric, interpolated between its values on a regular grid over a box.
 
-    For generators with two or three latent dimensions: their metric costs Jacobians of a network
-    with many outputs, this one a weighted sum of 4^d table entries, whatever the generator. The
+    For decoders with two or three latent dimensions: their metric costs Jacobians of a network
+    with many outputs, this one a weighted sum of 4^d table entries, whatever the decoder. The
     table holds the Cholesky factor of M with the logarithm of its diagonal, interpolated by cubic
     B-splines, so that the metric is positive definite everywhere and twice differentiable.
 

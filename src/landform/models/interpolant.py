@@ -15,7 +15,7 @@ from landform.geodesics.geodesic import geodesic
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.models.networks import MLP
 
-_ORDER = 64  # Gauss points of a length
+_LENGTH_NODES = 64  # Gauss points of a length
 
 
 class InterpolantGap(AbstractResult):
@@ -200,7 +200,7 @@ def squared_speed(metric, interpolant, x, y, t):
 
 @eqx.filter_jit
 def _lengths(metric, interpolant, x, y):
-    nodes, weights = (jnp.asarray(a, x.dtype) for a in gauss(_ORDER))
+    nodes, weights = (jnp.asarray(a, x.dtype) for a in gauss(_LENGTH_NODES))
 
     def one(pair):
         a, b = pair

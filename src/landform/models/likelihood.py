@@ -14,8 +14,8 @@ from landform._core.compilation import block_size, map_blocks
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
-_WIDE = 3.0
-_SHARES = (0.5, 0.25, 0.25)  # of the posterior, of the same three times as wide, of the prior
+_WIDE_FACTOR = 3.0
+_PROPOSAL_SHARES = (0.5, 0.25, 0.25)  # posterior, the same three times as wide, prior
 _CHUNK_BYTES = 2**28
 
 
@@ -125,7 +125,7 @@ def _importance(vae, data, keys, counts):
     def one(x, key):
         mean, std = vae.encoder(x)
         prior = (jnp.zeros_like(mean), jnp.ones_like(std))
-        components = ((mean, std), (mean, _WIDE * std), prior)
+        components = ((mean, std), (mean, _WIDE_FACTOR * std), prior)
         noise = jax.random.normal(key, (sum(counts), mean.size), mean.dtype)
         parts, start = [], 0
         for (center, width), count in zip(components, counts, strict=True):
@@ -203,7 +203,7 @@ def log_marginal_likelihood(
     """
     data, single = check_data(vae, X)
     total = as_count("num_samples", num_samples, 8)
-    counts = [max(2, round(share * total)) for share in _SHARES[1:]]
+    counts = [max(2, round(share * total)) for share in _PROPOSAL_SHARES[1:]]
     counts = (total - sum(counts), *counts)
     keys = jax.random.split(key, len(data))
     rows = max(1, _CHUNK_BYTES // (8 * total * (4 * data.shape[1])))

@@ -46,7 +46,7 @@ _KINKED = {
     "soft_sign",
     "abs",
 }
-_KERNEL = 4
+_KERNEL_SIZE = 4
 
 
 def check_activation(name: str, value) -> str:
@@ -221,9 +221,10 @@ class ConvDown(display.AbstractDisplayed):
         filter_key, head_key = jax.random.split(key)
         rng = host_rng(filter_key)
         pairs = list(zip((depth, *channels[:-1]), channels, strict=True))
-        area = _KERNEL**2
+        area = _KERNEL_SIZE**2
         self.filters = tuple(
-            _glorot(rng, (o, i, _KERNEL, _KERNEL), i * area, o * area / 4) for i, o in pairs
+            _glorot(rng, (o, i, _KERNEL_SIZE, _KERNEL_SIZE), i * area, o * area / 4)
+            for i, o in pairs
         )
         self.biases = tuple(_zeros(o) for _, o in pairs)
         h, w = halved((height, width), len(channels))[-1]
@@ -277,11 +278,12 @@ class ConvUp(display.AbstractDisplayed):
         filter_key, stem_key = jax.random.split(key)
         rng = host_rng(filter_key)
         pairs = list(zip(channels, (*channels[1:], depth), strict=True))
-        area = _KERNEL**2
+        area = _KERNEL_SIZE**2
         h, w = halved((height, width), len(channels))[-1]
         self.stem = MLP(stem_key, (in_size, channels[0] * h * w), activation)
         self.filters = tuple(
-            _glorot(rng, (o, i, _KERNEL, _KERNEL), i * area / 4, o * area) for i, o in pairs
+            _glorot(rng, (o, i, _KERNEL_SIZE, _KERNEL_SIZE), i * area / 4, o * area)
+            for i, o in pairs
         )
         self.biases = tuple(_zeros(o) for _, o in pairs)
         self.shape = (height, width, depth)

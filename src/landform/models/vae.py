@@ -1,4 +1,4 @@
-"""The variational autoencoder as a generator: encoder, mean and deviation of the decoder."""
+"""The variational autoencoder: encoder, and mean and deviation of the decoder."""
 
 import equinox as eqx
 import jax
@@ -35,7 +35,7 @@ class Encoder(display.AbstractDisplayed):
 
 
 class MeanDecoder(display.AbstractDisplayed):
-    """μ(z), the mean of the generator at one latent point ``(d,)``."""
+    """μ(z), the mean of the decoder at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
     shift: Float[Array, " D"]
@@ -158,7 +158,7 @@ class History(display.AbstractDisplayed):
 class VAE(display.AbstractDisplayed):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
-    The generator is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
+    The decoder is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
 
     Attributes
     ----------
@@ -208,7 +208,7 @@ class VAE(display.AbstractDisplayed):
         return int(np.prod(self.shape))
 
     @precise
-    def encode(self, X) -> Float[Array, "n d"]:
+    def encode(self, X) -> Float[Array, "*batch d"]:
         """Means of q(z | x).
 
         Parameters
@@ -228,7 +228,7 @@ class VAE(display.AbstractDisplayed):
         return self.posterior(X)[0]
 
     @precise
-    def posterior(self, X) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    def posterior(self, X) -> tuple[Float[Array, "*batch d"], Float[Array, "*batch d"]]:
         """Means and standard deviations of q(z | x); shapes as in `encode`."""
         data, single = flatten_data("X", X, self.shape)
         mean, std = posterior_at(self.encoder, data.astype(self.codes.dtype))
@@ -236,7 +236,7 @@ class VAE(display.AbstractDisplayed):
 
     @precise
     def decode(self, Z, *, return_std: bool = False):
-        """Means μ(z), and with `return_std` also σ(z), of the generator.
+        """Means μ(z), and with `return_std` also σ(z), of the decoder.
 
         Parameters
         ----------
@@ -307,8 +307,8 @@ def _generate(mean, std, z: Point):
 
 
 @eqx.filter_jit
-def _decode(generator, latents):
-    return map_blocks(generator, block_size(generator, latents[0]), latents)
+def _decode(decoder, latents):
+    return map_blocks(decoder, block_size(decoder, latents[0]), latents)
 
 
 def flatten_data(name: str, X, shape: tuple[int, ...]) -> tuple[Float[Array, "n D"], bool]:

@@ -4,10 +4,10 @@ import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import equinox as eqx
 import numpy as np
 
 from landform._core import display
+from landform._core.module import Module
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -96,7 +96,7 @@ class Solution(NamedTuple):
     __repr__ = display.line
 
 
-class AbstractSolver(eqx.Module):
+class AbstractSolver(Module):
     """A way to geodesics between points: what ``solver=`` accepts everywhere.
 
     A solver turns a metric and end points into curves. It need not measure them: the library

@@ -11,7 +11,7 @@ from landform._core.status import AbstractOutcome, Status, outcome, raise_if_fai
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.boundary_value import EnergySolver
+from landform.solvers.base import AbstractSolver
 from landform.stats.clustering.lloyd import DataGraph, Lloyd, plus_plus
 
 
@@ -80,7 +80,7 @@ def geodesic_kmeans(
     max_iter: int = 100,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> KMeansResult:
@@ -211,12 +211,11 @@ def nearest_centers(
     *,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest center of each row of X and the distance to it; −1 and NaN where all failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
-    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
+    options = {"num_points": num_points, "accuracy": accuracy}
     between = distances_to(metric, centers, centers, **options)
     state = Lloyd(metric, np.asarray(X), np.ones(X.shape[0]), centers, options, None)
     state.separate(np.nan_to_num(between, nan=0.0))
@@ -232,14 +231,13 @@ def distances_to(
     *,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
 ) -> np.ndarray:
     """Distances of the rows of X to the centers, ``(n, k)``; NaN where the geodesic failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     n, k = X.shape[0], len(centers)
     starts, ends = np.tile(centers, (n, 1)), np.repeat(np.asarray(X), k, axis=0)
-    logs = connect(
-        metric, starts, ends, {"num_points": num_points, "accuracy": accuracy, "solver": solver}
-    )
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
+    logs = connect(metric, starts, ends, options)
     return np.where(logs.ok, logs.length, np.nan).reshape(n, k)

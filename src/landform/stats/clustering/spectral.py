@@ -12,7 +12,7 @@ from landform._core.checks import as_count, as_points, as_weights, check_choice,
 from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.boundary_value import EnergySolver
+from landform.solvers.base import AbstractSolver
 from landform.stats.clustering.kmedoids import as_distances, bridged_distances
 
 ASSIGNMENTS = ("cluster_qr", "kmeans", "discretize")
@@ -137,7 +137,7 @@ def geodesic_spectral(
     distances: Literal["geodesic", "graph"] = "geodesic",
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> SpectralClusters:

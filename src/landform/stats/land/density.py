@@ -18,15 +18,21 @@ from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
 from landform.stats.land.contours import picture
-from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
+from landform.stats.land.normalizer import (
+    Grid,
+    RayTable,
+    default_directions,
+    make_grid,
+    trace_table,
+)
 from landform.stats.land.rays import trace_rays
 
-_BLOCK = 256  # directions proposed together, each other's witnesses of the cut locus
-_FINE = 400  # radii at which the density along a ray is tabulated
-_PATIENCE = 10  # times the blocks expected, after which no draws are to be hoped for
+_PROPOSAL_BLOCK = 256  # directions proposed together; their rays cut each other
+_NUM_FINE_RADII = 400  # at which the density along a ray is tabulated
+_MAX_BLOCKS_RATIO = 10  # over the blocks expected, at which sampling gives up
 
 Normalizer = Literal["exact", "paper"]
-_WHOLE = 18.4  # squared radius that leaves out 1e-4 of a normal density in the plane
+_BOX_SQUARED_RADIUS = 18.4  # leaves out 1e-4 of a normal density in the plane
 
 
 class LAND(display.AbstractDisplayed):
@@ -220,9 +226,9 @@ class LAND(display.AbstractDisplayed):
     def total_mass(self, *, size: int = 48) -> float:
         """∫ p dM over a grid of the chart, for d ≤ 2: one, for a density.
 
-        A check on the normalizer by another way: its densities come from `geodesic`, not from rays,
-        and it is a plain sum over ``size`` points on a side of the box that holds all but about
-        1e-4 of the normal density.
+        A check of the normalizer that uses no rays: the densities come from `geodesic`, and are
+        summed over ``size`` points on a side of the box that holds all but about 1e-4 of the normal
+        density.
 
         Parameters
         ----------
@@ -252,7 +258,7 @@ class LAND(display.AbstractDisplayed):
         form = np.einsum(
             "kri,ij,krj->kr", table.tangents, np.asarray(self.precision), table.tangents
         )
-        inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
+        inside = np.isfinite(table.rays.points).all(axis=2) & (form < _BOX_SQUARED_RADIUS)
         inside &= table.grid.radii <= table.cut.radius[:, None]
         points = table.rays.points[inside]
         low, high = points.min(axis=0), points.max(axis=0)
@@ -269,7 +275,7 @@ class LAND(display.AbstractDisplayed):
         paper = self.normalizer == "paper"
         grid = make_grid(self.mean.size, self.n_directions, self.seed)
         scale = np.linalg.cholesky(np.asarray(self.covariance))
-        return RayTable(
+        return trace_table(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
 
@@ -319,7 +325,7 @@ def sample_points(land, rng, n: int) -> np.ndarray:
     euclidean = land.normalizer == "paper"
 
     def table(grid):
-        return RayTable(
+        return trace_table(
             land.metric, land.mean, scale, grid, euclidean=euclidean, jacobian=True, rtol=land.rtol
         )
 
@@ -332,22 +338,24 @@ def sample_points(land, rng, n: int) -> np.ndarray:
             "positive definite around it?"
         )
     while True:
-        # The bound is the largest mass seen; all proposals are judged by the last one.
+        # The bound is the largest mass seen so far; all proposals are judged by the latest bound.
         kept = [u * largest < mass for _, mass, u in proposals]
         if sum(int(k.sum()) for k in kept) >= n:
             break
-        expected = n * largest / (masses.mean() * _BLOCK)
-        if len(proposals) > _PATIENCE * (1.0 + expected):
+        expected = n * largest / (masses.mean() * _PROPOSAL_BLOCK)
+        if len(proposals) > _MAX_BLOCKS_RATIO * (1.0 + expected):
             raise ConvergenceError(
-                f"sample failed: {len(proposals) * _BLOCK} directions gave fewer than {n} draws; "
-                "nearly all of the mass lies in few directions: raise n_directions"
+                f"sample failed: {len(proposals) * _PROPOSAL_BLOCK} directions gave fewer than {n} "
+                "draws; nearly all of the mass lies in few directions: raise n_directions"
             )
-        direction = rng.standard_normal((_BLOCK, d))
+        direction = rng.standard_normal((_PROPOSAL_BLOCK, d))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        rays = table(Grid(direction, base.radii, base.weights, base.edges, np.zeros(_BLOCK, int)))
+        rays = table(
+            Grid(direction, base.radii, base.weights, base.edges, np.zeros(_PROPOSAL_BLOCK, int))
+        )
         mass = _masses(rays, precision)
         largest = max(largest, 1.05 * mass.max())
-        proposals.append((rays, mass, rng.random(_BLOCK)))
+        proposals.append((rays, mass, rng.random(_PROPOSAL_BLOCK)))
     drawn = [
         _draw(rays, keep, precision, rng) for (rays, *_), keep in zip(proposals, kept, strict=True)
     ]
@@ -373,9 +381,9 @@ def _draw(table: RayTable, keep, precision, rng):
         usable &= np.cumsum(~usable) == 0
         nodes = radii[usable]
         last[i] = nodes.size - 1
-        # A ray that broke has a way to go from its last node; all others have nodes to the end.
+        # A broken ray goes on beyond its last node; all other rays have nodes up to the end.
         end = min(table.cut.radius[k], radii[min(nodes.size, radii.size - 1)])
-        fine = np.linspace(0.0, end, _FINE)
+        fine = np.linspace(0.0, end, _NUM_FINE_RADII)
         values = table.integrand[k, usable]
         if nodes.size > 1:
             values = PchipInterpolator(nodes, values, extrapolate=True)(fine)
