@@ -86,9 +86,7 @@ def test_the_slope_of_the_objective_is_that_of_its_differences():
     products = DATA @ DATA.T
 
     def bound(**changed):
-        return gplvm._negative_bound(
-            **{**values, **changed}, products=products, outputs=4
-        )
+        return gplvm._negative_bound(**{**values, **changed}, products=products, outputs=4)
 
     slopes, h = bound()[1], 1e-5
     for name in ("lengthscale", "variance", "noise"):
