@@ -38,12 +38,13 @@ class _Compiled:
 
     def __init__(self, function):
         functools.update_wrapper(self, function)
+        self._function = function
         self._plain = eqx.filter_jit(function)
 
     @functools.cached_property
     def _quick(self):
         filter_jit: Any = eqx.filter_jit
-        return filter_jit(self.__wrapped__, compiler_options=_options())
+        return filter_jit(self._function, compiler_options=_options())
 
     def __call__(self, *args, **kwargs):
         # Inside another program only that one has options.

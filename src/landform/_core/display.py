@@ -6,6 +6,7 @@ or on an object that a transformation has taken apart.
 """
 
 import base64
+import contextlib
 import functools
 import html
 import math
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -52,15 +54,17 @@ class AbstractDisplayed(Module):
         return page(self)
 
 
-def line(shown) -> str:
+def line(self) -> str:
     """An object as ``Name(part, part)``, of its `_summary` or of its fields."""
-    parts = getattr(shown, "_summary", functools.partial(fields, shown))
-    try:
-        text = ", ".join(parts())
-    except (TypeError, ValueError, AttributeError, IndexError):
-        # Transformations put other things than arrays into fields: axes, flags, None.
-        text = ", ".join(fields(shown))
-    text = " ".join(f"{type(shown).__name__}({text})".split())
+    parts = getattr(self, "_summary", functools.partial(fields, self))
+    text = "…"  # of deleted arrays
+    with contextlib.suppress(RuntimeError):
+        try:
+            text = ", ".join(parts())
+        except (TypeError, ValueError, AttributeError, IndexError):
+            # Transformations put other things than arrays into fields: axes, flags, None.
+            text = ", ".join(fields(self))
+    text = " ".join(f"{type(self).__name__}({text})".split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 2] + "…)"
 
 
@@ -96,7 +100,7 @@ def brief(value) -> str:
         return f"partial({brief(value.func)})"
     name = getattr(value, "__name__", type(value).__name__)
     owner = getattr(value, "__self__", None)
-    return f"{type(owner).__name__}.{name}" if isinstance(owner, eqx.Module) else name
+    return f"{type(owner).__name__}.{name}" if isinstance(owner, Module) else name
 
 
 def number(value) -> str:
@@ -105,13 +109,15 @@ def number(value) -> str:
         return "traced"
     if hasattr(value, "dtype"):
         value = np.asarray(value).item()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if isinstance(value, int) else brief(value)
 
 
 def numbers(array) -> str:
     """An array by its numbers where they are few, and else by its shape."""
     shape = tuple(array.shape)
-    if isinstance(array, Tracer) or jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
+    if isinstance(array, Tracer) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
         kind = "traced" if isinstance(array, Tracer) else "key"
         return f"{kind} {sides(shape)}" if shape else kind
     if not hasattr(array, "__array__"):  # a shape without values
@@ -196,8 +202,11 @@ def page(shown) -> str | None:
     """The line and the picture as HTML; None, which leaves it to the repr, without a picture."""
     if not _painters or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(shown)):
         return None
-    picture = shown._picture()
-    drawn = None if picture is None else _painters[0](picture)
+    try:
+        picture = shown._picture()
+        drawn = None if picture is None else _painters[0](picture)
+    except (ImportError, RuntimeError, ValueError):  # no Matplotlib, or nothing that can be drawn
+        return None
     if drawn is None:
         return None
     text = html.escape(repr(shown))

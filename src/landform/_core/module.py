@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -24,7 +25,7 @@ def _keep(tree: Any) -> Any:
     def one(leaf):
         if not isinstance(leaf, jax.Array):
             return leaf
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return _Kept(np.asarray(jax.random.key_data(leaf)), str(jax.random.key_impl(leaf)))
         return _Kept(np.asarray(leaf), None)
 
@@ -38,7 +39,7 @@ def _restore(tree: Any) -> Any:
         if not isinstance(leaf, _Kept):
             return leaf
         if leaf.kind is not None:
-            return jax.random.wrap_key_data(leaf.values, impl=leaf.kind)
+            return jax.random.wrap_key_data(jnp.asarray(leaf.values), impl=leaf.kind)
         return jax.device_put(leaf.values)
 
     with jax.enable_x64(True):

@@ -1,7 +1,7 @@
 """Array type aliases shared by the whole package."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -9,7 +9,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 ArrayLike: TypeAlias = jax.typing.ArrayLike | np.ndarray
 Scalar: TypeAlias = Float[Array, ""]
-Point: TypeAlias = Float[Array | np.ndarray, " d"]  # NumPy's too, as a user may give it
+if TYPE_CHECKING:
+    Point: TypeAlias = Float[Array, " d"]
+else:  # checked at run time in the tests, where a user's point may be NumPy's
+    Point: TypeAlias = Float[Array | np.ndarray, " d"]
 Points: TypeAlias = Float[Array, "n d"]
 Matrix: TypeAlias = Float[Array, "d d"]
 F = TypeVar("F", bound=Callable[..., Any])

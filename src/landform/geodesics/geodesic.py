@@ -180,7 +180,7 @@ def geodesic(
     traced = is_traced(metric, x, y, init)
     frozen, a, b = _constant(metric, x, y) if traced else (metric, x, y)
     if guide is not None:
-        _check_guide(guide, solver, init)
+        solver = _check_guide(guide, solver, init)
         if is_traced(frozen, a, b, guide):
             raise TypeError("guide= works on values, which a traced function does not have")
         solution = solve_guided(frozen, np.asarray(a), np.asarray(b), guide, solver, request)
@@ -224,12 +224,13 @@ def _check_init(init, x):
     return curve
 
 
-def _check_guide(guide, solver, init) -> None:
+def _check_guide(guide, solver, init) -> EnergySolver:
     check_metric(guide)
     if init is not None:
         raise ValueError("give init= or guide=, not both")
     if not isinstance(solver, EnergySolver):
         raise TypeError(f"guide= is for an EnergySolver, and solver is {solver!r}")
+    return solver
 
 
 def _solve_blocks(metric, x, y, solver, request: Request) -> Solution:
@@ -249,8 +250,12 @@ def _solve_blocks(metric, x, y, solver, request: Request) -> Solution:
     return join_solutions(np.arange(x.shape[0]), parts)
 
 
-def _some_curves(curves: PolynomialCurve | None, rows: slice):
-    if curves is None or curves.nodes.ndim == 2 or curves.nodes.shape[0] == 1:
+def _some_curves(curves, rows: slice):
+    if (
+        not isinstance(curves, PolynomialCurve)
+        or curves.nodes.ndim == 2
+        or curves.nodes.shape[0] == 1
+    ):
         return curves
     return PolynomialCurve(curves.nodes[rows], curves.degree)
 
@@ -284,7 +289,7 @@ def check_pair(metric, x, y, name):
 
 
 def _package(metric, x, y, solution: Solution, chord: bool, num_points: int) -> Geodesic:
-    rule, nodes, measured = solution.rule, solution.nodes, solution.certificate
+    rule, nodes, measured = solution.rule, solution.nodes, solution.measured
     xp = np
     if is_traced(metric, x, y, nodes):
         xp, nodes = jnp, jnp.asarray(nodes)

@@ -121,9 +121,9 @@ class ConformalMetric(AbstractMetric):
                 f"data must have {base.dim} columns to match the metric, got {data.shape}"
             )
         check_choice("kind", kind, get_args(Kind))
-        ratio, width = as_positive("ratio", ratio), as_positive("temperature", temperature)
-        if not float(ratio) > 1.0:
-            raise ValueError(f"ratio must be above 1, got {float(ratio)}")
+        most, width = as_positive("ratio", ratio), as_positive("temperature", temperature)
+        if not float(most) > 1.0:
+            raise ValueError(f"ratio must be above 1, got {float(most)}")
         level = _median(energy, "data", check_dtype(base, data))
         if kind == "affine":
             off = _around(np.asarray(data)) if off is None else off
@@ -134,7 +134,7 @@ class ConformalMetric(AbstractMetric):
                     "energy must be higher off the data than on it, got medians "
                     f"{float(level):g} on the data and {float(level + width):g} off it"
                 )
-        factor = EnergyFactor(energy, level, width, ratio, kind)
+        factor = EnergyFactor(energy, level, width, most, kind)
         stride = -(-data.shape[0] // _MAX_LANDMARKS)
         return cls(factor, base, landmarks=data[::stride] if landmarks is None else landmarks)
 

@@ -109,7 +109,7 @@ class GaussianProcessDecoder(display.AbstractDisplayed):
     def kernel(self, z: ArrayLike) -> Float[Array, " n"]:
         """Prior covariance of an output at `z` with its values at the codes."""
         check_one_point(z, self.latent_dim)
-        return _kernel(z, self.codes, self.lengthscale, self.variance)
+        return _kernel(jnp.asarray(z), self.codes, self.lengthscale, self.variance)
 
     @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:

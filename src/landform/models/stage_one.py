@@ -27,7 +27,7 @@ from landform.models.vae import (
 def _networks(key, shape, latent_dim: int, training: Training):
     """Encoder and decoder networks with fresh weights."""
     down_key, up_key = jax.random.split(key)
-    size, hidden, activation = math.prod(shape), training.hidden, training.activation
+    size, hidden, activation = math.prod(shape), training.hidden or (), training.activation
     if training.architecture == "mlp":
         encoder = MLP(down_key, (size, *hidden, 2 * latent_dim), activation)
         return encoder, MLP(up_key, (latent_dim, *hidden[::-1], size), activation)

@@ -104,7 +104,7 @@ def train_vae(
         output=_resolve_output(training.output, training.likelihood, data),
         hidden=_HIDDEN[training.architecture] if training.hidden is None else training.hidden,
     )
-    layers = training.hidden if training.architecture == "mlp" else ()
+    layers = (training.hidden or ()) if training.architecture == "mlp" else ()
     narrowest = min((data.shape[1], *layers))
     if latent_dim > narrowest:
         warnings.warn(

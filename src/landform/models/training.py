@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from typing import Any
 
 from landform._core.checks import as_count, as_tolerance, check_choice
 from landform.models.networks import check_activation
@@ -112,7 +113,7 @@ class Training:
         check_choice("output", self.output, (*OUTPUTS, "auto"))
         check_choice("variance", self.variance, VARIANCES)
         check_choice("bandwidth_rule", self.bandwidth_rule, BANDWIDTH_RULES)
-        known = {"activation": check_activation("activation", self.activation)}
+        known: dict[str, Any] = {"activation": check_activation("activation", self.activation)}
         if self.hidden is not None:
             known["hidden"] = _as_sizes(self.hidden)
         known |= {name: as_count(name, getattr(self, name)) for name in _COUNTS}

@@ -44,7 +44,7 @@ class Request(NamedTuple):
     num_points: int = 65
     accuracy: float = 1e-6
     polish: float | None = None
-    init: Callable[[np.ndarray], Any] | None = None
+    init: Callable[[Any], Any] | None = None
     progress: Callable[[int], None] | None = None
 
     __repr__ = display.line
@@ -87,6 +87,12 @@ class Solution(NamedTuple):
     decrement: Values | float = np.nan
     bound: Values | float = np.inf
     certificate: Certificate | None = None
+
+    @property
+    def measured(self) -> Certificate:
+        """The certificate of a solution that has been measured."""
+        assert self.certificate is not None
+        return self.certificate
 
     @property
     def rule(self) -> Rule:
@@ -188,7 +194,7 @@ def certified(metric, x: np.ndarray, y: np.ndarray, solution: Solution, accuracy
     rule = solution._replace(nodes=nodes).rule
     certificate, evaluations = solution.certificate, each(solution.evaluations, int)
     if certificate is None:
-        finite = np.isfinite(nodes).all(axis=(1, 2))
+        finite = np.asarray(np.isfinite(nodes).all(axis=(1, 2)))
         known = np.where(finite[:, None, None], nodes, x[:, None])  # a curve at rest at its start
         certificate = certify(metric, rule, known)
         status = np.where(~finite & (status == Status.CONVERGED), int(Status.STALLED), status)

@@ -160,7 +160,7 @@ def _sharp(accuracy: float) -> float:
 def solve_pairs(metric, x, y, solver: EnergySolver, rule: Rule, request: Request) -> Solution:
     """Solve n concrete pairs on the host's schedule; then refine once more what `polish` asks."""
     accuracy = request.accuracy
-    init = None if request.init is None else _at_nodes(request.init, rule, x, y)
+    init: np.ndarray | None = None if request.init is None else _at_nodes(request.init, rule, x, y)
     first = _first_rule(metric, solver, rule, init)
     starts, owner, bound, known = find_starts(metric, x, y, solver, first, init)
     starts = starts.astype(x.dtype)
@@ -184,7 +184,7 @@ def solve_pairs(metric, x, y, solver: EnergySolver, rule: Rule, request: Request
         result = _refine(metric, solver, result, again, accuracy)
         result = _assure(metric, result, known, accuracy)
     if request.polish is not None and solver.max_refinements > 0:
-        rough = result.certificate.residual > residual_tolerance(request.polish)
+        rough = result.measured.residual > residual_tolerance(request.polish)
         again = np.flatnonzero((result.status == Status.CONVERGED) & rough)
         if again.size:
             result = _refine(metric, solver, result, again, accuracy, keep=True)
@@ -316,13 +316,13 @@ def _refine(metric, solver, result: Solution, again, accuracy, *, keep: bool = F
     outcome = run(method, metric, nodes[again], lanes=lanes, chunk=32)
     outcome = jax.tree.map(np.asarray, outcome)
     fresh = certify(metric, rule, outcome.curve)
-    status = judged(np, outcome.status, fresh, result.bound[again], accuracy)
+    status = judged(np, outcome.status, fresh, np.asarray(result.bound)[again], accuracy)
     iterations, work = np.array(result.iterations), np.array(result.evaluations)
     iterations[again] += outcome.iterations
     work[again] += outcome.iterations * len(rule.times) + num_probes(rule)
     better = np.full(again.shape, True)
     if keep:
-        sharper = fresh.residual < result.certificate.residual[again]
+        sharper = fresh.residual < result.measured.residual[again]
         better = (status == Status.CONVERGED) & sharper
 
     def put(old, new):
