@@ -84,3 +84,15 @@ def test_pairs_of_columns_and_rows_are_refused(family):
     metric = lf.FisherRaoPullback(lambda z: (jnp.exp(z), jnp.exp(z)[:, None]), family)
     with pytest.raises(ValueError, match=r"shapes that fit, got \(3,\) and \(3, 1\)"):
         lf.metric_tensor(metric, [0.3, 1.0, -0.5])
+
+
+@pytest.mark.parametrize(
+    "family", ["bernoulli", "poisson", ["bernoulli", "poisson"], lf.families.Normal()]
+)
+def test_logits_given_as_parameters_are_refused_at_the_landmarks(family):
+    def decoder(z):
+        return (-z, -z) if isinstance(family, list | lf.families.Normal) else -z
+
+    with pytest.raises(ValueError, match=r"domain of .* at 2 of 3 landmarks.*bernoulli-logits"):
+        lf.FisherRaoPullback(decoder, family, landmarks=[[-0.5], [1.0], [2.0]])
+    lf.FisherRaoPullback(decoder, family, landmarks=[[-0.5]])
