@@ -39,7 +39,6 @@ class Draw:
         self.curve = np.linspace(self.x[0], self.y[0], 9)
         self.metric = lf.LocalVariance(rng.normal(size=(12, 2)), 0.8 + 0.1 * seed, 1e-1)
         self.cloud = np.asarray(self.metric.data)
-        self.many = rng.normal(size=(100, 2))
         self.key = jax.random.key(seed)
         self.noisy = lf.ExpectedPullback(_decode, _spread, landmarks=self.cloud)
 
@@ -89,7 +88,6 @@ ENTRY_POINTS = {
         d.metric, d.x, key=d.key, time=0.1, num_steps=4
     ),
     "random_walk": lambda d: lf.random_walk(d.metric, d.x, key=d.key, time=0.1, num_steps=4),
-    "auto_sigma": lambda d: lf.auto_sigma(d.many),
     "kmedoids": lambda d: lf.kmedoids(np.abs(d.x @ d.x.T) * (1 - np.eye(6)), 2),
 }
 

@@ -337,3 +337,29 @@ def test_reductions_of_large_batches_are_right():
 def test_counts_are_checked_alike_everywhere(call, value, error):
     with pytest.raises(error, match=r"\w+ must be an integer of at least \d, got"):
         call(value)
+
+
+TESTS = Path(__file__).parent
+
+
+def private_imports(path: Path) -> list[tuple[tuple[str, ...], str]]:
+    """What a test file imports with an underscore in its name: the module, and the private part."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("landform."):
+            module = tuple(node.module.split(".")[1:])
+            parts = [*module[1:], *(alias.name for alias in node.names)]
+            found += [(module, part) for part in parts if part.startswith("_")]
+    return found
+
+
+def test_tests_reach_into_few_modules_and_only_of_the_folder_that_they_mirror():
+    definitions = 0
+    for path in TESTS.rglob("*.py"):
+        folder = path.relative_to(TESTS).parent.parts
+        for module, part in private_imports(path):
+            definitions += part not in module
+            # The fit of a LAND is the only place where chunks of logarithms can be counted.
+            allowed = path.name == "test_fit.py" and part == "_logarithms"
+            assert allowed or module[: len(folder)] == folder, f"{path.name} imports {part}"
+    assert definitions < 10, "reach behaviour by public names: an underscore may change any day"
