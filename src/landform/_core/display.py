@@ -96,7 +96,7 @@ def brief(value) -> str:
         return f"partial({brief(value.func)})"
     name = getattr(value, "__name__", type(value).__name__)
     owner = getattr(value, "__self__", None)
-    return f"{type(owner).__name__}.{name}" if isinstance(owner, eqx.Module) else name
+    return f"{type(owner).__name__}.{name}" if isinstance(owner, Module) else name
 
 
 def number(value) -> str:
