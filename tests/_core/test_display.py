@@ -102,7 +102,7 @@ OBJECTS = {
     ConvRBFPrecision: lambda: ConvRBFPrecision(
         [[0.0]], 0.5, jnp.ones((4, 1)), [jnp.ones((1, 1, 4, 4))], (4, 4, 1), max_std=10.0
     ),
-    lf.Extrapolation: lambda: lf.Extrapolation.from_codes(network(), X, far=0.0, key=KEY),
+    lf.BlendedDecoder: lambda: lf.BlendedDecoder.from_codes(network(), X, far=0.0, key=KEY),
     lf.GeodesicInterpolant: interpolant,
     lf.InterpolantGap: lambda: interpolant().gap(lf.Euclidean(2), X[:5], X[5:10]),
     lf.Calibration: lambda: lf.calibration(vae(), X @ np.ones((2, 4)), key=KEY, bins=3),
