@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from landform._core.process import check_not_forked, is_wide, needed_settings
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, F
 
@@ -18,22 +19,25 @@ def is_traced(*trees) -> bool:
 
 
 def precise(function: F) -> F:
-    """Run `function` in a scoped 64-bit mode unless it is called inside a user's transformation.
+    """Run `function` with 64 bits, unless it is called inside a user's transformation.
 
     A NumPy user has float64 data and must not lose half of the digits because a global flag of JAX
-    is off; a JAX user who is already tracing has chosen a precision, which then rules. With the
-    flag off, 64-bit results are handed out as NumPy arrays: JAX would cut them to 32 bits in the
-    next operation.
+    is off; a JAX user who is already tracing has chosen a precision, which then holds. With the
+    flag off, 64-bit results are returned as NumPy arrays: JAX would cut them to 32 bits in the next
+    operation. Other settings of JAX that the library needs are scoped here as well, and a forked
+    process in which JAX would wait for ever is refused.
     """
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
+        check_not_forked()
         if is_traced(args, kwargs):
-            return function(*args, **kwargs)
-        wide = jax.config.read("jax_enable_x64")
-        with jax.enable_x64(True):
+            with needed_settings():
+                return function(*args, **kwargs)
+        wide = is_wide()
+        with needed_settings(wide=True):
             out = function(*args, **kwargs)
-        return out if wide else _safe_outside(out)
+            return out if wide else _safe_outside(out)
 
     return wrapped  # type: ignore[return-value]
 

@@ -10,28 +10,66 @@ import numpy as np
 from landform._core.arrays import is_traced, to_jax
 from landform._core.typing import Array, PRNGKeyArray
 
+_REAL = "fiub"  # NumPy's kinds of numbers that are real: floats, integers, booleans
+
 
 def as_floats(name: str, value) -> Array:
-    """`value` as a JAX array of floats; integers and lists become the widest float."""
+    """`value` as a JAX array of floats, of 32 or 64 bits.
+
+    Taken are arrays of NumPy, JAX and PyTorch (also such that require gradients), of any byte
+    order, data frames, sparse matrices, and nested lists of all these. Single precision stays;
+    everything else, integers and half precision included, becomes the widest float. A missing
+    value of a data frame becomes NaN.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not of real numbers; text is none, though it may be of digits.
+    ValueError
+        If rows are of different lengths, or values are masked.
+    """
+    if isinstance(value, list | tuple) and is_traced(value):
+        value = jnp.asarray(value)
     if isinstance(value, jax.Array):
         if jnp.issubdtype(value.dtype, jnp.floating):
-            return value
+            return value if value.dtype.itemsize >= 4 else value.astype(float)
         if not (jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
             raise TypeError(f"{name} must be an array of real numbers, got {value.dtype}")
         return value.astype(float)
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked values; remove or impute them first")
     try:
-        array = np.asarray(value)
+        array = np.asarray(_as_numpy(value))
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
-    if hasattr(value, "toarray") or array.dtype.kind not in "fiub":
+    is_float = jnp.issubdtype(array.dtype, np.floating)  # also bfloat16, which NumPy does not know
+    if not (is_float or array.dtype.kind in _REAL):
         raise TypeError(
             f"{name} must be an array of real numbers, got {type(value).__name__} ({array.dtype})"
         )
-    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
-        array = array.astype(np.float64)
-    return to_jax(array)
+    single = is_float and array.dtype.itemsize == 4
+    return to_jax(array.astype(np.float32 if single else np.float64, copy=False))
+
+
+def _as_numpy(value):
+    """What `numpy.asarray` cannot read, or not as numbers, in a form that it can."""
+    if isinstance(value, np.ndarray | float | int):  # a view of AnnData too has `toarray`
+        return value
+    if isinstance(value, list | tuple):
+        return [_as_numpy(part) for part in value]
+    if hasattr(value, "detach"):  # a tensor of PyTorch, perhaps in a graph or on another device
+        tensor = value.detach().cpu()
+        tensor = tensor.to_dense() if tensor.is_sparse else tensor
+        half = tensor.is_floating_point() and tensor.element_size() < 4
+        return (tensor.double() if half else tensor).numpy()
+    if hasattr(value, "toarray"):  # a sparse matrix of SciPy
+        return value.toarray()
+    if hasattr(value, "to_numpy"):  # pandas' columns with missing values are objects to NumPy
+        dtypes = list(value.dtypes) if hasattr(value, "columns") else [value.dtype]
+        real = all(getattr(dtype, "kind", "O") in _REAL for dtype in dtypes)
+        if real and np.asarray(value).dtype == object:
+            return value.to_numpy(dtype=float, na_value=np.nan)
+    return value
 
 
 def check_finite(name: str, value) -> None:

@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 
 from landform._core.arrays import is_traced, join, on_host, to_length
 from landform._core.compilation import compiled, signature
+from landform._core.process import is_wide, needed_settings
 from landform._core.typing import Array
 
 PyTree = Any
@@ -141,6 +142,14 @@ def run(
 
 
 def cores() -> int:
+    """Processors to use: all that this process may use, or at most ``LANDFORM_THREADS``."""
+    asked = os.environ.get("LANDFORM_THREADS", "").strip()
+    if asked and not (asked.isdecimal() and int(asked) > 0):
+        raise ValueError(f"LANDFORM_THREADS must be a positive integer, got {asked!r}")
+    return min(_processors(), int(asked)) if asked else _processors()
+
+
+def _processors() -> int:
     """Processors that this process may use; one where XLA computes on something else."""
     if jax.default_backend() != "cpu":
         return 1
@@ -175,10 +184,10 @@ def side_by_side(program, arguments: Callable[[Any], tuple], items: Iterable) ->
         yield on_host(jax.block_until_ready(program(*first)))
         items = items[1:]
     workers = 1 if _calls[known] else min(workers, len(items))
-    wide = jax.config.read("jax_enable_x64")
+    wide = is_wide()
 
     def call(item):
-        with jax.enable_x64(wide):  # a thread has flags of its own
+        with needed_settings(wide):  # a thread has settings of its own
             return on_host(jax.block_until_ready(program(*arguments(item))))
 
     if workers < 2:
@@ -191,7 +200,7 @@ def side_by_side(program, arguments: Callable[[Any], tuple], items: Iterable) ->
 def _pool_workers() -> int:
     """Workers in XLA's pool; one where it computes on something else."""
     asked = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or ""
-    return int(asked) if asked.isdecimal() and jax.default_backend() == "cpu" else cores()
+    return int(asked) if asked.isdecimal() and jax.default_backend() == "cpu" else _processors()
 
 
 def _warn_of_waiting(calls: int) -> None:
