@@ -10,6 +10,11 @@ import numpy as np
 from landform._core.arrays import is_traced, to_jax
 from landform._core.typing import Array, PRNGKeyArray
 
+NO_DERIVATIVE = (
+    ": integers and booleans have no derivative, so leave out the cast, rounding or argmax; of "
+    "complex numbers return the real and imaginary parts"
+)
+
 _REAL = "fiub"  # NumPy's kinds of numbers that are real: floats, integers, booleans
 
 

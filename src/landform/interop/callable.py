@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise
-from landform._core.checks import as_floats, check_generator
+from landform._core.checks import NO_DERIVATIVE, as_floats, check_generator
 from landform._core.typing import Array, Float
-from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
+from landform.interop._decoder import AbstractDecoder
 
 
 class CallableDecoder(AbstractDecoder):

@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from landform._core.arrays import precise
-from landform._core.checks import as_points, check_choice, check_generator, check_key
+from landform._core.checks import (
+    NO_DERIVATIVE,
+    as_points,
+    check_choice,
+    check_generator,
+    check_key,
+)
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
@@ -19,12 +25,19 @@ _FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
 
 
 def flatten_output(output) -> Float[Array, " D"]:
-    """All arrays of a generator's output as one vector."""
+    """All arrays of a generator's output as one vector.
+
+    Raises
+    ------
+    TypeError
+        If one of them is of complex numbers, integers or booleans. A number of Python's is a
+        constant, and allowed.
+    """
+    for leaf in jax.tree.leaves(output):
+        dtype = getattr(leaf, "dtype", type(leaf) if isinstance(leaf, complex) else float)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"the generator must return real numbers, got {dtype}{NO_DERIVATIVE}")
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(output)]
-    if any(jnp.iscomplexobj(leaf) for leaf in leaves):  # JᵀJ would be no metric, nor real
-        raise TypeError(
-            "the generator must return real numbers; for complex ones return (y.real, y.imag)"
-        )
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
 
 
