@@ -120,7 +120,7 @@ def test_tensors_that_require_gradients_are_taken_alone_and_in_lists():
     ids=["Pullback", "ExpectedPullback", "EnsemblePullback"],
 )
 def test_a_generator_without_derivatives_is_refused_in_words(convert, metric):
-    with pytest.raises(TypeError, match="must return real numbers.*have no derivative"):
+    with pytest.raises(TypeError, match=r"must return real numbers.*have no derivative"):
         lf.metric_tensor(metric(convert), [0.3, 0.4])
 
 

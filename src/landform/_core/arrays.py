@@ -43,7 +43,7 @@ def precise(function: F) -> F:
 
 
 def _safe_outside(out):
-    """64-bit arrays as NumPy's, in containers and results, but not inside models and metrics."""
+    """Turn 64-bit arrays in containers and results into NumPy's; leave models and metrics alone."""
 
     def convert(leaf):
         wide = isinstance(leaf, jax.Array) and not is_traced(leaf)
@@ -56,20 +56,20 @@ def _safe_outside(out):
 
 
 def to_jax(array) -> Array:
-    """Any array as JAX's; NumPy's are copied.
+    """Any array as a JAX array; a NumPy array is copied.
 
-    `jax.numpy.asarray` compiles a program for every new shape, which takes longer than most of
-    what is done with the array.
+    `jax.numpy.asarray` compiles a program for every new shape, which often takes longer than the
+    computation on the array.
     """
     if isinstance(array, jax.Array):
         return array
-    return jax.device_put(np.array(array))  # it may share the memory it is given, so a private copy
+    return jax.device_put(np.array(array))  # device_put may share the memory it is given: copy
 
 
 def on_host(tree):
-    """Arrays that lie in the main memory as NumPy's, without a copy; others as they are.
+    """Arrays in main memory as NumPy's, without a copy; arrays elsewhere unchanged.
 
-    NumPy slices and joins them, where JAX would compile a program for every new shape.
+    NumPy slices and joins arrays at once; JAX compiles a program for every new shape.
     """
 
     def convert(leaf):
@@ -83,7 +83,7 @@ def on_host(tree):
 
 
 def to_length(array, length: int):
-    """`array` with copies of its first row behind it until it has `length`."""
+    """`array` padded to `length` with copies of its first row."""
     missing = length - array.shape[0]
     if missing == 0:
         return array
@@ -92,7 +92,7 @@ def to_length(array, length: int):
 
 
 def join(parts):
-    """Trees of arrays, one behind the other along the leading axis; as JAX's arrays."""
+    """Concatenate trees of arrays along the leading axis, into JAX arrays."""
 
     def one(*pieces):
         if not isinstance(pieces[0], np.ndarray):
@@ -119,7 +119,7 @@ def promote(*trees):
 
 
 def chunked(function, size, *arrays, ladder: tuple[int, ...] = ()):
-    """Apply a batched function in chunks of at most `size`; short ones padded to a power of two.
+    """Apply a batched function in chunks of at most `size`; pad small batches to a power of two.
 
     Few distinct shapes mean few compilations, and a bounded chunk means bounded memory. With a
     `ladder` a batch is padded to the first of its sizes that holds it, or else to `size`.

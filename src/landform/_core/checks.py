@@ -1,4 +1,4 @@
-"""Arguments checked once: arrays of numbers, points, counts, choices, keys."""
+"""Check arguments: arrays of numbers, points, counts, choices, keys."""
 
 import functools
 from collections.abc import Callable
@@ -138,7 +138,7 @@ def as_positive(name: str, value) -> Array:
 
 
 def as_tolerance(name: str, value) -> float:
-    """A positive finite number that is known, also inside a traced function."""
+    """A positive finite number; it must be concrete, also inside a traced function."""
     number = float(value)
     if not (np.isfinite(number) and number > 0.0):
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
@@ -146,7 +146,7 @@ def as_tolerance(name: str, value) -> float:
 
 
 def as_positives(name: str, value, size: int | None = None) -> Array:
-    """Positive finite numbers: one, or `size` of them; of any shape where that is None."""
+    """Positive finite numbers: one, or `size` of them; any shape if `size` is None."""
     array = as_floats(name, value)
     if size is not None and array.shape not in ((), (size,)):
         raise ValueError(f"{name} must be a number or have shape ({size},), got {array.shape}")
@@ -156,7 +156,7 @@ def as_positives(name: str, value, size: int | None = None) -> Array:
 
 
 def check_positive(name: str, array: Array, *, zero: bool = False) -> None:
-    """Raise unless all are positive, or with `zero` not negative."""
+    """Raise `ValueError` unless all entries are positive; with `zero`, 0 is allowed."""
     if is_traced(array):
         return
     values = np.asarray(array)
@@ -177,7 +177,7 @@ def as_weights(weights, n: int) -> np.ndarray:
 
 
 def host_rng(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
+    """A NumPy generator seeded by a JAX key, for draws that compile nothing."""
     return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
 
 
@@ -190,7 +190,7 @@ def seed_of(key: PRNGKeyArray | None) -> int:
 
 
 def check_key(key) -> PRNGKeyArray:
-    """One key of JAX, of the new style or the old; `TypeError` for anything else."""
+    """One JAX key, typed or raw; raise `TypeError` for anything else."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
         return key
@@ -200,7 +200,7 @@ def check_key(key) -> PRNGKeyArray:
 
 
 def check_generator(name: str, f) -> Callable:
-    """Raise `TypeError` unless `f` can be called, and by JAX."""
+    """Raise `TypeError` unless `f` is callable, and not a PyTorch module."""
     owner = getattr(f, "__self__", f)
     if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):
         raise TypeError(
