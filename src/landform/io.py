@@ -85,7 +85,7 @@ def save(path, obj: Any, *, metadata: dict[str, Any] | None = None) -> None:
     Notes
     -----
     The file is in the safetensors format: a JSON header that describes the tree by class and field
-    names, then the arrays, bit for bit. An array that occurs several times in `obj` is written once.
+    names, then the arrays, bit for bit. Arrays that are shared in `obj` are written once.
 
     Examples
     --------

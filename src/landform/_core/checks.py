@@ -41,10 +41,15 @@ def as_floats(name: str, value) -> Array:
         if not (jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
             raise TypeError(f"{name} must be an array of real numbers, got {value.dtype}")
         return value.astype(float)
+    return to_jax(numpy_floats(name, value))
+
+
+def numpy_floats(name: str, value) -> np.ndarray:
+    """`as_floats` without JAX, for use where its 64-bit mode is not known to be on."""
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked values; remove or impute them first")
     try:
-        array = np.asarray(_as_numpy(value))
+        array = as_numpy(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
     is_float = jnp.issubdtype(array.dtype, np.floating)  # also bfloat16, which NumPy does not know
@@ -53,15 +58,20 @@ def as_floats(name: str, value) -> Array:
             f"{name} must be an array of real numbers, got {type(value).__name__} ({array.dtype})"
         )
     single = is_float and array.dtype.itemsize == 4
-    return to_jax(array.astype(np.float32 if single else np.float64, copy=False))
+    return array.astype(np.float32 if single else np.float64, copy=False)
 
 
-def _as_numpy(value):
-    """What `numpy.asarray` cannot read, or not as numbers, in a form that it can."""
+def as_numpy(value) -> np.ndarray:
+    """`numpy.asarray`, also for tensors of PyTorch, sparse matrices and nullable data frames."""
+    return np.asarray(_readable(value))
+
+
+def _readable(value):
+    """`value`, or its content in a form that `numpy.asarray` reads as numbers."""
     if isinstance(value, np.ndarray | float | int):  # a view of AnnData too has `toarray`
         return value
     if isinstance(value, list | tuple):
-        return [_as_numpy(part) for part in value]
+        return [_readable(part) for part in value]
     if hasattr(value, "detach"):  # a tensor of PyTorch, perhaps in a graph or on another device
         tensor = value.detach().cpu()
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
