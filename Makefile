@@ -5,19 +5,19 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo
 ARGS ?=
+NAME ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-NAME ?=
 .PHONY: help demo reproduce test check format bench docs clean
 
 help:
 	@echo "make demo    train a generator on real digits, measure its geometry, write $(OUT)/index.html"
-	@echo "make reproduce NAME=oddity-kmeans ARGS=--help    a published experiment again; no NAME lists them"
+	@echo "make reproduce NAME=oddity-kmeans    a published experiment again; without NAME, their list"
 	@echo "make test    the tests and the examples of the docstrings, on two processes"
-	@echo "make check   lint, format, types and dependencies"
+	@echo "make check   lint, format, types, and dependencies declared as imported"
 	@echo "make format  rewrite the sources as make check wants them"
 	@echo "make bench   the benchmarks, each a ratio measured in one run"
 	@echo "make docs    the documentation, in docs/_build/html"
@@ -47,7 +47,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/landform demo --out $(OUT) $(ARGS)
 
 reproduce: $(VENV)/.runtime
-	$(BIN)/python -m experiments $(NAME) $(ARGS)
+	$(BIN)/python -m experiments $(or $(NAME),--help) $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 -m "not slow" $(ARGS)

@@ -55,8 +55,8 @@ def model(X: np.ndarray, epochs: int) -> lf.VAE:
         hidden=(8, 16, 32),
         epochs=epochs,
         stage_one_std=0.05,
-        a=1.0,
-        rule="pooled",
+        bandwidth_scale=1.0,
+        bandwidth_rule="pooled",
     )
 
 

@@ -40,7 +40,12 @@ def fit_precision(decoder, codes, data, key, steps):
     """`RBFPrecision` of maximum likelihood, the decoder left as it is; W = exp(·) stays ≥ 0."""
     residuals = np.asarray(data - jax.vmap(decoder)(codes))
     start = lf.RBFPrecision.from_codes(
-        codes, data.shape[1], key=key, num_centers=30, rule="pooled", std=residuals.std() + 1e-3
+        codes,
+        data.shape[1],
+        key=key,
+        num_centers=30,
+        bandwidth_rule="pooled",
+        std=residuals.std() + 1e-3,
     )
 
     def precision(logs):

@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 
     def metric(self):
         """The Fisher–Rao metric of the pixels' probabilities, uniform off the data."""
-        generator = lf.Extrapolation.from_codes(
+        generator = lf.BlendedDecoder.from_codes(
             self.vae.mean.logits, self.vae.codes, key=jax.random.key(0), threshold=1e-4
         )
         return lf.FisherRaoPullback(generator, "bernoulli-logits", landmarks=self.vae.codes)

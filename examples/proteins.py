@@ -98,7 +98,7 @@ def run(epochs=200, pairs=40, per_class=15, grid=96, seed=0) -> dict[str, float]
     encoder, decoder = train(rest, jax.random.key(seed), epochs)
     codes = np.asarray(jax.vmap(lambda x: encoder(x.ravel())[:2])(rest))
 
-    generator = lf.Extrapolation.from_codes(decoder, codes, key=jax.random.key(1), num_centers=40)
+    generator = lf.BlendedDecoder.from_codes(decoder, codes, key=jax.random.key(1), num_centers=40)
     family = lf.families.Categorical(logits=True)
     exact = lf.FisherRaoPullback(generator, family, landmarks=codes)
     # 4818 outputs, two coordinates: a table makes thousands of distances cheap

@@ -72,7 +72,7 @@ def run(per_class=120, epochs=60, points=40, grid=96, seed=0) -> dict[str, float
     error = np.abs(np.asarray(ours) - vae.decoder(codes).flatten(1).numpy()).max()
 
     z = codes.numpy().astype(np.float64)
-    generator = lf.Extrapolation.from_codes(
+    generator = lf.BlendedDecoder.from_codes(
         decoder, z, key=jax.random.key(0), num_centers=30, threshold=1e-3
     )
     exact = lf.FisherRaoPullback(generator, "bernoulli-logits", landmarks=z)

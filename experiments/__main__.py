@@ -1,16 +1,7 @@
 """The command line of the experiments: `python -m experiments NAME --help`."""
 
-import sys
-
-from experiments import cli_oddity, cli_oddity_paths  # noqa: F401  (they register commands)
-from experiments.cli_land import commands
-from landform.cli import run
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one experiment and return the exit code: 2 and one line for bad input."""
-    return run(sys.argv[1:] if arguments is None else arguments, commands)
-
+from experiments.commands import program
+from landform.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(program=program)

@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import landform as lf
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import datasets, plotting
-from landform._core.arrays import precise
-from landform.demo.page import Section
-from landform.models.rbf import kmeans_centers, rbf_bandwidths
+from landform.demo.page import Section, folder
 
 NAMES = {
     "deterministic": "deterministic decoder",
@@ -39,7 +37,7 @@ class CircleSettings:
     noise: float = 0.02
     pairs: int = 200
     num_centers: int = 16
-    a: float = 2.0
+    bandwidth_scale: float = 2.0
     epochs: int = 200
     accuracy: float = 1e-4
     grid: int = 60
@@ -74,14 +72,15 @@ def draw(settings: CircleSettings, seed: int) -> Circle:
 def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str, Learned]:
     """The five generators; two of them share the kernel's width, all autoencoders one mean."""
     key = jax.random.key(seed)
-    rbf = {"num_centers": settings.num_centers, "a": settings.a, "rule": "pooled"}
-    vae = lf.train_vae(circle.X, 2, key=key, epochs=settings.epochs, **rbf)
-    network = lf.fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
+    rbf = {"bandwidth_scale": settings.bandwidth_scale, "bandwidth_rule": "pooled"}
+    vae = train_vae(
+        circle.X, 2, key=key, epochs=settings.epochs, num_centers=settings.num_centers, **rbf
+    )
+    network = fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
     codes = np.asarray(vae.encode(circle.X))
     smooth = lf.train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)
-    centers, labels = kmeans_centers(latent, settings.num_centers, key)
-    width = rbf_bandwidths(latent, labels, centers, a=settings.a, rule="pooled")[0]
+    width = lf.RBFPrecision.from_codes(latent, 1, key=key, **rbf).bandwidths[0]
     short = lf.train_gplvm(
         circle.X, 2, codes=latent, learn_codes=False, lengthscale=float((2.0 * width) ** -0.5)
     )
@@ -95,7 +94,7 @@ def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str,
 
 
 class Measured(NamedTuple):
-    """Geodesics of one generator and what they are worth."""
+    """Geodesics of one generator and their errors."""
 
     lengths: np.ndarray  # (pairs,), NaN where a geodesic failed
     curves: np.ndarray  # (pairs, T, d), in the latent space
@@ -103,7 +102,6 @@ class Measured(NamedTuple):
     numbers: dict[str, float]
 
 
-@precise
 def measure(generator: Learned, circle: Circle, pairs: np.ndarray, accuracy: float) -> Measured:
     """Solve the pairs and compare with the circle."""
     found = lf.geodesic(
@@ -116,10 +114,9 @@ def measure(generator: Learned, circle: Circle, pairs: np.ndarray, accuracy: flo
     good = np.asarray(found.converged)
     lengths = np.where(good, np.asarray(found.length), np.nan)
     curves = np.asarray(found.points)
-    shadows, away = (
-        np.asarray(part)
-        for part in _project(generator.mean, jnp.asarray(curves), jnp.asarray(circle.basis))
-    )
+    with jax.enable_x64(True):
+        projected = _project(generator.mean, jnp.asarray(curves), jnp.asarray(circle.basis))
+    shadows, away = map(np.asarray, projected)
     true = arc_lengths(circle, pairs)
     ends = circle.angle[pairs]
     each = [hausdorff(shadows[i], away[i], circle.radius, ends[:, i]) for i in np.flatnonzero(good)]
@@ -182,7 +179,7 @@ def run_circle(
     settings: CircleSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train the generators, solve the pairs, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
     shown: dict[str, tuple[Learned, Measured]] = {}
     first = None
@@ -330,7 +327,7 @@ def _two_lines(name: str) -> str:
 _LEAD = (
     "Points around a circle in a random plane of a space of many dimensions, with noise on every "
     "coordinate. Generators with a two-dimensional latent space learn it; the latent space has a "
-    "hole in which there are no data. A generator that is sure of itself there has geodesics that "
+    "hole in which there are no data. A generator that is certain there has geodesics that "
     "are chords of the circle; one that knows what it does not know follows the arcs, whose "
     "lengths are known."
 )
@@ -340,7 +337,8 @@ _CHOICES = (
     "Hausdorff distance: between the images of all geodesics under the mean of the generator and "
     "the circle without noise, in data space, the larger of the two directions. The same for each "
     "pair and the arc between its points, averaged, is among the numbers.",
-    "The three autoencoders share encoder and mean. RBF: {s.num_centers} centers, a = {s.a}, one "
+    "The three autoencoders share encoder and mean. RBF: {s.num_centers} centers, "
+    "a = {s.bandwidth_scale}, one "
     "bandwidth for all centers (rule 'pooled').",
     "Gaussian process: codes of largest posterior probability, then variance and noise by "
     "likelihood under a kernel as wide as the radial basis functions, by the same rule on its own "

@@ -1,6 +1,6 @@
 """LAND, intrinsic least squares and a Gaussian mixture on the same data, scored alike."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from landform.stats.land.bandwidth_cv import Rule, variation
-from landform.stats.land.mixture import Estimator
-from landform.stats.land.starts import gaussian_mixtures
+
+Rule = Literal["one-se", "flat-first", "best"]
+Estimator = Literal["likelihood", "least-squares"]
 
 METHODS = ("gaussian", "least_squares", "land")
 RULE_WORDS: dict[Rule, str] = {
@@ -22,8 +22,10 @@ RULE_WORDS: dict[Rule, str] = {
 NAMES = {"gaussian": "Gaussian", "least_squares": "least squares", "land": "LAND"}
 
 _ESTIMATORS: dict[str, Estimator] = {"least_squares": "least-squares", "land": "likelihood"}
-_FOLLOWED = 2  # of LAND's three starts, those that may run to the end
-_SCORED = 4  # times the directions of a fit, others, for the normalizer that scores
+_STARTS = ("kmeans", "k-means++", "random_from_data")  # of the Gaussian mixture
+_TRIES = 5  # starts of each of these kinds
+_MAX_STARTS = 2  # of LAND's three starts that may run to the end
+_SCORING_FACTOR = 4  # score with this many times the directions of the fit
 
 
 class Fits(NamedTuple):
@@ -46,7 +48,7 @@ def choose(train, count: int, **options) -> dict[str, lf.Bandwidth]:
 
 
 def described(train, found: lf.Bandwidth) -> dict[str, Any]:
-    """What was chosen: σ, ρ and how far the metric is from flat; and what it was chosen from."""
+    """The σ and ρ chosen, how far their metric is from flat, and all candidates."""
     sigma, rho = float(found.sigma), float(found.rho)
     columns = ("sigmas", "rhos", "scores", "stderr", "variation", "n_scored")
     rows = zip(*(np.asarray(getattr(found, name)).tolist() for name in columns), strict=True)
@@ -76,12 +78,12 @@ def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3
                 n_directions=n_directions,
                 tol=tol,
                 key=jax.random.key(seed),
-                n_init=1 if count == 1 else _FOLLOWED,
+                n_init=1 if count == 1 else _MAX_STARTS,
                 rtol=1e-3,
                 max_iter=60,
                 throw=False,
             )
-            found[name] = renormalized(model, _SCORED * n_directions, seed + 1)
+            found[name] = renormalized(model, _SCORING_FACTOR * n_directions, seed + 1)
         except (lf.ConvergenceError, np.linalg.LinAlgError):
             found[name] = None
     return Fits(best_gaussian(train, count, seed), found["least_squares"], found["land"])
@@ -89,7 +91,31 @@ def fit_all(train, count: int, chosen, *, n_directions: int, seed: int, tol=1e-3
 
 def best_gaussian(train, count: int, seed: int) -> GaussianMixture:
     """The Gaussian mixture of highest likelihood from starts of three kinds, each to its end."""
-    return max(gaussian_mixtures(train, count, seed), key=lambda fit: fit.lower_bound_)
+    options = {"n_init": _TRIES, "random_state": seed}
+    starts = [GaussianMixture(count, init_params=kind, **options).fit(train) for kind in _STARTS]
+    return max((_settled(fit, train) for fit in starts), key=lambda fit: fit.lower_bound_)
+
+
+def _settled(fit: GaussianMixture, train) -> GaussianMixture:
+    """A Gaussian mixture iterated on to a gain of 1e-6 nats.
+
+    At scikit-learn's tolerance of 1e-3 mixtures that are on the way to one optimum differ more than
+    different optima do, and the likeliest of several starts is a matter of luck.
+    """
+    return GaussianMixture(
+        fit.n_components,
+        tol=1e-6,
+        max_iter=2000,
+        weights_init=fit.weights_,
+        means_init=fit.means_,
+        precisions_init=fit.precisions_,
+    ).fit(train)
+
+
+def variation(train, sigma: float, rho: float) -> float:
+    """Standard deviation of log √det M over the data: how far the metric is from flat."""
+    metric = lf.LocalVariance(train, sigma, rho)
+    return float(np.std(np.asarray(lf.log_volume(metric, train))))
 
 
 def renormalized(model: lf.LANDMixtureModel, n_directions: int, seed: int) -> lf.LANDMixtureModel:

@@ -11,12 +11,20 @@ import numpy as np
 from sklearn.decomposition import NMF, PCA
 
 import landform as lf
-from experiments.compare import METHODS, NAMES, RULE_WORDS, choose, described, fit_all, score_all
-from experiments.synthetic import COLOURS
-from experiments.write import keep, prepared, write
+from experiments.compare import (
+    METHODS,
+    NAMES,
+    RULE_WORDS,
+    Rule,
+    choose,
+    described,
+    fit_all,
+    score_all,
+)
+from experiments.synthetic import COLORS
+from experiments.write import keep, write
 from landform import datasets, plotting
-from landform.demo.page import Section
-from landform.stats.land.bandwidth_cv import Rule
+from landform.demo.page import Section, folder
 
 Features = Literal["pca", "nmf"]
 
@@ -89,7 +97,7 @@ def run_motion(settings: GroupSettings, out, *, progress: Callable[[str], None] 
 
 
 def _run(title, lead, groups, count, settings: GroupSettings, out, progress) -> dict[str, Any]:
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     rows, first = [], None
     for seed in settings.seeds:  # outermost, so that a run that is stopped has all groups
         for d in settings.components:
@@ -168,7 +176,7 @@ def reduced(X, d: int, kind: Features) -> np.ndarray:
 
 
 def _summary(rows, d) -> dict[str, Any]:
-    """Means over groups with the standard deviation between them, and who wins where."""
+    """Means over groups, the standard deviation between them, and in how many LAND is best."""
     some = [row for row in rows if row["dimensions"] == d]
     names = list(dict.fromkeys(row["group"] for row in some))
     out: dict[str, Any] = {"groups": float(len(names))}
@@ -199,7 +207,7 @@ def _paired_section(rows, key: str) -> Section:
                 values = np.array([r[method] for r in some]) - base
                 label = NAMES[method] if i == 0 else None
                 place = np.full(len(values), i + 0.18 * (k - 1))
-                ax.scatter(values, place, s=22, c=COLOURS[method], label=label, linewidths=0)
+                ax.scatter(values, place, s=22, c=COLORS[method], label=label, linewidths=0)
         ax.set_yticks(range(len(names)), [f"{g}, {d}-D" for g, d in names])
         ax.invert_yaxis()
         ax.set_xlabel(

@@ -1,23 +1,14 @@
 """What the experiments of Latent Space Oddity share: images, and the paper's networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 import landform as lf
 from landform import datasets
-
-
-class Images(NamedTuple):
-    """Images (or vectors) in random order, and their classes where they are known."""
-
-    X: np.ndarray  # (n, H, W) or (n, D), in [0, 1]
-    y: np.ndarray | None
-    name: str
+from landform.demo import Sample
 
 
 def load_images(
@@ -26,7 +17,7 @@ def load_images(
     classes: Sequence[int] | None = None,
     per_class: int | None = None,
     seed: int = 0,
-) -> Images:
+) -> Sample:
     """Images by the name of a data set or from a file, shuffled.
 
     Parameters
@@ -54,7 +45,7 @@ def load_images(
             data = "digits"
     if datasets.find_name(data) is not None:
         found = datasets.load(data, classes=classes, per_class=per_class, seed=seed)
-        return Images(found.X, found.y, found.name)
+        return Sample(found.X, found.y, found.name)
     path = Path(data).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
@@ -65,16 +56,16 @@ def load_images(
     if "X" not in arrays:
         raise ValueError(f"{path} must hold an array X, and has {', '.join(arrays) or 'none'}")
     X, y = _unit(arrays["X"], path), arrays.get("y")
-    order = np.random.default_rng(seed).permutation(len(X))
     if y is None:
         if classes is not None:
             raise ValueError(f"{path} must hold the classes y of its images to choose among them")
-        return Images(X[order], None, path.stem)
+        rows = np.random.default_rng(seed).permutation(len(X))
+        return Sample(X[rows], None, path.stem)
     y = np.asarray(y).astype(int)
     if y.shape != (len(X),):
         raise ValueError(f"y in {path} must have shape ({len(X)},), got {y.shape}")
-    rows = order[datasets._keep(y[order], classes, per_class)]
-    return Images(X[rows], y[rows], path.stem)
+    rows = datasets.choose_rows(y, classes=classes, per_class=per_class, seed=seed)
+    return Sample(X[rows], y[rows], path.stem)
 
 
 def _unit(X: np.ndarray, path: Path) -> np.ndarray:
@@ -92,37 +83,14 @@ def _unit(X: np.ndarray, path: Path) -> np.ndarray:
     return (X - low) / (high - low)
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a generator is trained; by default as in the paper (arXiv:1710.11379, appendix)."""
-
-    hidden: tuple[int, ...] = (64, 32)
-    epochs: int = 200
-    batch_size: int = 32
-    stage_one_std: float | None = None  # learned with the rest
-    num_centers: int = 64
-    a: float = 2.0
-    rule: str = "paper"
-    max_std: float | None = None
-    min_std: float | None = None
-
-
-def train_mean(X: np.ndarray, training: Training, seed: int, latent_dim: int = 2) -> lf.VAE:
+def train_mean(X: np.ndarray, training: lf.Training, seed: int, latent_dim: int = 2) -> lf.VAE:
     """Stage one: encoder and mean, with a constant variance."""
-    return lf.train_vae(
-        X,
-        latent_dim,
-        key=jax.random.key(seed),
-        hidden=training.hidden,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        stage_one_std=training.stage_one_std,
-        variance="constant",
-    )
+    key = jax.random.key(seed)
+    return lf.train_vae(X, latent_dim, key=key, training=training, variance="constant")
 
 
 def train_std(
-    vae: lf.VAE, X: np.ndarray, training: Training, seed: int, variance: str = "rbf"
+    vae: lf.VAE, X: np.ndarray, training: lf.Training, seed: int, variance: str = "rbf"
 ) -> lf.VAE:
     """Stage two: the variance, by radial basis functions or by a network like the mean's.
 
@@ -132,11 +100,9 @@ def train_std(
         vae,
         X,
         key=jax.random.key(seed + 1),
+        training=training,
         variance=variance,
-        num_centers=training.num_centers,
-        a=training.a,
-        rule=training.rule,
-        max_std=training.max_std,
-        min_std=training.min_std,
+        batch_size=64,
+        learning_rate=3e-3,
         max_iter=training.epochs if variance == "network" else 300,
     )

@@ -2,17 +2,15 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.metrics import silhouette_score
 
 import landform as lf
-from landform import plotting
-from landform.demo.model import ACCURACY, SOLVER
+from landform.demo.measure import exact_kmeans
+from landform.demo.model import tabulated
 
-_MARGIN = 0.2  # of the codes' extent, on each side of the table
-_NEIGHBOUR = 10  # the neighbor whose distance is the width of a spectral affinity
+_NEIGHBOR = 10  # the neighbor whose distance is the width of a spectral affinity
 
 
 class Space(NamedTuple):
@@ -26,12 +24,12 @@ class Space(NamedTuple):
 def space_of(vae: lf.VAE, X: np.ndarray, size: int) -> Space:
     """The latent space of a generator at some images."""
     codes = np.asarray(vae.encode(X))
-    table = lf.Tabulated(vae.metric(), *plotting.bounds(codes, margin=_MARGIN), size=size)
+    table = tabulated(vae, codes, size)
     return Space(codes, table, np.asarray(lf.pairwise_distances(table, codes, method="graph")))
 
 
 def silhouette(space: Space, rows: np.ndarray, count: int) -> float:
-    """How much nearer the codes are to their own medoids' clusters than to the next ones.
+    """How much nearer the codes are to their own clusters than to the next ones.
 
     Rousseeuw's silhouette, in [−1, 1], of k-medoids under the metric; no labels enter.
     """
@@ -60,26 +58,14 @@ def exact(space: Space, rows: np.ndarray, centers: np.ndarray, seed: int) -> dic
 
     A point whose geodesics to all centers failed has the label −1.
     """
-    found = lf.geodesic_kmeans(
-        space.table,
-        space.codes[rows],
-        len(centers),
-        key=jax.random.key(seed),
-        init=space.codes[centers],
-        solver=SOLVER,
-        num_points=65,
-        accuracy=ACCURACY,
-        tol=1e-2,
-        max_iter=20,
-        throw=False,
-    )
+    found = exact_kmeans(space.table, space.codes[rows], space.codes[centers], seed)
     labels = np.asarray(found.labels)
     return {"labels": labels, "converged": bool(found.converged), "lost": int(np.sum(labels < 0))}
 
 
 def spectral(D: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Labels of spectral clustering, each point's affinity as wide as its neighborhood."""
-    width = np.partition(D, _NEIGHBOUR, axis=1)[:, _NEIGHBOUR]
+    width = np.partition(D, _NEIGHBOR, axis=1)[:, _NEIGHBOR]
     affinity = np.exp(-(D**2) / (width[:, None] * width[None]))
     model = SpectralClustering(count, affinity="precomputed", random_state=seed)
     return model.fit(affinity).labels_

@@ -1,19 +1,16 @@
-"""A trained generator with its tabulated metric, and the support of its data."""
+"""Generators of the experiments: trained for each seed, measured, and summed up over seeds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Images, Training, train_mean, train_std
-from landform import plotting
-from landform.demo.measure import Support
-
-_MARGIN = 0.2  # of the codes' extent, on each side of the table
-_BLOCK = 512  # points that are decoded together
+from experiments.oddity import train_mean, train_std
+from landform.demo import Sample
+from landform.demo.model import Generator, generator_of
 
 
 @dataclass(frozen=True)
@@ -21,48 +18,14 @@ class GeneratorSettings:
     """The network of a generator, how it is trained, and how fine its metric is tabulated."""
 
     architecture: str = "mlp"
-    training: Training = field(default_factory=Training)
+    training: lf.Training = field(default_factory=lambda: lf.Training(hidden=(64, 32)))
     table_size: int = 384
 
 
-class Generator(NamedTuple):
-    """A generator with a plane of latent codes, and what is measured on it."""
-
-    vae: lf.VAE
-    metric: lf.ExpectedPullback
-    table: lf.Tabulated
-    codes: np.ndarray
-    std_at_codes: np.ndarray  # mean over the outputs
-    support: Support
-    table_error: float  # 99th percentile at the codes, relative
-
-    def deviation(self, z) -> np.ndarray:
-        """Mean over the outputs of σ at points ``(..., 2)``."""
-        z = np.asarray(z)
-        flat = z.reshape(-1, z.shape[-1])
-        blocks = (flat[i : i + _BLOCK] for i in range(0, len(flat), _BLOCK))
-        return np.concatenate([self._mean_std(b) for b in blocks]).reshape(z.shape[:-1])
-
-    def _mean_std(self, z: np.ndarray) -> np.ndarray:
-        """`deviation` of one block; images of all points at once would not fit the memory."""
-        padded = np.pad(z, ((0, _BLOCK - len(z)), (0, 0)), mode="edge")  # one program for all
-        std = np.asarray(self.vae.decode(padded, return_std=True)[1])[: len(z)]
-        return std.reshape(len(z), -1).mean(axis=1)
-
-    def decode(self, z) -> np.ndarray:
-        """Mean images at points ``(n, 2)``, shape ``(n, D)``, block by block."""
-        z = np.asarray(z)
-        parts = [self.vae.decode(z[i : i + _BLOCK]) for i in range(0, len(z), _BLOCK)]
-        return np.concatenate([np.asarray(part).reshape(len(part), -1) for part in parts])
-
-    def certain(self, z, quantile: float = 0.95) -> np.ndarray:
-        """Whether σ is below a quantile of its values at the codes, at points ``(..., 2)``."""
-        return self.deviation(z) <= np.quantile(self.std_at_codes, quantile)
-
-
-def train_generator(images: Images, settings: GeneratorSettings, seed: int) -> Generator:
+def train_generator(images: Sample, settings: GeneratorSettings, seed: int) -> Generator:
     """Train mean and variance without labels, and tabulate the expected metric around the codes."""
-    return tabulate(train_network(images.X, settings, seed), images.X, settings)
+    vae = train_network(images.X, settings, seed)
+    return generator_of(vae, np.asarray(vae.encode(images.X)), settings.table_size)
 
 
 def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> lf.VAE:
@@ -72,42 +35,19 @@ def train_network(X: np.ndarray, settings: GeneratorSettings, seed: int) -> lf.V
         return train_std(train_mean(X, training, seed), X, training, seed)
     if X.ndim < 3:
         raise ValueError(f"data must be images for a convolutional network, got points {X.shape}")
-    return lf.train_vae(
-        X,
-        2,
-        key=jax.random.key(seed),
-        architecture=settings.architecture,
-        hidden=training.hidden,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        stage_one_std=training.stage_one_std,
-        num_centers=training.num_centers,
-        a=training.a,
-        rule=training.rule,
-        max_std=training.max_std,
-        min_std=training.min_std,
-    )
-
-
-def tabulate(vae: lf.VAE, X: np.ndarray, settings: GeneratorSettings) -> Generator:
-    """The metric of a trained generator on a grid, and σ at the codes of its data."""
-    codes, metric = np.asarray(vae.encode(X)), vae.metric()
-    low, high = plotting.bounds(codes, margin=_MARGIN)
-    table = lf.Tabulated(metric, low, high, size=settings.table_size)
-    error = float(np.quantile(np.asarray(table.error(metric, codes)), 0.99))
-    found = Generator(vae, metric, table, codes, np.zeros(0), Support(codes), error)
-    return found._replace(std_at_codes=found.deviation(codes))
+    key, architecture = jax.random.key(seed), settings.architecture
+    return lf.train_vae(X, 2, key=key, training=training, architecture=architecture)
 
 
 def each_seed(
     settings,
-    images_of: Callable[[int], Images],
+    images_of: Callable[[int], Sample],
     measure: Callable,
     what: str,
     *,
     progress: Callable[[str], None],
     fitting: Callable | None = None,
-) -> tuple[dict[str, Any], Images, tuple[Generator, Any, dict[str, Any]]]:
+) -> tuple[dict[str, Any], Sample, tuple[Generator, Any, dict[str, Any]]]:
     """Train a generator for every seed and measure it.
 
     Parameters
@@ -136,7 +76,7 @@ def each_seed(
         generator = train_generator(images, chosen, seed)
         progress(f"seed {seed}: {what}")
         numbers, arrays = measure(generator, images, seed)
-        rows.append(numbers | {"table_error": generator.table_error})
+        rows.append(numbers | {"table_error": generator.table_error[1]})
         shown = shown or (generator, images.y, arrays)
     assert shown is not None
     assert images is not None

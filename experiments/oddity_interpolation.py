@@ -10,18 +10,18 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 import landform as lf
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import plotting
 from landform.demo.figures import strips
-from landform.demo.measure import random_pairs
+from landform.demo.measure import along, random_pairs
 from landform.demo.model import ACCURACY, SOLVER
-from landform.demo.page import Section
+from landform.demo.page import Section, folder
 
 KINDS = ("riemannian", "euclidean")
 NAMES = {"riemannian": "geodesic", "euclidean": "straight line"}
-_LEVEL = 1.02  # ratio of two mean deviations up to which they are about equal
+_EQUAL_RATIO = 1.02  # call two mean deviations equal up to this ratio
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,13 @@ class InterpolationSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=384, a=1.8, rule="pooled", stage_one_std=1.0)
+            training=lf.Training(
+                hidden=(64, 32),
+                num_centers=384,
+                bandwidth_scale=1.8,
+                bandwidth_rule="pooled",
+                stage_one_std=1.0,
+            )
         )
     )
     pairs: int = 200
@@ -49,7 +55,7 @@ def run_interpolation(
     settings: InterpolationSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train a generator for every seed, interpolate between random codes, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     results, _, (generator, _, arrays) = each_seed(
         settings,
         lambda seed: load_images(
@@ -104,7 +110,7 @@ def interpolate(
         "converged": float(np.mean(converged)),
         "lower_std_by_length": float(np.mean(curved["by_length"] < straight["by_length"])),
         "at_most_2_percent_less_sure": float(
-            np.mean(curved["by_length"] < _LEVEL * straight["by_length"])
+            np.mean(curved["by_length"] < _EQUAL_RATIO * straight["by_length"])
         ),
         "lower_std_by_frames": float(np.mean(curved["by_frames"] < straight["by_frames"])),
         "jump_ratio_of_means": float(curved["jump"].mean() / straight["jump"].mean()),
@@ -125,19 +131,16 @@ def interpolate(
 
 
 def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.ndarray]:
-    """What is seen along curves ``(n, frames, 2)``."""
+    """σ, lengths, jumps and auto-correlation along curves ``(n, frames, 2)``."""
     shape = paths.shape[:2]
-    segments = np.stack([paths[:, :-1], paths[:, 1:]], axis=2).reshape(-1, 2, 2)
-    length = np.asarray(lf.curve_length(generator.table, segments, order=2)).reshape(len(paths), -1)
     std = generator.deviation(paths)
-    middle = 0.5 * (std[:, 1:] + std[:, :-1])
+    by_length, length = along(generator.table, paths, std)
     images = generator.decode(paths.reshape(-1, 2)).reshape(*shape, -1)
     step = np.linalg.norm(np.diff(images, axis=1), axis=2)
-    total = length.sum(axis=1)
     return {
-        "by_length": (length * middle).sum(axis=1) / np.where(total > 0.0, total, 1.0),
+        "by_length": by_length,
         "by_frames": std.mean(axis=1),
-        "length": total,
+        "length": length,
         "step": step,
         "jump": step.max(axis=1),
         "outside": 1.0 - generator.certain(paths).mean(axis=1),
@@ -148,12 +151,12 @@ def _watch(generator: Generator, paths: np.ndarray, settings) -> dict[str, np.nd
 def autocorrelation(images: np.ndarray, lags: int) -> np.ndarray:
     """Correlation of the pixels of frames k apart, averaged over the frames, ``(n, lags + 1)``.
 
-    Frames ``(n, T, D)``; every frame is centerd and scaled to unit norm, so that the value at 0
+    Frames ``(n, T, D)``; every frame is centered and scaled to unit norm, so that the value at 0
     is 1. An abrupt change in a sequence that is otherwise still shows as a curve that falls early.
     """
-    centerd = images - images.mean(axis=2, keepdims=True)
-    norm = np.linalg.norm(centerd, axis=2, keepdims=True)
-    unit = centerd / np.where(norm > 0.0, norm, 1.0)
+    centered = images - images.mean(axis=2, keepdims=True)
+    norm = np.linalg.norm(centered, axis=2, keepdims=True)
+    unit = centered / np.where(norm > 0.0, norm, 1.0)
     frames = images.shape[1]
     lags = min(lags, frames - 1)
     same = [
@@ -206,14 +209,14 @@ def _std_section(arrays, summary) -> Section:
     frames = summary["lower_std_by_frames"]
     return Section(
         "std",
-        "How sure the generator is along the way",
-        "Every dot is a pair; under the line the geodesic is the surer. On the left both curves "
+        "How certain the generator is along the curve",
+        "Every dot is a pair; under the line the geodesic is more certain. On the left both curves "
         "are averaged by their length under the metric, on the right over their frames, of which "
         "straight lines have more where nothing changes.",
         f"{share['mean']:.1%}",
-        f"of the geodesics are surer by arc length (± {share['sd']:.1%} over seeds), "
-        f"{about['mean']:.1%} surer or less sure by no more than {_LEVEL - 1:.0%}; "
-        f"{frames['mean']:.1%} ± {frames['sd']:.1%} are surer over frames",
+        f"of the geodesics are more certain by arc length (± {share['sd']:.1%} over seeds), "
+        f"{about['mean']:.1%} more certain or less certain by no more than {_EQUAL_RATIO - 1:.0%}; "
+        f"{frames['mean']:.1%} ± {frames['sd']:.1%} are more certain over frames",
         plotting.png_bytes(fig),
     )
 
@@ -302,7 +305,9 @@ def _correlation_section(arrays, settings) -> Section:
 
 def quick(settings: InterpolationSettings) -> InterpolationSettings:
     """A small run that shows what would be done."""
-    training = dataclasses.replace(settings.generator.training, epochs=25, num_centers=12, a=2.0)
+    training = dataclasses.replace(
+        settings.generator.training, epochs=25, num_centers=12, bandwidth_scale=2.0
+    )
     generator = dataclasses.replace(settings.generator, training=training, table_size=128)
     return dataclasses.replace(
         settings,
@@ -319,15 +324,16 @@ def quick(settings: InterpolationSettings) -> InterpolationSettings:
 
 _LEAD = (
     "Between pairs of encoded images the generator is followed along two curves: the geodesic of "
-    "the expected metric, and the straight line. Which is surer, and which changes the image at "
-    "an even pace?"
+    "the expected metric, and the straight line. Which is more certain, and which changes the "
+    "image at an even pace?"
 )
 _CHOICES = (
     "{s.pairs} pairs of codes a seed, drawn at random among all codes without their classes; seeds "
     "{s.seeds}. Every pair counts, also where the solver did not certify its curve "
     "({n[converged][mean]:.1%} were).",
     "Generator: {s.generator.architecture}, layers {t.hidden}, constant deviation "
-    "{t.stage_one_std} in stage one, {t.num_centers} centers, a = {t.a}, rule {t.rule}. The paper "
+    "{t.stage_one_std} in stage one, {t.num_centers} centers, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}. The paper "
     "has 64 centers and a = 2: its σ is so wide that it hardly tells a gap between codes from the "
     "codes beside it. Many functions that overlap as the paper's do, but are narrow, leave σ "
     "smooth on the codes and let it rise in the gaps. Number, width and stage-one deviation were "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Images, Training, load_images, train_mean, train_std
+from experiments.oddity import load_images, train_mean, train_std
 from experiments.oddity_clusters import (
     Space,
     euclidean,
@@ -20,8 +20,10 @@ from experiments.oddity_clusters import (
     space_of,
 )
 from experiments.oddity_kmeans_page import sections
-from experiments.write import keep, prepared, write
+from experiments.write import keep, write
+from landform.demo import Sample
 from landform.demo.measure import nearest_neighbor_accuracy
+from landform.demo.page import folder
 
 TRIPLES = ((0, 1, 2), (3, 4, 7), (5, 6, 9))
 PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (64.93, 81.13)}
@@ -30,8 +32,8 @@ PUBLISHED = {(0, 1, 2): (77.57, 94.28), (3, 4, 7): (77.80, 89.54), (5, 6, 9): (6
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "a = 1": {"a": 1.0},
-    "a = 1.5": {"a": 1.5},
+    "a = 1": {"bandwidth_scale": 1.0},
+    "a = 1.5": {"bandwidth_scale": 1.5},
     "K = 32": {"num_centers": 32},
     "K = 128": {"num_centers": 128},
     "largest σ 30": {"max_std": 30.0},
@@ -52,7 +54,9 @@ class KMeansSettings:
     subsets: int = 10
     subset: int = 1000
     widths: tuple[float, ...] = (0.7, 1.0, 2.0)
-    training: Training = field(default_factory=lambda: Training(stage_one_std=1.0))
+    training: lf.Training = field(
+        default_factory=lambda: lf.Training(hidden=(64, 32), stage_one_std=1.0)
+    )
     table_size: int = 128
     exact: int = 0  # subsets that are also solved with exact geodesics, in the first seed
     ablation: bool = False
@@ -62,7 +66,7 @@ class KMeansSettings:
 class Shown(NamedTuple):
     """What the figures draw of one run."""
 
-    images: Images
+    images: Sample
     space: Space
     rows: np.ndarray
     euclidean: np.ndarray
@@ -89,7 +93,7 @@ def run_kmeans(
     """Train, choose the width and cluster, for every set of classes and seed; write the page."""
     if not settings.variants or not set(settings.variants) <= set(VARIANTS):
         raise ValueError(f"variants must be some of {', '.join(VARIANTS)}")
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     runs, shown, ablation = [], {}, {}
     done = ""
     for group in groups_of(settings):
@@ -128,7 +132,7 @@ def name_of(group: tuple[int, ...]) -> str:
     return ",".join(map(str, group))
 
 
-def _images(group, seed: int, settings: KMeansSettings) -> Images:
+def _images(group, seed: int, settings: KMeansSettings) -> Sample:
     images = load_images(settings.data, classes=group, per_class=settings.per_class, seed=seed)
     if images.y is None:
         raise ValueError("data must have classes y: they score the clusters")
@@ -201,7 +205,9 @@ def chosen(
     """
     start, candidates, best = train_mean(X, settings.training, seed), [], None
     for width in settings.widths:
-        vae = train_std(start, X, dataclasses.replace(settings.training, a=width), seed)
+        vae = train_std(
+            start, X, dataclasses.replace(settings.training, bandwidth_scale=width), seed
+        )
         space = space_of(vae, X, settings.table_size)
         score, history = silhouette(space, np.arange(len(X)), count), vae.history
         candidates.append(
@@ -248,7 +254,7 @@ def ablate(group, settings: KMeansSettings, progress) -> Iterator[tuple[str, dic
     images = _images(group, seed, settings)
     rows, means = _subset(len(images.X), 0, seed, settings), {}
     assert images.y is not None
-    base = dataclasses.replace(settings.training, a=2.0)
+    base = dataclasses.replace(settings.training, bandwidth_scale=2.0)
     for name in settings.variants:
         progress(f"{name_of(group)}, {name}")
         training = dataclasses.replace(base, **VARIANTS[name])
@@ -281,7 +287,7 @@ _LEAD = (
     "generator induces; the labels then score both."
 )
 _CHOICES = (
-    "Labels score the clusters and colour the maps; nothing was fitted or chosen with them.",
+    "Labels score the clusters and color the maps; nothing was fitted or chosen with them.",
     "As in the paper: up to {s.per_class} images a class, one generator for each set of classes, "
     "layers {t.hidden} with tanh, a sigmoid mean, {t.num_centers} centers, {s.subsets} random "
     "subsets, here of {s.subset} images. The paper's bandwidth multiplier is a = 2; here it is "

@@ -149,9 +149,9 @@ def _ablation(ablation) -> Section:
     fig, axes = plotting.figure(len(names), width=8.4, height=0.27 * len(variants) + 1.3)
     for ax, name in zip(axes, names, strict=True):
         with plotting.style():
-            for method, (colour, marker) in _METHODS.items():
+            for method, (color, marker) in _METHODS.items():
                 x = [ablation[name][variant][method] for variant in variants]
-                ax.scatter(x, range(len(x)), s=20, c=colour, marker=marker, label=method)
+                ax.scatter(x, range(len(x)), s=20, c=color, marker=marker, label=method)
             ax.set_yticks(range(len(variants)), variants if name == names[0] else [])
             ax.set_ylim(len(variants) - 0.5, -0.5)
             ax.grid(axis="y", color="#ececec", linewidth=0.6)

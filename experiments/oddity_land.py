@@ -11,18 +11,19 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from experiments.oddity import Images, Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import plotting
+from landform.demo import Sample
 from landform.demo.figures import strips
 from landform.demo.measure import matched, smoothed
-from landform.demo.page import Section
+from landform.demo.page import Section, folder
 
 KINDS = ("land", "gauss")
 NAMES = {"land": "LAND mixture", "gauss": "Gaussian mixture"}
-COLOURS = {"land": plotting.RIEMANNIAN, "gauss": plotting.EUCLIDEAN}
-_IMAGES_A_CENTRE = 20
+COLORS = {"land": plotting.RIEMANNIAN, "gauss": plotting.EUCLIDEAN}
+_IMAGES_PER_CENTER = 20
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class LandSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            training=Training(num_centers=64, a=2.0, stage_one_std=1.0), table_size=256
+            training=lf.Training(
+                hidden=(64, 32), num_centers=64, bandwidth_scale=2.0, stage_one_std=1.0
+            ),
+            table_size=256,
         )
     )
     points: int = 200
@@ -51,7 +55,7 @@ def run_land(
     settings: LandSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train a generator for every seed, fit both mixtures to its codes, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     results, _, shown = each_seed(
         settings,
         lambda seed: _separable(settings, seed),
@@ -74,7 +78,7 @@ def run_land(
     return results
 
 
-def _separable(settings: LandSettings, seed: int) -> Images:
+def _separable(settings: LandSettings, seed: int) -> Sample:
     """The images of a seed, of at least two classes."""
     images = load_images(
         settings.data, classes=settings.classes, per_class=settings.per_class, seed=seed
@@ -85,8 +89,8 @@ def _separable(settings: LandSettings, seed: int) -> Images:
 
 
 def _fitting(settings: GeneratorSettings, count: int) -> GeneratorSettings:
-    """No more centers than one for twenty images: between more of them the metric is all ridges."""
-    most = max(2, count // _IMAGES_A_CENTRE)
+    """At most one center for twenty images: more would fill the metric with ridges."""
+    most = max(2, count // _IMAGES_PER_CENTER)
     centers = min(settings.training.num_centers, most)
     training = dataclasses.replace(settings.training, num_centers=centers)
     return dataclasses.replace(settings, training=training)
@@ -159,7 +163,7 @@ def _density_section(generator: Generator, arrays, summary, settings) -> Section
     for ax, kind in zip(axes[1:], KINDS, strict=True):
         ax.scatter(*generator.codes.T, s=2, c="#9aa3ad", linewidths=0, zorder=2)
         values = smoothed(arrays["drawn"][kind], points)
-        plotting.density(ax, extent, values, colour=COLOURS[kind])
+        plotting.density(ax, extent, values, colour=COLORS[kind])
         plotting.latent_axes(ax, extent, title=NAMES[kind])
         ax.set_ylabel("")
     land, gauss = summary["in_support_land"], summary["in_support_gauss"]
@@ -239,7 +243,7 @@ def quick(settings: LandSettings) -> LandSettings:
 _LEAD = (
     "A mixture of locally adaptive normal distributions is fitted to latent codes under the "
     "metric that the generator induces, a Gaussian mixture of as many components beside it: which "
-    "of them finds the classes, and which draws codes that the generator knows?"
+    "finds the classes, and which draws codes that the generator knows?"
 )
 _CHOICES = (
     "{s.points} codes are fitted and as many others scored; seeds {s.seeds}. Both mixtures have as "
@@ -252,5 +256,6 @@ _CHOICES = (
     "Gaussian mixture {n[log_density_gauss][mean]:.3f}; {n[without_a_density][mean]:.1%} of the "
     "codes had no geodesic to some mean, and count as wrong in the F-measure.",
     "Generator: layers {t.hidden}, constant deviation {t.stage_one_std} in stage one, "
-    "{t.num_centers} centers but at least twenty images for each, a = {t.a}, rule {t.rule}.",
+    "{t.num_centers} centers but at least twenty images for each, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}.",
 )

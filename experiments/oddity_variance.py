@@ -10,15 +10,15 @@ import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images, train_mean, train_std
-from experiments.write import prepared, write
+from experiments.oddity import load_images, train_mean, train_std
+from experiments.write import write
 from landform import plotting
-from landform.demo.page import Section
-from landform.models.variance import spread_of
+from landform.demo.model import mean_deviation
+from landform.demo.page import Section, folder
 
 VARIANCES = ("rbf", "network")
 NAMES = {"rbf": "RBF precision", "network": "variance network"}
-COLOURS = {"rbf": plotting.RIEMANNIAN, "network": plotting.EUCLIDEAN}
+COLORS = {"rbf": plotting.RIEMANNIAN, "network": plotting.EUCLIDEAN}
 PUBLISHED = {"rbf": -50.34, "network": -68.25}  # second-hand
 _RADII = np.linspace(0.0, 4.0, 41)
 _THREE = int(np.argmin(np.abs(_RADII - 3.0)))
@@ -33,7 +33,9 @@ class VarianceSettings:
     per_class: int | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     test_share: float = 0.1
-    training: Training = field(default_factory=lambda: Training(num_centers=32, a=1.0))
+    training: lf.Training = field(
+        default_factory=lambda: lf.Training(hidden=(64, 32), num_centers=32, bandwidth_scale=1.0)
+    )
     samples: int = 500
     bins: int = 12
     map_size: int = 120
@@ -41,7 +43,7 @@ class VarianceSettings:
 
 
 class Trained(NamedTuple):
-    """Both models of one split, with one encoder and one mean, and the images held from them."""
+    """Both models of one split, with one encoder and one mean, and the test images."""
 
     models: dict[str, lf.VAE]
     train: np.ndarray
@@ -58,7 +60,7 @@ def run_variance(
     settings: VarianceSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train both variances on every split, score them on its test images, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     rows, shown = [], None
     for seed in settings.seeds:
         progress(f"seed {seed}")
@@ -135,15 +137,15 @@ def train_both(seed: int, settings: VarianceSettings) -> Trained:
     return Trained(models, train, test, None if images.y is None else images.y[count:])
 
 
-def _floored(train, settings: VarianceSettings, floor: float | None = None) -> Training:
+def _floored(train, settings: VarianceSettings, floor: float | None = None) -> lf.Training:
     """The training with the smallest σ at a share of the images' spread."""
     share = settings.floors[0] if floor is None else floor
-    spread = spread_of(train.reshape(len(train), -1))
+    spread = float(np.sqrt(np.mean(np.var(train.reshape(len(train), -1), axis=0))))
     return dataclasses.replace(settings.training, min_std=share * spread)
 
 
 def _gain_at(trained: Trained, floor: float, seed: int, settings: VarianceSettings) -> float:
-    """The gain when no output may be credited with less than a larger σ."""
+    """The gain under a larger smallest σ."""
     training, means = _floored(trained.train, settings, floor), []
     key = jax.random.key(seed + 100)
     for name in VARIANCES:
@@ -153,20 +155,14 @@ def _gain_at(trained: Trained, floor: float, seed: int, settings: VarianceSettin
     return means[0] - means[1]
 
 
-def deviation(vae: lf.VAE, z: np.ndarray) -> np.ndarray:
-    """Mean over the outputs of σ at latent points ``(..., 2)``."""
-    _, std = vae.decode(z.reshape(-1, z.shape[-1]), return_std=True)
-    return np.asarray(std).reshape(*z.shape[:-1], -1).mean(axis=-1)
-
-
 def rings_of(vae: lf.VAE, codes: np.ndarray) -> dict[str, Any]:
     """σ at the codes, and on circles around their mean in units of the largest distance to it."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
-    around = deviation(vae, codes.mean(axis=0) + _RADII[:, None, None] * radius * ring)
+    around = mean_deviation(vae, codes.mean(axis=0) + _RADII[:, None, None] * radius * ring)
     return {
-        "on_data": float(deviation(vae, codes).mean()),
+        "on_data": float(mean_deviation(vae, codes).mean()),
         "mean": around.mean(axis=1),
         "least": around.min(axis=1),
         "band": np.quantile(around, [0.1, 0.5, 0.9], axis=1),
@@ -201,7 +197,7 @@ def _evidence_section(rows, detail, summary) -> Section:
                 values,
                 range(len(rows)),
                 s=36,
-                c=COLOURS[name],
+                c=COLORS[name],
                 label=NAMES[name],
                 marker="o" if name == "rbf" else "s",
             )
@@ -269,7 +265,7 @@ def _map_sections(trained: Trained, settings: VarianceSettings):
         values = {}
         for name, vae in trained.models.items():
             if key == "std":
-                values[name] = np.log10(deviation(vae, points))
+                values[name] = np.log10(mean_deviation(vae, points))
             else:
                 values[name] = np.asarray(lf.log_volume(vae.metric(), points)) / np.log(10)
         everything = np.concatenate([v.ravel() for v in values.values()])
@@ -283,7 +279,7 @@ def _map_sections(trained: Trained, settings: VarianceSettings):
         yield Section(
             key,
             title,
-            "One colour scale for both; dots are the codes of the training images, by class.",
+            "One color scale for both; dots are the codes of the training images, by class.",
             f"{10 ** (outside - inside):.3g} ×",
             f"the median of {what} on the map beyond one data radius over that at the nearest "
             "places to the codes, RBF precision, first seed",
@@ -312,7 +308,7 @@ def _calibration_section(fits: dict[str, lf.Calibration], summary) -> Section:
         "Predicted σ against residuals",
         "Pixels of the test images of the first split in groups of equal size by their predicted "
         "σ: the root mean square of the residuals against that of σ. On the diagonal σ is right; "
-        "above it are pixels that are rarely inked, of which both are too sure.",
+        "above it are pixels that are rarely inked, of which both are too certain.",
         f"{100 * (np.exp(rbf['mean']) - 1):.0f} %",
         "typical factor between predicted and observed, RBF precision, mean over groups and seeds; "
         f"the variance network: {100 * (np.exp(network['mean']) - 1):.0f} %",
@@ -356,11 +352,12 @@ _CHOICES = (
     "The split: {s.test_share:.0%} of the images are for the test and seen by no training; a tenth "
     "of the others stops it early. Each seed has its own split.",
     "As in the paper: layers {t.hidden} with tanh, {t.num_centers} centers by k-means of the "
-    "codes, bandwidths of {t.a:g} times the clusters' radius. Not from the paper: Adam at 5e-3, "
+    "codes, bandwidths of {t.bandwidth_scale:g} times the clusters' radius. "
+    "Not from the paper: Adam at 5e-3, "
     "batches of {t.batch_size}, at most {t.epochs} epochs and the best one by the held-out bound.",
     "Log-marginals by importance sampling with {s.samples} draws an image; their standard error is "
     "in results.json. They are densities on [0, 1], so their level depends on the smallest σ "
     "allowed ({s.floors[0]:.0%} of the images' spread) and only differences are to be compared, "
     "with each other and with the paper's.",
-    "Labels colour the maps; nothing else uses them.",
+    "Labels color the maps; nothing else uses them.",
 )

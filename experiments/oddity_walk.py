@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 
 import landform as lf
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import Generator, GeneratorSettings, choices_of, each_seed
-from experiments.write import prepared, write
+from experiments.write import write
 from landform import datasets, plotting
 from landform.demo.figures import strips
-from landform.demo.page import Section
+from landform.demo.measure import drawn_walks
+from landform.demo.page import Section, folder
 
 KINDS = ("brownian", "driftless", "euclidean")
 NAMES = {
@@ -23,7 +23,7 @@ NAMES = {
     "driftless": "walk of the paper",
     "euclidean": "Euclidean walk",
 }
-_SHOWN = 4000  # most steps in a figure
+_MAX_STEPS_SHOWN = 4000
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class WalkSettings:
         default_factory=lambda: GeneratorSettings(
             architecture="conv",
             table_size=384,
-            training=Training(
+            training=lf.Training(
                 hidden=(8, 16, 32),
                 epochs=60,
                 stage_one_std=0.05,
                 num_centers=256,
-                a=1.3,
-                rule="pooled",
+                bandwidth_scale=1.3,
+                bandwidth_rule="pooled",
             ),
         )
     )
@@ -65,7 +65,7 @@ def run_walk(
     settings: WalkSettings, out, *, progress: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Train a generator for every seed, walk in its latent space, and write the page."""
-    out, since = prepared(out), time.perf_counter()
+    out, since = folder(out), time.perf_counter()
     results, images, (generator, _, arrays) = each_seed(
         settings,
         lambda seed: frames_of(settings.data, seed),
@@ -96,34 +96,25 @@ def walk_all(
     All have steps of one size at a typical code: the Euclidean walk covers one data radius (root
     mean square) in all its steps, and under the metric the time is that by the median √det M.
     """
-    codes = generator.codes
-    rng = np.random.default_rng(seed + 2)
-    start = codes[rng.choice(len(codes), settings.walks, replace=False)]
-    radius = float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).max())
-    flat = radius**2 / codes.shape[1]
-    scale = float(np.exp(np.median(np.asarray(lf.log_volume(generator.table, codes)))))
-    key = jax.random.key(seed + 2)
-    plan = {
-        "brownian": (generator.table, flat * scale, True),
-        "driftless": (generator.table, flat * scale, False),
-        "euclidean": (lf.Euclidean(2), flat, False),
-    }
-    numbers = {"radius": radius, "reach": generator.support.radius, "time": flat * scale}
+    codes, radius = generator.codes, generator.radius
+    paths, start, time = drawn_walks(
+        generator,
+        {
+            "brownian": (generator.table, True),
+            "driftless": (generator.table, False),
+            "euclidean": (lf.Euclidean(2), False),
+        },
+        walks=settings.walks,
+        steps=settings.steps,
+        substeps=settings.substeps,
+        seed=seed,
+    )
+    numbers = {"radius": radius, "reach": generator.support.radius, "time": time}
     numbers["codes_certain"] = float(generator.certain(codes).mean())
     arrays: dict[str, Any] = {}
-    for kind, (metric, length, drift) in plan.items():
-        path = lf.brownian_motion(
-            metric,
-            start,
-            key=key,
-            time=length,
-            num_steps=settings.steps * settings.substeps,
-            drift=drift,
-            throw=False,
-        )
-        path = np.asarray(path)[:, settings.substeps :: settings.substeps]
-        sound = np.asarray(np.isfinite(path).all(axis=2, keepdims=True))
-        path = np.where(sound, path, 1e6)  # a walk that broke down is not in the support
+    for kind, path in paths.items():
+        sound = np.isfinite(path).all(axis=2, keepdims=True)
+        path = np.where(sound, path, 1e6)  # count a failed walk as outside the support
         near = generator.support(path)
         numbers[f"in_support_{kind}"] = float(near.mean())
         numbers[f"in_support_{kind}_worst"] = float(near.mean(axis=1).min())
@@ -139,7 +130,7 @@ def walk_all(
 
 
 def visited(codes: np.ndarray, paths: np.ndarray, reach: float) -> float:
-    """Share of the codes that a walk came near to, averaged over walks: staying put is no merit."""
+    """Share of the codes that a walk came near to, averaged over walks."""
     from scipy.spatial import cKDTree
 
     return float(np.mean([np.mean(cKDTree(path).query(codes)[0] <= reach) for path in paths]))
@@ -161,7 +152,7 @@ def _support_section(generator, arrays, summary, shown, extent) -> Section:
     fig, axes = plotting.figure(3, width=8.2, height=3.2)
     for ax, kind in zip(axes, KINDS, strict=True):
         ax.scatter(*generator.codes.T, s=5, c="#c4c9cf", linewidths=0, zorder=1)
-        step = max(1, arrays[kind].shape[1] // _SHOWN)
+        step = max(1, arrays[kind].shape[1] // _MAX_STEPS_SHOWN)
         plotting.walk(
             ax,
             arrays[kind][shown][::step],
@@ -176,7 +167,7 @@ def _support_section(generator, arrays, summary, shown, extent) -> Section:
         "walks",
         "Three walks with steps of one size",
         "Codes in grey, steps outside the support hollow. Under the metric a step is short where "
-        "the generator changes fast or is unsure, and the walk turns back at the edge of the data.",
+        "the generator changes fast or is uncertain, and the walk turns back where the data end.",
         f"{curved['mean']:.1%}",
         f"of the steps of Brownian motion lie near a code (± {curved['sd']:.1%} over seeds); "
         f"{summary['in_support_driftless']['mean']:.1%} of the paper's walk without drift, "
@@ -281,7 +272,8 @@ _CHOICES = (
     "The support: latent points within {n[reach][mean]:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. The support by σ is given beside it.",
     "Generator: convolutions with {t.hidden} channels, {t.epochs} epochs, constant deviation "
-    "{t.stage_one_std} in stage one; {t.num_centers} centers, a = {t.a}, rule {t.rule}, so that σ "
+    "{t.stage_one_std} in stage one; {t.num_centers} centers, "
+    "a = {t.bandwidth_scale}, rule {t.bandwidth_rule}, so that σ "
     "also rises between neighboring strands of codes. The metric is tabulated on "
     "{s.generator.table_size} points a side, relative error {n[table_error][mean]:.1g} at the 99th "
     "percentile of the codes.",

@@ -1,11 +1,9 @@
 """The folder that an experiment leaves: a page, its figures, and all numbers in one file."""
 
 import dataclasses
-import json
 from pathlib import Path
 
-from landform._core.files import write_whole
-from landform.demo.page import Section, render
+from landform.demo.page import Section, render, write_page, write_results
 
 
 def write(
@@ -18,23 +16,17 @@ def write(
     results: dict,
     seconds: float,
 ) -> None:
-    """Write ``index.html``, one PNG a section and ``results.json`` into a folder."""
-    for section in sections:
-        write_whole(out / f"{section.key}.png", section.png)
-    described = {"settings": dataclasses.asdict(settings), "seconds": seconds, "results": results}
-    text = json.dumps(described, indent=2, default=_plain) + "\n"
-    write_whole(out / "results.json", text.encode())
+    """Write ``index.html``, a PNG for each section, and ``results.json`` into a folder."""
     numbers = {key: value for key, value in flat(results).items() if value == value}
     footer = f"Written by landform in {seconds:.0f} seconds; results.json has every number."
     page = render(title, lead, sections, choices, numbers, footer)
-    write_whole(out / "index.html", page.encode())
+    described = {"settings": dataclasses.asdict(settings), "seconds": seconds, "results": results}
+    write_page(out, page, sections, described)
 
 
 def keep(out: Path, settings, rows: list | dict) -> None:
-    """What there is so far, in ``results.json``: a long run that is stopped leaves its numbers."""
-    described = {"settings": dataclasses.asdict(settings), "unfinished": rows}
-    text = json.dumps(described, indent=2, default=_plain) + "\n"
-    write_whole(out / "results.json", text.encode())
+    """Write the numbers so far to ``results.json``, for a long run that may be stopped."""
+    write_results(out, {"settings": dataclasses.asdict(settings), "unfinished": rows})
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, float]:
@@ -46,17 +38,4 @@ def flat(tree: dict, prefix: str = "") -> dict[str, float]:
             out |= flat(value, name)
         elif isinstance(value, int | float):
             out[name] = float(value)
-    return out
-
-
-def _plain(value):
-    return value.tolist()
-
-
-def prepared(out) -> Path:
-    """The folder, made where it does not exist."""
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder, and {out} is a file")
-    out.mkdir(parents=True, exist_ok=True)
     return out

@@ -8,8 +8,12 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
+
+# Annotated shapes and types are checked at every call, at no cost inside a compiled program.
+install_import_hook("landform", "shapes.checked")
 
 hypothesis.settings.register_profile(
     "fixed", derandomize=True, database=None, deadline=None, max_examples=25

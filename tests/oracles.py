@@ -22,6 +22,15 @@ class FlatInDisguise(lf.AbstractMetric):
         return jacobian.T @ jacobian
 
 
+class Hole(lf.AbstractMetric):
+    """Flat space, undefined for x₁ in (0.4, 0.6)."""
+
+    def __call__(self, x):
+        """I, and NaN in the strip."""
+        broken = (x[0] > 0.4) & (x[0] < 0.6)
+        return jnp.eye(2) * jnp.where(broken, jnp.nan, 1.0)
+
+
 class Wrong(lf.AbstractMetric):
     """The half-plane with the geodesic equation as misprinted, without its last term."""
 

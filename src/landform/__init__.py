@@ -11,6 +11,7 @@ from landform._core import interrupts as _interrupts  # noqa: F401  (before all 
 
 # isort: split
 from landform import datasets as datasets
+from landform._core import display as _display
 from landform._core.status import (
     ConvergenceError as ConvergenceError,
     MetricError as MetricError,
@@ -100,14 +101,15 @@ from landform.metrics.rbf import RBFMetric as RBFMetric
 from landform.metrics.tabulated import Tabulated as Tabulated
 from landform.models import (
     VAE as VAE,
+    BlendedDecoder as BlendedDecoder,
     Calibration as Calibration,
-    Extrapolation as Extrapolation,
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,
     MarginalLikelihood as MarginalLikelihood,
     RBFPrecision as RBFPrecision,
+    Training as Training,
     calibration as calibration,
     elbo as elbo,
     fit_variance as fit_variance,
@@ -156,3 +158,24 @@ from landform.stats.retraining import (
     RetrainingReport as RetrainingReport,
     retraining_report as retraining_report,
 )
+
+
+def __getattr__(name: str):
+    if name != "plotting":
+        raise AttributeError(f"module 'landform' has no attribute {name!r}")
+    import landform.plotting  # on first use, with Matplotlib
+
+    return landform.plotting
+
+
+def __dir__():
+    return sorted({*globals(), "plotting"})
+
+
+def _draw(picture):
+    from landform.plotting.preview import preview
+
+    return preview(picture)
+
+
+_display.draw_with(_draw)

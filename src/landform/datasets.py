@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform._core import numpy_files as _numpy_files
-from landform._core.checks import as_count
+from landform._core import display, numpy_files as _numpy_files
+from landform._core.checks import as_count, as_numpy
 
 ENVIRONMENT = "LANDFORM_DATA"
 _FILES = {
@@ -43,6 +43,8 @@ class Dataset(NamedTuple):
     y: np.ndarray
     name: str
     extras: dict[str, np.ndarray]
+
+    __repr__ = display.line
 
 
 def names() -> tuple[str, ...]:
@@ -143,14 +145,50 @@ def load(
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
     name = known
     X, y, extras = _digits() if name == "digits" else _from_file(name)
-    order = np.arange(len(X)) if seed is None else np.random.default_rng(seed).permutation(len(X))
-    rows = order[_keep(y[order], classes, per_class)]
+    rows = choose_rows(y, classes=classes, per_class=per_class, seed=seed)
     extras = {k: v[rows] if len(v) == len(X) else v for k, v in extras.items()}
     return Dataset(X[rows], y[rows], name, extras)
 
 
-def _keep(y: np.ndarray, classes, per_class) -> np.ndarray:
-    """A mask of the labels to keep."""
+def choose_rows(
+    y: np.ndarray,
+    *,
+    classes: Sequence[int] | None = None,
+    per_class: int | None = None,
+    seed: int | None = 0,
+) -> np.ndarray:
+    """Rows of chosen classes in random order, as `load` takes them.
+
+    Parameters
+    ----------
+    y
+        The class of each row, shape ``(n,)``.
+    classes, per_class, seed
+        As in `load`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Row numbers, at most `per_class` of each class.
+
+    Raises
+    ------
+    ValueError
+        If a class is not in `y`, or `per_class` is not a positive integer.
+
+    Examples
+    --------
+    >>> import landform as lf
+    >>> lf.datasets.choose_rows([4, 7, 7, 4, 9], classes=(7, 9), per_class=1, seed=None)
+    array([1, 4])
+    """
+    y = as_numpy(y)
+    order = np.arange(len(y)) if seed is None else np.random.default_rng(seed).permutation(len(y))
+    return order[_is_wanted(y[order], classes, per_class)]
+
+
+def _is_wanted(y: np.ndarray, classes, per_class) -> np.ndarray:
+    """A mask of the labels to keep: the first ones of each of the classes."""
     keep = np.ones(len(y), bool)
     if classes is not None:
         wanted, known = np.unique(np.asarray(classes)), np.unique(y)

@@ -143,7 +143,7 @@ def test_clusters_take_the_names_of_their_classes():
 
 def test_the_support_joins_evenly_spaced_codes():
     codes = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), -1).reshape(-1, 2)
-    support = measure.Support(codes)
+    support = model.Support(codes)
     assert support.radius == pytest.approx(2.0)
     points = [[[2.5, 2.5], [6.1, 4.0]], [[-2.1, 0.0], [np.nan, 0.0]]]
     np.testing.assert_array_equal(support(points), [[True, False], [False, False]])
@@ -166,7 +166,7 @@ def test_data_of_a_user_are_shuffled_scaled_and_chosen(rng):
     assert sample.X.shape == (20, 4, 4)
     assert sample.X.min() == 0.0
     assert sample.X.max() == 1.0
-    with pytest.raises(ValueError, match="digits must be among 0, 1, got 5"):
+    with pytest.raises(ValueError, match=r"classes must be among 0, 1, got \[5\]"):
         report.load_sample(dataclasses.replace(TINY, digits=(5,)), (X, y))
     assert report.load_sample(TINY, (X, None)).y is None
     few = report.load_sample(dataclasses.replace(TINY, digits=(), per_class=5), (X, y))

@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 import landform as lf
-from experiments import CircleSettings, run_circle
-from experiments.circle import Circle, Learned, arc_lengths, draw, hausdorff, measure
+from experiments.circle import (
+    Circle,
+    CircleSettings,
+    Learned,
+    arc_lengths,
+    draw,
+    hausdorff,
+    measure,
+    run_circle,
+)
 
 SMALL = CircleSettings(seeds=(0,), n=80, dim=60, pairs=20, epochs=100, num_centers=10, grid=16)
 

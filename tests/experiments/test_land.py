@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from experiments import GroupSettings, SyntheticSettings, run_motion, run_synthetic
 from experiments.compare import Fits, score_all
-from experiments.groups import reduced, sleep_groups
-from experiments.synthetic import draw
-from experiments.write import flat, prepared
+from experiments.groups import GroupSettings, reduced, run_motion, sleep_groups
+from experiments.synthetic import SyntheticSettings, draw, run_synthetic
+from experiments.write import flat
 from landform import datasets
+from landform.demo.page import folder
 
 
 @pytest.mark.parametrize("name", SyntheticSettings().sets)
@@ -48,7 +48,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     path = tmp_path / "file"
     path.write_text("")
     with pytest.raises(ValueError, match="folder"):
-        prepared(path)
+        folder(path)
 
 
 @pytest.mark.heavy

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from experiments import KMeansSettings, VarianceSettings, run_kmeans, run_variance
-from experiments.__main__ import main
+from experiments.commands import program
 from experiments.oddity import Training, load_images
 from experiments.oddity_clusters import (
     Space,
@@ -19,10 +18,11 @@ from experiments.oddity_clusters import (
     riemannian,
     silhouette,
 )
-from experiments.oddity_kmeans import groups_of
-from experiments.oddity_variance import _floored
+from experiments.oddity_kmeans import KMeansSettings, groups_of, run_kmeans
+from experiments.oddity_variance import VarianceSettings, _floored, run_variance
+from landform import cli
 
-SMALL = Training(hidden=(16,), epochs=10, num_centers=8, a=1.0)
+SMALL = Training(hidden=(16,), epochs=10, num_centers=8, bandwidth_scale=1.0)
 
 
 def write_images(path, X, **arrays):
@@ -116,7 +116,7 @@ def test_the_smallest_deviation_is_a_share_of_the_spread():
 
 
 def test_classes_on_the_command_line_are_integers(tmp_path, capsys):
-    code = main(["oddity-variance", "--classes", "0,x", "--out", str(tmp_path / "o")])
+    code = cli.run(["oddity-variance", "--classes", "0,x", "--out", str(tmp_path / "o")], program)
     assert code == 2
     assert "--classes" in capsys.readouterr().err
 

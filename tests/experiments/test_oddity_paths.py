@@ -1,6 +1,5 @@
 """Interpolation, walks and distributions of Latent Space Oddity, on a small scale."""
 
-import dataclasses
 import json
 
 import equinox as eqx
@@ -10,25 +9,27 @@ import pytest
 
 import landform as lf
 from experiments import (
-    InterpolationSettings,
-    LandSettings,
-    WalkSettings,
     oddity_interpolation as interpolation,
     oddity_land as distributions,
     oddity_walk as walking,
-    run_interpolation,
-    run_land,
-    run_walk,
 )
-from experiments.__main__ import main
+from experiments.commands import program
 from experiments.oddity import Training, load_images
-from experiments.oddity_generator import GeneratorSettings, over, tabulate, train_generator
-from experiments.oddity_interpolation import autocorrelation, interpolate
-from experiments.oddity_walk import frames_of, visited, walk_all
+from experiments.oddity_generator import GeneratorSettings, over, train_generator
+from experiments.oddity_interpolation import (
+    InterpolationSettings,
+    autocorrelation,
+    interpolate,
+    run_interpolation,
+)
+from experiments.oddity_land import LandSettings, run_land
+from experiments.oddity_walk import WalkSettings, frames_of, run_walk, visited, walk_all
+from landform import cli
+from landform.demo.model import generator_of
 from landform.models.vae import PrecisionStd
 
 SMALL = GeneratorSettings(
-    training=Training(hidden=(16,), epochs=12, num_centers=12, a=1.0), table_size=32
+    training=Training(hidden=(16,), epochs=12, num_centers=12, bandwidth_scale=1.0), table_size=32
 )
 
 
@@ -101,7 +102,7 @@ def test_curves_of_a_generator_with_one_ridge_are_surer_than_lines():
     codes = 3.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     rbf = lf.RBFPrecision(codes, 2.0, np.full((2, 60), 400.0), max_std=5.0)
     exact = lf.VAE(Same(), Plain(), PrecisionStd(rbf), jnp.asarray(codes), None, (2,), "gaussian")  # type: ignore[arg-type]
-    found = tabulate(exact, codes, dataclasses.replace(SMALL, table_size=128))
+    found = generator_of(exact, np.asarray(exact.encode(codes)), 128)
     settings = InterpolationSettings(pairs=20, frames=65, nodes=129, lags=5)
     numbers, _ = interpolate(found, settings, 0)
     assert numbers["lower_std_by_length"] >= 0.9
@@ -186,8 +187,8 @@ def test_the_experiment_writes_what_it_found(run, small, settings, keys, tmp_pat
 
 
 def test_unknown_networks_and_points_without_pixels_are_refused(tmp_path, rng, capsys):
-    assert main(["oddity-interpolation", "--network", "deep"]) == 2
-    assert "--network" in capsys.readouterr().err
+    assert cli.run(["oddity-interpolation", "--network", "deep"], program) == 2
+    assert capsys.readouterr().err.startswith("experiments: --network must be")
     path = tmp_path / "points.npz"
     np.savez(path, X=rng.random((40, 5)))
     with pytest.raises(ValueError, match="images for a convolutional"):

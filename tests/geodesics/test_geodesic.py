@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from oracles import FlatInDisguise, half_plane_points, relative, sphere_pairs, two_moons
+from oracles import FlatInDisguise, Hole, half_plane_points, relative, sphere_pairs, two_moons
 
 PLANE = lf.PoincareHalfPlane()
 
@@ -230,14 +230,6 @@ def test_coincident_points_are_at_distance_zero(moons):
     np.testing.assert_allclose(paths.velocity, 0.0, atol=1e-12)
 
 
-class Hole(lf.AbstractMetric):
-    """Flat space, undefined for x₁ in (0.4, 0.6)."""
-
-    def __call__(self, x):
-        broken = (x[0] > 0.4) & (x[0] < 0.6)
-        return jnp.eye(2) * jnp.where(broken, jnp.nan, 1.0)
-
-
 def test_a_metric_that_is_not_finite_fails_alone():
     x = np.zeros((3, 2))
     y = np.array([[0.2, 0.3], [1.0, 0.0], [0.3, 0.1]])
@@ -331,52 +323,6 @@ def test_a_decoder_that_is_a_function_passes_through_jit_and_grad():
     value, slope = jax.jit(jax.value_and_grad(lambda b: lf.distance(metric, x, b)))(y)
     np.testing.assert_allclose(value, np.sqrt(5.0), rtol=1e-9)
     np.testing.assert_allclose(slope, np.array([5.0, 2.0]) / np.sqrt(5.0), rtol=1e-7)
-
-
-def test_pairwise_distances_are_symmetric_and_exact(plane_pairs):
-    points = plane_pairs[0][:12]
-    matrix = np.asarray(lf.pairwise_distances(PLANE, points))
-    np.testing.assert_array_equal(matrix, matrix.T)
-    np.testing.assert_array_equal(np.diag(matrix), 0.0)
-    rectangle = np.asarray(lf.pairwise_distances(PLANE, points[:5], points))
-    np.testing.assert_allclose(rectangle, matrix[:5], atol=1e-8)
-    i, j = np.triu_indices(12, 1)
-    assert relative(matrix[i, j], PLANE.exact_distance(points[i], points[j])) < 1e-8
-
-
-def test_graph_distances_bound_the_exact_ones(moons):
-    metric, x, _, _ = moons
-    points = np.unique(x, axis=0)[:10]
-    graph = np.asarray(lf.pairwise_distances(metric, points, method="graph"))
-    exact = np.asarray(lf.pairwise_distances(metric, points))
-    np.testing.assert_allclose(graph, graph.T, rtol=1e-14)
-    assert np.all(graph >= exact * (1 - 1e-6))
-    upper = np.triu_indices(len(points), 1)
-    assert np.median(graph[upper] / exact[upper]) < 1.1
-
-
-def test_graph_distances_come_with_their_error_measured(moons):
-    metric, _, _, _ = moons
-    points = np.asarray(metric.data)[:60]
-    found = lf.graph_distances(metric, points, probes=12)
-    matrix = np.asarray(found.matrix)
-    np.testing.assert_array_equal(matrix, matrix.T)
-    assert not np.asarray(found.failed).any()
-    exact = np.asarray(lf.distance(metric, points[found.pairs[:, 0]], points[found.pairs[:, 1]]))
-    chosen = matrix[tuple(np.asarray(found.pairs).T)]
-    np.testing.assert_allclose(found.ratio, chosen / exact, rtol=1e-5)
-    assert np.all(np.asarray(found.ratio) > 1 - 1e-6)
-    assert np.all(np.diff(found.ratio) >= 0)
-    few = lf.graph_distances(metric, points, points[:3], probes=0)
-    np.testing.assert_allclose(few.matrix, matrix[:, :3], rtol=1e-12)
-
-
-def test_failed_pairs_are_nan_in_the_matrix():
-    points = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 0.0]])
-    matrix = np.asarray(lf.pairwise_distances(Hole(), points, throw=False))
-    np.testing.assert_array_equal(np.isnan(matrix), [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
-    with pytest.raises(lf.ConvergenceError, match="2 of 3"):
-        lf.pairwise_distances(Hole(), points)
 
 
 def test_tracing_happens_once_for_every_batch_size():

@@ -264,7 +264,7 @@ def test_arguments_for_several_points_are_refused_with_what_is_expected():
         lambda net: lf.Pullback(net.forward),
         lambda net: lf.FisherRaoPullback(net, "poisson"),
         lambda net: lf.EnsemblePullback([net, net]),
-        lambda net: lf.Extrapolation(net, [[0.0, 0.0]], 1.0),
+        lambda net: lf.BlendedDecoder(net, [[0.0, 0.0]], 1.0),
         lambda net: lf.from_callable(net, [[0.0, 0.0]]),
     ],
 )

@@ -86,7 +86,7 @@ def chances(z):
     return jax.nn.softmax(linear(z).reshape(2, 3), axis=-1)
 
 
-# family, generator of what the family expects, divergence of two of its outputs
+# family, decoder of what the family expects, divergence of two of its outputs
 FAMILIES = {
     "normal": ("normal", lambda z: (linear(z, slice(3)), positive(z, slice(3, 6))), kl_normal),
     "bernoulli": ("bernoulli", lambda z: jax.nn.sigmoid(linear(z)), kl_bernoulli),
@@ -374,7 +374,7 @@ def tensor_of(family, output):
         (
             lambda: tensor_of(lf.families.NegativeBinomial([1.0, 2.0]), jnp.ones(3)),
             ValueError,
-            "one for each of the generator's 3 outputs, got 2",
+            "one for each of the decoder's 3 outputs, got 2",
         ),
         (lambda: lf.FisherRaoPullback(linear, "negative-binomial"), ValueError, "NegativeBinomial"),
         (lambda: lf.families.Product([]), ValueError, "at least one family"),

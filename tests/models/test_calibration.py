@@ -1,4 +1,4 @@
-"""Calibration of a generator's deviations against residuals of known law."""
+"""Calibration of a decoder's deviations against residuals of known law."""
 
 import equinox as eqx
 import jax

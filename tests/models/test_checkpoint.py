@@ -95,8 +95,13 @@ def test_another_training_is_refused_by_what_differs(data, tmp_path):
 
 def test_a_checkpoint_tells_numbers_by_their_value(data, tmp_path):
     options = OPTIONS | {"checkpoint": tmp_path / "c", "variance": "constant"}
-    first = {"epochs": np.int64(1), "patience": np.int64(3), "a": 2.0, "max_std": np.float32(9)}
-    again = {"epochs": 1, "patience": 3, "a": 2, "max_std": 9}
+    first = {
+        "epochs": np.int64(1),
+        "patience": np.int64(3),
+        "bandwidth_scale": 2.0,
+        "max_std": np.float32(9),
+    }
+    again = {"epochs": 1, "patience": 3, "bandwidth_scale": 2, "max_std": 9}
     models = [
         lf.train_vae(data, 2, key=jax.random.key(0), **options | change)
         for change in (first, again)

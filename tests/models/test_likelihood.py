@@ -112,7 +112,7 @@ def test_bad_arguments_of_the_evidence_are_refused_by_name(linear, key):
 
 
 @pytest.fixture(scope="module")
-def generator():
+def decoder():
     """A model with D = 50 outputs whose deviation varies where the data are."""
     rng = np.random.default_rng(3)
     size = 50
@@ -125,28 +125,28 @@ def generator():
     return VAE(encoder, mean, PrecisionStd(rbf), jnp.asarray(centers), None, (size,), "gaussian")
 
 
-def test_the_expected_metric_is_the_mean_of_the_random_one(generator, key):
+def test_the_expected_metric_is_the_mean_of_the_random_one(decoder, key):
     z = jnp.array([0.6, -1.1])
-    mean, std = jax.jacfwd(generator.mean)(z), jax.jacfwd(generator.std)(z)
+    mean, std = jax.jacfwd(decoder.mean)(z), jax.jacfwd(decoder.std)(z)
     noise = jax.random.normal(key, (20_000, 50))
     jacobians = mean + noise[:, :, None] * std
     sampled = jnp.einsum("sij,sik->jk", jacobians, jacobians) / len(noise)
-    expected = lf.metric_tensor(generator.metric(), z)
+    expected = lf.metric_tensor(decoder.metric(), z)
     scale = float(jnp.linalg.norm(expected))
     assert float(jnp.linalg.norm(sampled - expected)) < 5e-3 * scale
     assert float(jnp.linalg.norm(mean.T @ mean - expected)) > 0.05 * scale
 
 
-def test_the_metric_starts_geodesics_at_the_encoded_data(generator):
-    metric = generator.metric()
-    np.testing.assert_array_equal(metric.landmarks(), generator.codes)
-    np.testing.assert_array_equal(generator.metric([[0.0, 1.0]]).landmarks(), [[0.0, 1.0]])
-    deviation = metric.deviation(generator.codes)
+def test_the_metric_starts_geodesics_at_the_encoded_data(decoder):
+    metric = decoder.metric()
+    np.testing.assert_array_equal(metric.landmarks(), decoder.codes)
+    np.testing.assert_array_equal(decoder.metric([[0.0, 1.0]]).landmarks(), [[0.0, 1.0]])
+    deviation = metric.deviation(decoder.codes)
     assert float(metric.deviation(np.array([30.0, 30.0]))) > 3.0 * float(jnp.max(deviation))
 
 
-def test_new_weights_of_one_shape_do_not_trace_the_model_again(generator):
-    other = eqx.tree_at(lambda v: v.mean.net.biases[-1], generator, jnp.ones(50))
-    same = jax.tree.structure(generator) == jax.tree.structure(other)
+def test_new_weights_of_one_shape_do_not_trace_the_model_again(decoder):
+    other = eqx.tree_at(lambda v: v.mean.net.biases[-1], decoder, jnp.ones(50))
+    same = jax.tree.structure(decoder) == jax.tree.structure(other)
     assert same
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(generator))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(decoder))

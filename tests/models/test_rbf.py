@@ -1,4 +1,4 @@
-"""The precision of a generator: high at the data, low away from them, whatever the clusters."""
+"""The precision of a decoder: high at the data, low away from them, whatever the clusters."""
 
 import jax
 import jax.numpy as jnp
@@ -14,26 +14,28 @@ def test_bandwidth_is_the_inverse_square_of_the_mean_distance_by_hand():
     codes = np.array([[0.0, 0.0], [0.0, 6.0], [10.0, 0.0], [12.0, 0.0], [11.0, 3.0]])
     centers = np.array([[0.0, 2.0], [11.0, 0.0]])
     first, second = (2.0 + 4.0) / 2, (1.0 + 1.0 + 3.0) / 3
-    found = rbf_bandwidths(codes, [0, 0, 1, 1, 1], centers, a=2.0)
+    found = rbf_bandwidths(codes, [0, 0, 1, 1, 1], centers, bandwidth_scale=2.0)
     np.testing.assert_allclose(found, [0.5 / (2 * first) ** 2, 0.5 / (2 * second) ** 2])
 
 
 def test_the_cluster_std_rule_takes_the_root_mean_square():
     codes = np.array([[0.0], [6.0]])
-    found = rbf_bandwidths(codes, [0, 0], [[2.0]], a=1.0, rule="cluster-std")
+    found = rbf_bandwidths(
+        codes, [0, 0], [[2.0]], bandwidth_scale=1.0, bandwidth_rule="cluster-std"
+    )
     np.testing.assert_allclose(found, [0.5 / ((4.0 + 16.0) / 2)])
 
 
 def test_singleton_and_empty_clusters_take_the_median_radius_of_the_others():
     codes = np.array([[-1.0], [1.0], [7.0], [13.0], [30.0]])
     centers = np.array([[0.0], [10.0], [30.0], [50.0]])
-    found = rbf_bandwidths(codes, [0, 0, 1, 1, 2], centers, a=1.0)
+    found = rbf_bandwidths(codes, [0, 0, 1, 1, 2], centers, bandwidth_scale=1.0)
     np.testing.assert_allclose(found, [0.5, 0.5 / 9, 0.5 / 4, 0.5 / 4])
 
 
 def test_clusters_that_are_all_singletons_take_half_the_gap_between_centres():
     centers = np.array([[0.0], [2.0], [10.0]])
-    found = rbf_bandwidths(centers, [0, 1, 2], centers, a=1.0)
+    found = rbf_bandwidths(centers, [0, 1, 2], centers, bandwidth_scale=1.0)
     np.testing.assert_allclose(found, [0.5, 0.5, 0.5 / 16])
 
 
@@ -152,14 +154,14 @@ def test_a_point_of_the_wrong_shape_and_a_broken_number_of_outputs_are_refused(k
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"a": 0.0}, "a must be positive"),
-        ({"rule": "guess"}, "rule"),
+        ({"bandwidth_scale": 0.0}, "bandwidth_scale must be positive"),
+        ({"bandwidth_rule": "guess"}, "bandwidth_rule"),
         ({"labels": [0, 2]}, "labels"),
         ({"labels": [0]}, "labels"),
         ({"centers": [[0.0, 1.0]]}, "centers"),
     ],
 )
 def test_bad_arguments_of_the_bandwidth_rule_are_refused_by_name(change, name):
-    good = {"codes": [[0.0], [1.0]], "labels": [0, 0], "centers": [[0.5]], "a": 1.0}
+    good = {"codes": [[0.0], [1.0]], "labels": [0, 0], "centers": [[0.5]], "bandwidth_scale": 1.0}
     with pytest.raises(ValueError, match=name):
         rbf_bandwidths(**(good | change))

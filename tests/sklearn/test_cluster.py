@@ -5,13 +5,17 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import landform as lf
 from landform.sklearn import GeodesicKMeans, GeodesicKMedoids, GeodesicSpectral
+from sklearn import config_context
 
 _EQUIVALENCE = "check_sample_weight_equivalence_on_dense_data"
 REASONS = {
@@ -61,6 +65,24 @@ def test_a_weight_of_three_is_a_point_three_times(cls, rng):
         )
     else:
         np.testing.assert_allclose(model.scales_[rows], repeated.scales_)
+
+
+@pytest.mark.parametrize("cls", [GeodesicKMeans, GeodesicKMedoids, GeodesicSpectral])
+def test_weights_are_routed_through_pipelines(cls, rng):
+    X, weights = rng.normal(size=(20, 2)), rng.integers(1, 4, size=20)
+    model = cls(2, metric="euclidean", random_state=0)
+    alone = clone(model).fit(StandardScaler().fit_transform(X), sample_weight=weights)
+    with config_context(enable_metadata_routing=True):
+        scale = StandardScaler().set_fit_request(sample_weight=False)
+        routed = make_pipeline(scale, model.set_fit_request(sample_weight=True))
+        routed.fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(routed[-1].labels_, alone.labels_)
+
+
+def test_the_score_of_k_means_is_minus_the_weighted_inertia(rng):
+    X, weights = rng.normal(size=(20, 2)), rng.integers(0, 4, size=20)
+    model = GeodesicKMeans(2, metric="euclidean", random_state=0).fit(X, sample_weight=weights)
+    assert model.score(X, sample_weight=weights) == pytest.approx(-model.inertia_, rel=1e-9)
 
 
 def test_points_of_weight_zero_do_not_change_the_learned_metric(rng):

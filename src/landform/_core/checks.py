@@ -209,7 +209,7 @@ def check_key(key) -> PRNGKeyArray:
     raise TypeError(f"key must be one JAX key, such as jax.random.key(0), got {key!r}")
 
 
-def check_generator(name: str, f) -> Callable:
+def check_decoder(name: str, f) -> Callable:
     """Raise `TypeError` unless `f` is callable, and not a PyTorch module."""
     owner = getattr(f, "__self__", f)
     if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):

@@ -16,7 +16,7 @@ def symmetrize(matrix: Array) -> Array:
 
 
 def solve_positive(
-    matrix: Float[Array, "*b n n"], rhs: Float[Array, "*b n k"]
+    matrix: Float[Array | np.ndarray, "*b n n"], rhs: Float[Array, "*b n k"]
 ) -> tuple[Float[Array, "*b n k"], Bool[Array, "*b"]]:
     """Solve ``matrix @ out = rhs`` by elimination, and say whether all pivots are positive.
 
@@ -58,7 +58,7 @@ def _solve_halves(matrix, rhs):
     return jnp.concatenate([first - coupling @ second, second], axis=-2), positive & also
 
 
-def cholesky(matrix: Float[Array, "*b n n"]) -> Float[Array, "*b n n"]:
+def cholesky(matrix: Float[Array | np.ndarray, "*b n n"]) -> Float[Array, "*b n n"]:
     """The lower Cholesky factor by array operations; NaN if the matrix is not positive definite."""
     n = matrix.shape[-1]
     below = jnp.arange(n)

@@ -5,7 +5,9 @@ import enum
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from landform._core import display
 from landform._core.typing import Array
 
 
@@ -79,7 +81,31 @@ def describe(status) -> str | list[str]:
     return [Status(int(code)).message for code in codes.ravel()]
 
 
-class AbstractResult(eqx.Module):
+def outcome(status) -> str:
+    """A status as a part of a line: whether it converged, and if not why; a batch by `tally`."""
+    if isinstance(status, Tracer):
+        return "converged=traced"
+    if np.ndim(status):
+        return tally(status)
+    code = int(status)
+    return "converged=True" if code == Status.CONVERGED else f"converged=False ({_word(code)})"
+
+
+def tally(status) -> str:
+    """A batch of statuses in words, ``12 of 14 converged, 1 stalled, 1 left domain``."""
+    if isinstance(status, Tracer):
+        return "converged=traced"
+    kinds, counts = np.unique(np.asarray(status), return_counts=True)
+    found = dict(zip(kinds.tolist(), counts.tolist(), strict=True))
+    converged = f"{found.pop(int(Status.CONVERGED), 0)} of {np.size(status)} converged"
+    return ", ".join([converged, *(f"{count} {_word(code)}" for code, count in found.items())])
+
+
+def _word(code: int) -> str:
+    return Status(code).name.lower().replace("_", " ")
+
+
+class AbstractResult(display.AbstractDisplayed):
     """Numbers for the user, as opposed to a model; `precise` returns their arrays as NumPy's."""
 
 

@@ -20,7 +20,9 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _NUMBER = re.compile(
     r"[+-]?(?!0\d+$)([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", re.I
 )
-_WELL = re.compile(r"[0-9]+[eE][0-9]+")  # no program writes numbers so: 1E05 is row E of a plate
+_WELL = re.compile(
+    r"[0-9]+[eE][0-9]+"
+)  # 1E05 is a well in row E of a plate: no program writes a number like that
 # What pandas and R's readr call a column without a name.
 _NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*|\.\.\.\d+|__index_level_\d+__)?")
 _ROW_NAMES = re.compile(
@@ -35,7 +37,7 @@ class Columns(NamedTuple):
 
     path: Path
     names: tuple[str, ...]
-    """Of the columns; none where the first row is of numbers."""
+    """Names of the columns; empty if the first row holds numbers."""
     cells: list[np.ndarray]
     """One array a column; of rank two where each cell is a list."""
     index: tuple[int, ...] = ()
@@ -43,7 +45,7 @@ class Columns(NamedTuple):
     first: int = 1
     """Number of the first row of cells, as an editor counts."""
     typed: bool = False
-    """Whether the file says which columns are text, as digits in them are then."""
+    """Whether the file declares which columns are text, even if they hold digits."""
 
     def name(self, k: int):
         return self.names[k] if self.names else k
@@ -100,7 +102,7 @@ def _check_separator(rows: list[list[str]], path: Path) -> None:
 
 
 def _header(row: list[str], path: Path) -> tuple[str, ...]:
-    """The names of the columns if a first row has them, else none."""
+    """The names of the columns, if the first row holds names."""
     cells = tuple(cell.strip() for cell in row)
     numbers = tuple(map(str, range(len(cells))))
     if cells == ("", *numbers[:-1]):
@@ -135,7 +137,9 @@ def read_parquet(path: Path) -> Columns:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             asked, batches = 0, []
-            for batch in file.iter_batches(batch_size=_BATCH):  # a header's sizes may be lies
+            for batch in file.iter_batches(
+                batch_size=_BATCH
+            ):  # a damaged header may give wrong sizes
                 asked += batch.nbytes
                 check_content_size(asked, path, "write it without compression and dictionaries")
                 batches.append(batch)
@@ -212,7 +216,7 @@ def split(table: Columns, label: str | None, columns: str | None):
 
 
 def _without_index(table: Columns, places: list[int]) -> list[int]:
-    """Places without those of the index; a column without a name is refused."""
+    """Places of the columns other than the index; refuse a column without a name."""
     index = [k for k in places if k in table.index]
     if index:
         warnings.warn(
@@ -232,7 +236,7 @@ def _without_index(table: Columns, places: list[int]) -> list[int]:
 
 
 def _check_row_numbers(table: Columns, k: int, cells: np.ndarray, alone: bool) -> None:
-    """Refuse a column of identifiers: whole, all different, and named so, or counting the rows."""
+    """Refuse identifiers: different whole numbers so named, or counting the rows."""
     if alone or cells.ndim > 1 or len(cells) < 2 or not np.isfinite(cells).all():
         return
     counts = (
@@ -248,7 +252,7 @@ def _check_row_numbers(table: Columns, k: int, cells: np.ndarray, alone: bool) -
 
 
 def numbers(table: Columns, k: int) -> np.ndarray:
-    """The numbers of a column; a cell that is none is an error that says where it is."""
+    """The numbers of a column; an error names the first cell that is not a number."""
     cells = table.cells[k]
     if cells.dtype.kind in "iufb":
         return cells.astype(np.float64)
@@ -276,7 +280,7 @@ def numbers(table: Columns, k: int) -> np.ndarray:
 
 
 def as_number(cell) -> float | None:
-    """A cell as a number, NaN where it is missing; None for text, identifiers among it."""
+    """A cell as a number, NaN where it is missing; None for text and identifiers."""
     if isinstance(cell, str):
         text = cell.strip()
         if text in MISSING:

@@ -1,4 +1,4 @@
-"""The command `demo`: the whole way once, on real images."""
+"""The command `demo`: train a generator, measure its geometry, write a page."""
 
 import dataclasses
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table as RichTable
 
-from landform.cli._app import Label, Seed, app, console, steps
 from landform.cli.inputs import read_table
+from landform.cli.options import Label, Seed, app
+from landform.cli.terminal import console, steps
 
 
 @app.command()
@@ -26,7 +27,7 @@ def demo(
     ] = None,
     per_class: Annotated[
         int | None,
-        typer.Option(help="Most images of each class, or of all where there are none.", min=10),
+        typer.Option(help="Most images of each class, or of all without classes.", min=10),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Add k-means over five digit triples and three seeds.")
@@ -53,7 +54,7 @@ def demo(
         if read.y is None and settings.digits:
             raise ValueError(f"--digits needs classes, and {data} has none: give --digits all")
         if full:
-            raise ValueError(f"--full is of the data sets of digits, and {data} is a file")
+            raise ValueError(f"--full needs a data set of digits, and {data} is a file")
     sample = load_sample(settings, table)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out must be a folder, and {out} is a file")
@@ -106,7 +107,9 @@ def _summary(n: dict[str, float], out: Path) -> None:
     row("walk in the support", "walk_in_support_euclidean", "walk_in_support_riemannian")
     row("F-measure, five triples", "study_f_euclidean", "study_f_riemannian")
     table.add_section()
-    table.add_row("geodesics surer than straight lines", "", f"{n['geodesics_with_lower_std']:.0%}")
+    table.add_row(
+        "geodesics with lower σ than straight lines", "", f"{n['geodesics_with_lower_std']:.0%}"
+    )
     table.add_row(
         "σ at 3 radii over σ on the data",
         f"{n['network_std_ratio']:.1f} (network)",

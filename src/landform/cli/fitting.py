@@ -1,28 +1,16 @@
 """Commands that fit a model to data: fit-land and fit-vae."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from landform.cli._app import (
-    Columns,
-    Data,
-    Label,
-    MetricName,
-    Plot,
-    Rho,
-    Seed,
-    Sigma,
-    app,
-    check_plot,
-    data_axes,
-    metric_of,
-    plot_codes,
-    report,
-)
+from landform.cli.drawing import check_plot, data_axes, plot_codes
 from landform.cli.inputs import check_output, read_table
+from landform.cli.metric import metric_of
+from landform.cli.options import Columns, Data, Label, MetricName, Plot, Rho, Seed, Sigma, app
+from landform.cli.terminal import report
 from landform.io import save
 
 Model = Annotated[Path, typer.Option("--out", "-o", help="The .landform file to write.")]
@@ -40,7 +28,7 @@ def fit_vae(
     ),
     variance: Annotated[str, typer.Option(help="rbf, network or constant.")] = "rbf",
     num_centers: Annotated[int, typer.Option(help="Centers of the RBF variance.", min=1)] = 64,
-    a: Annotated[
+    bandwidth_scale: Annotated[
         float, typer.Option(help="Width of its kernels, relative to the clusters'.")
     ] = 2.0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data.", min=1)] = 200,
@@ -73,7 +61,7 @@ def fit_vae(
         likelihood=likelihood,
         variance=variance,
         num_centers=num_centers,
-        a=a,
+        bandwidth_scale=bandwidth_scale,
         epochs=epochs,
         checkpoint=checkpoint,
         progress=True,
@@ -128,14 +116,14 @@ def fit_land(
     )
 
 
-def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int):
-    """The fitted model, and what to say about it."""
+def _fit_land(metric, X: np.ndarray, components: int, normalizer: Any, seed: int):
+    """The fitted model, and the lines of the report."""
     import jax
 
     import landform as lf
 
     if components == 1:
-        land = lf.fit_land(metric, X, normalizer=normalizer, key=jax.random.key(seed))  # type: ignore[arg-type]
+        land = lf.fit_land(metric, X, normalizer=normalizer, key=jax.random.key(seed))
         rows = {
             "mean": np.asarray(land.mean).round(4).tolist(),
             "normalizer": f"{float(np.exp(land.log_normalizer)):.6g}"
@@ -144,7 +132,7 @@ def _fit_land(metric, X: np.ndarray, components: int, normalizer: str, seed: int
     else:
         land = lf.fit_land_mixture(
             metric, X, components, normalizer=normalizer, key=jax.random.key(seed)
-        )  # type: ignore[arg-type]
+        )
         rows = {
             "weights": np.asarray(land.weights).round(4).tolist(),
             "iterations": int(land.n_iter),

@@ -1,4 +1,4 @@
-"""Commands that compute with a metric: distances, geodesic, cluster."""
+"""Commands that measure with a metric: distances, geodesic, cluster."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +7,10 @@ import numpy as np
 import typer
 
 from landform._core.checks import check_choice
-from landform.cli._app import (
+from landform.cli.drawing import check_plot, volume_map
+from landform.cli.inputs import check_output, read_table, write_table
+from landform.cli.metric import metric_of
+from landform.cli.options import (
     Columns,
     Data,
     Label,
@@ -19,14 +22,9 @@ from landform.cli._app import (
     Sigma,
     Start,
     app,
-    bar,
-    check_plot,
-    metric_of,
     point_of,
-    report,
-    volume_map,
 )
-from landform.cli.inputs import check_output, read_table, write_table
+from landform.cli.terminal import bar, report
 
 
 @app.command()
@@ -37,7 +35,8 @@ def distances(
     method: Annotated[
         str,
         typer.Option(
-            help="geodesic (exact), graph (fast, upper bounds) or grid (to 3 columns, a check)."
+            help="geodesic (exact), graph (fast upper bounds: a few per cent too long for 2 "
+            "columns, far too long for 8) or grid (up to 3 columns, a check)."
         ),
     ] = "geodesic",
     columns: Columns = None,
@@ -149,14 +148,15 @@ def cluster(
         str,
         typer.Option(
             help="kmeans (round clusters about a mean), kmedoids (about a row of the data) or "
-            "spectral (chains of neighbors, however bent)."
+            "spectral (chains of neighbors of any shape)."
         ),
     ] = "kmeans",
     distances: Annotated[
         str,
         typer.Option(
-            help="Of kmedoids and spectral: geodesic (solves every pair) or graph (fast, a few per "
-            "cent too long). kmeans solves the geodesics that it needs."
+            help="For kmedoids and spectral: geodesic (solves every pair) or graph (fast upper "
+            "bounds: a few per cent too long for 2 columns, far too long for 8). kmeans solves "
+            "the geodesics that it needs."
         ),
     ] = "geodesic",
     columns: Columns = None,
@@ -202,7 +202,7 @@ def cluster(
 
 
 def _clusters(method: str, distances: str, metric, X: np.ndarray, clusters: int, seed: int):
-    """The clustering, the arrays to write besides its labels, and what to say about it."""
+    """The clustering, the arrays to write besides its labels, and the lines of the report."""
     import jax
 
     import landform as lf
@@ -235,5 +235,5 @@ def _clusters(method: str, distances: str, metric, X: np.ndarray, clusters: int,
 
 
 def _ending(found, failures: str) -> str:
-    """How a clustering ended, with what failed where something did."""
+    """The reason a clustering ended, and its failures if there were any."""
     return found.reason if failures.startswith("0 ") else f"{found.reason}; {failures}"

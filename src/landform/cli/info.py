@@ -7,9 +7,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from landform.cli._app import app, report
 from landform.cli.columns import LABELS, Columns, numbers
 from landform.cli.inputs import read_content
+from landform.cli.options import app
+from landform.cli.terminal import report
 
 
 @app.command()
@@ -41,7 +42,7 @@ def info(
 
 
 def _columns(table: Columns) -> dict[str, object]:
-    """Facts of a table: its size, its classes, and of each column the range or what it is of."""
+    """Facts of a table: its size, its classes, and the range or type of each column."""
     count = len(table.cells[0]) if table.cells else 0
     rows: dict[str, object] = {"shape": (count, len(table.cells))}
     constant = 0
@@ -87,7 +88,7 @@ def _is_constant(values: np.ndarray) -> bool:
 
 
 def _range(values: np.ndarray) -> str:
-    """Least and greatest number, and how many are none."""
+    """Least and greatest number, and how many are NaN or infinite."""
     finite = values[np.isfinite(values)]
     found = f"{finite.min():.6g} to {finite.max():.6g}" if finite.size else "no numbers"
     lost = values.size - finite.size

@@ -1,4 +1,4 @@
-"""Reading and writing tables for the command line: every flaw is one line that names the file."""
+"""Reading and writing tables for the command line; an error is one line that names the file."""
 
 import warnings
 from pathlib import Path
@@ -62,7 +62,7 @@ def read_table(
 
 
 def check_readable(path) -> Path:
-    """The path of a file that is there and of a format that is read."""
+    """The path, if the file exists and its format can be read."""
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
@@ -74,7 +74,7 @@ def check_readable(path) -> Path:
 
 
 def read_content(path) -> Columns | dict[str, np.ndarray]:
-    """All that a file of data holds, whether or not it is numbers: columns, or arrays by name."""
+    """Everything in a file of data, numbers or not: columns, or arrays by name."""
     path = check_readable(path)
     suffix = path.suffix.lower()
     if suffix in _TABLES:
@@ -83,7 +83,7 @@ def read_content(path) -> Columns | dict[str, np.ndarray]:
 
 
 def write_table(path, **arrays) -> None:
-    """Write the first array to .npy or .csv, or all of them to .npz; whole or not at all."""
+    """Write the first array to .npy or .csv, or all to .npz; each whole or not at all."""
     path = check_output(path, WRITABLE)
     main = np.asarray(next(iter(arrays.values())))
     ending = path.suffix.lower()
@@ -99,7 +99,7 @@ def write_table(path, **arrays) -> None:
 
 
 def check_output(path, endings=WRITABLE) -> Path:
-    """The path, if it can be written; checked before hours of work rather than after."""
+    """The path, if it can be written; for a check before the work begins."""
     path = Path(path).expanduser()
     if path.suffix.lower() not in endings:
         raise ValueError(f"{path} must end in {' or '.join(endings)}")
@@ -119,7 +119,7 @@ def _npy(path: Path, label, columns):
 def _read_npy(path: Path) -> np.ndarray:
     try:
         return read_npy(path)
-    except Exception as error:  # whatever a damaged header leads to is one kind of failure
+    except Exception as error:  # a damaged header raises errors of many types
         raise ValueError(f"{path} could not be read as a .npy file of numbers: {error}") from None
 
 

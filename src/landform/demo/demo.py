@@ -1,15 +1,13 @@
 """The demonstration from data to page: measure, draw, write."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from landform._core.files import write_whole
 from landform.demo import figures, measure
 from landform.demo.model import Model, train
-from landform.demo.page import Section, render
+from landform.demo.page import Section, folder, render, write_page
 from landform.demo.settings import Sample, Settings
 from landform.demo.words import CHOICES, LEAD, section
 from landform.io import save
@@ -53,8 +51,7 @@ def run_demo(
     -------
     All numbers, by name.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = folder(out)
     clock = _Clock(progress)
     clock("training")
     model = train(sample, settings)
@@ -67,23 +64,26 @@ def run_demo(
         results |= numbers
         pngs["study"] = png_bytes(figures.study(arrays))
     clock("writing")
-    save(out / "vae.landform", model.vae, metadata={"data": sample.name, "seed": settings.seed})
-    save(out / "metric.landform", model.table)
-    for key, content in pngs.items():
-        write_whole(out / f"{key}.png", content)
+    save(
+        out / "vae.landform",
+        model.generator.vae,
+        metadata={"data": sample.name, "seed": settings.seed},
+    )
+    save(out / "metric.landform", model.generator.table)
     clock.stop()
     results |= {f"seconds_{name}": seconds for name, seconds in clock.seconds.items()}
     results["seconds_total"] = sum(clock.seconds.values())
-    _write(out, sample, settings, model, results, pngs)
+    _write(out, sample, settings, results, pngs)
     return results
 
 
 def _measure(model: Model, sample: Sample, settings: Settings, clock):
     """Numbers of all sections, and their figures as PNGs."""
+    generator = model.generator
     results: dict[str, float] = {
         "points": float(len(sample.X)),
-        "table_error_median": model.table_error[0],
-        "table_error_99": model.table_error[1],
+        "table_error_median": generator.table_error[0],
+        "table_error_99": generator.table_error[1],
     }
     pngs: dict[str, bytes] = {}
 
@@ -94,36 +94,37 @@ def _measure(model: Model, sample: Sample, settings: Settings, clock):
         return arrays
 
     clock("clusters")
-    grouped = measure.clusters(model.smooth, model.codes, sample, settings)
+    grouped = measure.clusters(model.smooth, generator.codes, sample, settings)
     labels = grouped[1]["riemannian"] if sample.y is None else sample.y
     clock("magnification")
     background = add(
         "magnification",
-        measure.magnification(model, settings),
-        lambda a: figures.magnification(a, model, labels),
+        measure.magnification(generator, settings),
+        lambda a: figures.magnification(a, generator, labels),
     )
     clock("deviation")
-    add("deviation", measure.deviation(model, settings), lambda a: figures.deviation(a, model))
+    add("deviation", measure.deviation(generator, model.network), figures.deviation)
     clock("interpolation")
     add(
         "interpolation",
-        measure.interpolation(model, settings),
-        lambda a: figures.interpolation(a, model, background),
+        measure.interpolation(generator, settings),
+        lambda a: figures.interpolation(a, generator, background),
     )
     clock("distances")
-    add("distances", measure.distances(model, labels, settings), figures.distances)
-    add("clusters", grouped, lambda a: figures.clusters(a, model, sample.y))
+    add("distances", measure.distances(generator, labels, settings), figures.distances)
+    add("clusters", grouped, lambda a: figures.clusters(a, generator, sample.y))
     clock("mixtures")
-    add("mixtures", measure.mixtures(model, sample, settings), lambda a: figures.mixtures(a, model))
+    add(
+        "mixtures",
+        measure.mixtures(generator, sample, settings),
+        lambda a: figures.mixtures(a, generator),
+    )
     clock("walks")
-    add("walks", measure.walks(model, settings), lambda a: figures.walks(a, model))
+    add("walks", measure.walks(generator, settings), lambda a: figures.walks(a, generator))
     return results, pngs
 
 
-def _write(out: Path, sample, settings, model, results, pngs) -> None:
-    described = {"settings": dataclasses.asdict(settings), "data": sample.name, "numbers": results}
-    text = json.dumps(described, indent=2) + "\n"
-    write_whole(out / "results.json", text.encode())
+def _write(out: Path, sample, settings, results, pngs) -> None:
     sections = [Section(key, *section(key, results), png) for key, png in pngs.items()]
     page = render(
         "The shape of a latent space",
@@ -135,7 +136,8 @@ def _write(out: Path, sample, settings, model, results, pngs) -> None:
         results,
         f"Written by landform in {results['seconds_total']:.0f} seconds; seed {settings.seed}.",
     )
-    write_whole(out / "index.html", page.encode())
+    described = {"settings": dataclasses.asdict(settings), "data": sample.name, "numbers": results}
+    write_page(out, page, sections, described)
 
 
 class _Clock:

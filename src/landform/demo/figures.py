@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from landform import plotting
-from landform.demo.model import Model
+from landform.demo.model import Generator
 from landform.demo.settings import TRIPLES
 
 _LABEL = r"$\log_{10}\sqrt{\det M}$"
 
 
-def magnification(arrays: dict[str, Any], model: Model, labels: np.ndarray) -> Figure:
+def magnification(arrays: dict[str, Any], model: Generator, labels: np.ndarray) -> Figure:
     """Codes over the magnification factor."""
     fig, (ax,) = plotting.figure(width=6.2, height=4.9)
     plotting.field(ax, arrays["extent"], arrays["values"], label=_LABEL)
@@ -22,7 +22,7 @@ def magnification(arrays: dict[str, Any], model: Model, labels: np.ndarray) -> F
     return fig
 
 
-def deviation(arrays: dict[str, Any], model: Model) -> Figure:
+def deviation(arrays: dict[str, Any]) -> Figure:
     """Standard deviation against the distance from the data's center, for both uncertainties."""
     fig, (ax,) = plotting.figure(width=6.2, height=3.4)
     lines = {"RBF precision": arrays["rbf"], "variance network": arrays["network"]}
@@ -38,7 +38,7 @@ def deviation(arrays: dict[str, Any], model: Model) -> Figure:
     return fig
 
 
-def interpolation(arrays: dict[str, Any], model: Model, background: dict[str, Any]) -> Figure:
+def interpolation(arrays: dict[str, Any], model: Generator, background: dict[str, Any]) -> Figure:
     """One geodesic beside the straight line, and the two strips of decoded images."""
     shown = arrays["shown"]
     fig, parts = plotting.mosaic(
@@ -93,7 +93,7 @@ def distances(arrays: dict[str, Any]) -> Figure:
     return fig
 
 
-def clusters(arrays: dict[str, Any], model: Model, labels: np.ndarray | None) -> Figure:
+def clusters(arrays: dict[str, Any], model: Generator, labels: np.ndarray | None) -> Figure:
     """The clusters of both geometries beside the classes."""
     panels = [("Euclidean k-means", arrays["euclidean"], arrays["euclidean_centers"])]
     panels += [("Riemannian k-means", arrays["riemannian"], arrays["riemannian_centers"])]
@@ -111,7 +111,7 @@ def clusters(arrays: dict[str, Any], model: Model, labels: np.ndarray | None) ->
     return fig
 
 
-def mixtures(arrays: dict[str, Any], model: Model) -> Figure:
+def mixtures(arrays: dict[str, Any], model: Generator) -> Figure:
     """Both mixtures as densities over the codes, and images decoded from their samples."""
     fig, parts = plotting.mosaic(
         [["gauss", "land"], ["gauss_strip", "gauss_strip"], ["land_strip", "land_strip"]],
@@ -133,7 +133,7 @@ def mixtures(arrays: dict[str, Any], model: Model) -> Figure:
     return fig
 
 
-def walks(arrays: dict[str, Any], model: Model) -> Figure:
+def walks(arrays: dict[str, Any], model: Generator) -> Figure:
     """The walks under both metrics over the codes, and what they decode to."""
     fig, parts = plotting.mosaic(
         [["euclidean", "riemannian"], ["euclidean_strip"] * 2, ["riemannian_strip"] * 2],

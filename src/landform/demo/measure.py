@@ -1,15 +1,14 @@
-"""What the report shows, measured: each function turns a model into numbers and arrays.
+"""The measurements of the report: each function turns a model into numbers and arrays.
 
-A number is a plain float under a name that ends up in ``results.json``; an array is what the figure
-of the same section draws.
+Numbers are plain floats by their name in ``results.json``; arrays are for the section's figure.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 from scipy.stats import gaussian_kde
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
@@ -17,14 +16,16 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from landform import plotting
-from landform.demo.model import ACCURACY, NUM_POINTS, SOLVER, Model
+from landform._core.status import ConvergenceError
+from landform.demo.model import ACCURACY, NUM_POINTS, SOLVER, Generator, mean_deviation
 from landform.demo.settings import Sample, Settings
 from landform.geodesics.curve import curve_length
 from landform.geodesics.distances import pairwise_distances
 from landform.geodesics.geodesic import geodesic
 from landform.metrics.analytic import Euclidean
-from landform.metrics.base import log_volume
+from landform.metrics.base import AbstractMetric, log_volume
 from landform.metrics.tabulated import Tabulated
+from landform.models.vae import VAE
 from landform.stats.brownian import brownian_motion
 from landform.stats.clustering.kmeans import geodesic_kmeans
 from landform.stats.clustering.kmedoids import kmedoids
@@ -35,7 +36,7 @@ from landform.stats.land.mixture import fit_land_mixture
 Measured = tuple[dict[str, float], dict[str, Any]]
 
 
-def magnification(model: Model, settings: Settings) -> Measured:
+def magnification(model: Generator, settings: Settings) -> Measured:
     """√det M over the latent space, and how much larger it is around the codes than at them."""
     points, extent = plotting.grid(*plotting.bounds(model.codes), size=settings.map_size)
     values = np.asarray(log_volume(model.metric, points)) / np.log(10)
@@ -44,7 +45,7 @@ def magnification(model: Model, settings: Settings) -> Measured:
     return {"magnification_ratio": float(ratio)}, {"values": values, "extent": extent}
 
 
-def deviation(model: Model, settings: Settings) -> Measured:
+def deviation(model: Generator, network: VAE) -> Measured:
     """The generator's standard deviation on rings around the data, in units of their radius."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -53,9 +54,9 @@ def deviation(model: Model, settings: Settings) -> Measured:
     numbers: dict[str, float] = {}
     arrays: dict[str, Any] = {"radii": radii}
     three = int(np.argmin(np.abs(radii - 3.0)))
-    for name, network in (("rbf", False), ("network", True)):
-        on_data = float(model.deviation(model.codes, network=network).mean())
-        around = model.deviation(places, network=network)
+    for name, vae in (("rbf", model.vae), ("network", network)):
+        on_data = float(mean_deviation(vae, model.codes).mean())
+        around = mean_deviation(vae, places)
         arrays[name] = np.quantile(around, [0.1, 0.5, 0.9], axis=1)
         arrays[f"{name}_on_data"] = on_data
         numbers[f"{name}_std_on_data"] = on_data
@@ -65,23 +66,26 @@ def deviation(model: Model, settings: Settings) -> Measured:
     return numbers, arrays
 
 
-def along(model: Model, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean standard deviation along curves ``(n, T, 2)``, by arc length, and their lengths."""
+def along(metric: AbstractMetric, paths: np.ndarray, std: np.ndarray):
+    """Means of σ along curves by arc length, and the curves' lengths.
+
+    Curves ``(n, T, 2)`` and σ at their points ``(n, T)``; means and lengths have shape ``(n,)``.
+    """
     segments = np.stack([paths[:, :-1], paths[:, 1:]], axis=2).reshape(-1, 2, 2)
-    lengths = np.asarray(curve_length(model.metric, segments, order=2)).reshape(len(paths), -1)
-    middle = model.deviation(0.5 * (paths[:, 1:] + paths[:, :-1]))
-    total = lengths.sum(axis=1)
-    return (lengths * middle).sum(axis=1) / np.where(total > 0, total, 1.0), total
+    pieces = np.asarray(curve_length(metric, segments, order=2)).reshape(len(paths), -1)
+    middle = 0.5 * (std[:, 1:] + std[:, :-1])
+    lengths = pieces.sum(axis=1)
+    return (pieces * middle).sum(axis=1) / np.where(lengths > 0.0, lengths, 1.0), lengths
 
 
 def random_pairs(codes: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """End points drawn at random among all codes, without a look at their classes."""
+    """End points drawn at random among all codes, regardless of classes."""
     rng = np.random.default_rng(seed + 1)
     rows = np.array([rng.choice(len(codes), 2, replace=False) for _ in range(count)])
     return codes[rows[:, 0]], codes[rows[:, 1]]
 
 
-def interpolation(model: Model, settings: Settings, *, progress=None) -> Measured:
+def interpolation(model: Generator, settings: Settings, *, progress=None) -> Measured:
     """Geodesics and straight lines between random codes: the uncertainty of what they decode to."""
     x, y = random_pairs(model.codes, settings.pairs, settings.seed)
     found = geodesic(
@@ -97,7 +101,8 @@ def interpolation(model: Model, settings: Settings, *, progress=None) -> Measure
     curved = np.asarray(found.points)
     t = np.linspace(0.0, 1.0, curved.shape[1])[:, None]
     straight = x[:, None] + (y - x)[:, None] * t
-    (low, length), (high, direct) = along(model, curved), along(model, straight)
+    low, length = along(model.metric, curved, model.deviation(curved))
+    high, direct = along(model.metric, straight, model.deviation(straight))
     gain = high / low
     apart = np.linalg.norm(y - x, axis=1)
     worth = np.asarray(found.converged) & (apart >= np.median(apart))
@@ -136,7 +141,7 @@ def separation(D: np.ndarray, labels: np.ndarray) -> float:
     return float(above / (n_same * n_other))
 
 
-def distances(model: Model, labels: np.ndarray, settings: Settings) -> Measured:
+def distances(model: Generator, labels: np.ndarray, settings: Settings) -> Measured:
     """All distances between codes under both geometries, and how well they tell classes apart."""
     rows = np.arange(min(len(model.codes), settings.matrix_points))
     Z, labels = model.codes[rows], labels[rows]
@@ -157,7 +162,7 @@ def nearest_neighbor_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
 
 
 def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Clusters renamed after the classes they share most points with, for equal colours.
+    """Clusters renamed after the classes they share most points with, for equal colors.
 
     Points without a cluster keep their −1.
     """
@@ -172,19 +177,14 @@ def matched(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.where(lost, -1, names[np.searchsorted(found, labels)])
 
 
-def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Settings) -> Measured:
-    """K-means of the codes under both geometries, against the classes."""
-    k = sample.classes
-    flat = KMeans(k, n_init=10, random_state=settings.seed).fit(codes)
-    key = jax.random.key(settings.seed)
-    graph = np.asarray(pairwise_distances(smooth, codes, method="graph"))
-    start = codes[np.asarray(kmedoids(graph**2, k).medoids)]
-    curved = geodesic_kmeans(
-        smooth,
+def exact_kmeans(table: Tabulated, codes: np.ndarray, centers: np.ndarray, seed: int):
+    """K-means of codes with exact geodesics and Fréchet means under a tabulated metric."""
+    return geodesic_kmeans(
+        table,
         codes,
-        k,
-        key=key,
-        init=start,
+        len(centers),
+        key=jax.random.key(seed),
+        init=centers,
         solver=SOLVER,
         num_points=65,
         accuracy=ACCURACY,
@@ -192,6 +192,15 @@ def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Set
         max_iter=20,
         throw=False,
     )
+
+
+def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Settings) -> Measured:
+    """K-means of the codes under both geometries, against the classes."""
+    k = sample.classes
+    flat = KMeans(k, n_init=10, random_state=settings.seed).fit(codes)
+    graph = np.asarray(pairwise_distances(smooth, codes, method="graph"))
+    start = codes[np.asarray(kmedoids(graph**2, k).medoids)]
+    curved = exact_kmeans(smooth, codes, start, settings.seed)
     labels = np.asarray(curved.labels)
     classes = flat.labels_ if sample.y is None else sample.y
     arrays = {
@@ -208,50 +217,69 @@ def clusters(smooth: Tabulated, codes: np.ndarray, sample: Sample, settings: Set
     return numbers, arrays
 
 
-class Support:
-    """The discs around codes whose radius is twice what joins 99 in a hundred to another."""
+def drawn_walks(
+    generator: Generator,
+    kinds: Mapping[str, tuple[AbstractMetric, bool]],
+    *,
+    walks: int,
+    steps: int,
+    substeps: int,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
+    """Random walks from the same codes with the same noise, their steps alike at a typical code.
 
-    def __init__(self, codes: np.ndarray):
-        self.tree = cKDTree(codes)
-        self.radius = 2.0 * float(np.quantile(self.tree.query(codes, k=2)[0][:, 1], 0.99))
+    The root mean square displacement of a walk under a flat metric is the codes' radius; time under
+    another metric is that time by the median √det M at the codes.
 
-    def __call__(self, points) -> np.ndarray:
-        """Which of the points ``(..., d)`` are in a disc; those that are not finite are not."""
-        points = np.asarray(points)
-        sound = np.isfinite(points).all(axis=-1)
-        inside = np.zeros(sound.shape, bool)
-        inside[sound] = self.tree.query(points[sound])[0] <= self.radius
-        return inside
+    Parameters
+    ----------
+    kinds
+        By name, the metric and whether the walk has the drift of Brownian motion.
+    walks, steps, substeps
+        Number of walks, of the steps that are kept, and of Euler–Maruyama steps in each of them.
 
-
-def walks(model: Model, settings: Settings) -> Measured:
-    """Brownian motions under both metrics, with steps of one size at a typical code."""
-    codes = model.codes
-    support = Support(codes)
-    rng = np.random.default_rng(settings.seed + 2)
-    start = codes[rng.choice(len(codes), settings.walks, replace=False)]
-    flat_time = model.radius**2 / 2.0  # root mean square displacement of one data radius
-    scale = float(np.exp(np.median(np.asarray(log_volume(model.table, codes)))))  # √det M, d = 2
-    key = jax.random.key(settings.seed + 2)
-    paths = {
-        name: brownian_motion(
+    Returns
+    -------
+    Paths ``(walks, steps, 2)`` by name, NaN where a walk broke down; the starts ``(walks, 2)``; and
+    the time under the generator's metric.
+    """
+    codes = generator.codes
+    rng = np.random.default_rng(seed + 2)
+    start = codes[rng.choice(len(codes), walks, replace=False)]
+    flat_time = generator.radius**2 / codes.shape[1]
+    scale = float(np.exp(np.median(np.asarray(log_volume(generator.table, codes)))))
+    paths = {}
+    for name, (metric, drift) in kinds.items():
+        path = brownian_motion(
             metric,
             start,
-            key=key,
-            time=time,
-            num_steps=settings.walk_steps * settings.walk_substeps,
+            key=jax.random.key(seed + 2),
+            time=flat_time * (1.0 if isinstance(metric, Euclidean) else scale),
+            num_steps=steps * substeps,
+            drift=drift,
+            throw=False,
         )
-        for name, metric, time in (
-            ("riemannian", model.table, flat_time * scale),
-            ("euclidean", Euclidean(2), flat_time),
-        )
-    }
-    numbers: dict[str, float] = {"support_radius": support.radius}
+        paths[name] = np.asarray(path)[:, substeps::substeps]
+    return paths, start, flat_time * scale
+
+
+def walks(model: Generator, settings: Settings) -> Measured:
+    """Brownian motions under both metrics, with steps of one size at a typical code."""
+    paths, _, _ = drawn_walks(
+        model,
+        {"riemannian": (model.table, True), "euclidean": (Euclidean(2), True)},
+        walks=settings.walks,
+        steps=settings.walk_steps,
+        substeps=settings.walk_substeps,
+        seed=settings.seed,
+    )
+    numbers: dict[str, float] = {"support_radius": model.support.radius}
     arrays: dict[str, Any] = {}
     shares = {}
     for name, path in paths.items():
-        path = np.asarray(path)[:, settings.walk_substeps :: settings.walk_substeps]
-        inside = support(path)
+        if not np.isfinite(path).all():
+            raise ConvergenceError(f"a {name} walk left the domain of the metric")
+        inside = model.support(path)
         shares[name] = inside.mean(axis=1)
         numbers[f"walk_in_support_{name}"] = float(inside.mean())
         numbers[f"walk_in_support_{name}_worst"] = float(shares[name].min())
@@ -267,13 +295,13 @@ def walks(model: Model, settings: Settings) -> Measured:
 
 
 def smoothed(samples: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Log-density of many draws on a grid, by narrow kernels: both mixtures are drawn alike."""
+    """Log-density of many draws on a grid by narrow kernels, the same for both mixtures."""
     kernel = gaussian_kde(samples.T, bw_method=0.15)
     density = kernel(points.reshape(-1, 2).T)
     return np.log(density + 1e-300).reshape(points.shape[:2])
 
 
-def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
+def mixtures(model: Generator, sample: Sample, settings: Settings) -> Measured:
     """A LAND mixture and a Gaussian mixture of the codes: held-out density and decoded samples.
 
     LAND has its own metric, the local variance of the codes it is fitted to.
@@ -299,7 +327,6 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
         "land": np.asarray(land.sample(key, settings.draws)[0]),
         "gauss": gauss.sample(settings.draws)[0],
     }
-    support = Support(codes)
     points, extent = plotting.grid(*plotting.bounds(codes), size=settings.map_size)
     known = np.isfinite(held_out)
     numbers = {
@@ -308,7 +335,7 @@ def mixtures(model: Model, sample: Sample, settings: Settings) -> Measured:
         "log_density_points": float(known.sum()),
     }
     for name, samples in drawn.items():
-        numbers[f"samples_in_support_{name}"] = float(support(samples).mean())
+        numbers[f"samples_in_support_{name}"] = float(model.support(samples).mean())
     arrays = {
         "land": smoothed(drawn["land"], points),
         "gauss": smoothed(drawn["gauss"], points),

@@ -1,9 +1,13 @@
-"""One self-contained HTML page: text, figures as inline PNGs, and a table of all numbers."""
+"""A report in a folder: one self-contained HTML page, its figures, and all numbers as JSON."""
 
 import base64
 import html
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from string import Template
+
+from landform._core.files import write_whole
 
 _CSS = """
 :root { --ink: #22262b; --soft: #5d6670; --line: #e3e6ea; --accent: #d55e00; }
@@ -66,6 +70,29 @@ class Section:
     png: bytes
 
 
+def write_page(out: Path, page: str, sections: list[Section], described: dict) -> None:
+    """Write ``index.html``, a PNG for each section, and what is described to ``results.json``."""
+    for section in sections:
+        write_whole(out / f"{section.key}.png", section.png)
+    write_results(out, described)
+    write_whole(out / "index.html", page.encode())
+
+
+def write_results(out: Path, described: dict) -> None:
+    """Write settings and numbers to ``results.json``; arrays become lists."""
+    text = json.dumps(described, indent=2, default=lambda array: array.tolist()) + "\n"
+    write_whole(out / "results.json", text.encode())
+
+
+def folder(out) -> Path:
+    """The folder of a report, made where it does not exist."""
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out must be a folder, and {out} is a file")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
 def render(
     title: str,
     lead: str,
@@ -74,7 +101,7 @@ def render(
     numbers: dict[str, float],
     footer: str,
 ) -> str:
-    """The page as text."""
+    """The text of the page."""
     rows = "".join(
         f"<tr><td>{html.escape(key.replace('_', ' '))}</td><td class='n'>{value:.6g}</td></tr>"
         for key, value in numbers.items()

@@ -1,4 +1,4 @@
-"""What the demonstration computes, and on which data."""
+"""The settings of the demonstration, and its data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,12 @@ TRIPLES = ((0, 1, 2), (3, 4, 7), (5, 6, 9), (1, 4, 8), (2, 3, 6))
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the demonstration may be asked; the defaults are those of `landform demo`.
+    """Everything that can be set; the defaults are those of `landform demo`.
 
     No choice here was made with labels: the decoder's layers, and the number and width of the
-    centers of its uncertainty, are those of a few tried for which most geodesics between random
-    codes are certified and surer than straight lines; the rest are defaults of the library.
+    centers of its uncertainty, are the ones, of a few tried, for which most geodesics between
+    random codes are certified and more certain than straight lines; the rest are the library's
+    defaults.
     """
 
     data: str = "digits"
@@ -61,8 +62,8 @@ def load_sample(settings: Settings, table=None) -> Sample:
     Parameters
     ----------
     settings
-        The settings; `digits` chooses classes of the named data sets and of files with classes, all
-        of them when empty, and `per_class` so many points of each.
+        The settings; `digits` chooses classes of named data sets and of files with classes (empty
+        for all classes), `per_class` the most points of each.
     table
         ``(X, y)`` of a user's file, y None where there are no classes.
     """
@@ -74,20 +75,14 @@ def load_sample(settings: Settings, table=None) -> Sample:
         return Sample(found.X, found.y, found.name)
     X, y = (None if part is None else np.asarray(part) for part in table)
     assert X is not None
-    keep = np.ones(len(X), bool)
-    if y is not None and settings.digits:
-        unknown = np.setdiff1d(settings.digits, y)
-        if unknown.size:
-            raise ValueError(
-                f"digits must be among {', '.join(map(str, np.unique(y)))}, got "
-                f"{', '.join(map(str, settings.digits))}"
-            )
-        keep = np.isin(y, settings.digits)
-    order = np.random.default_rng(settings.seed).permutation(np.flatnonzero(keep))
-    kinds = np.zeros(len(X), int) if y is None else y
-    order = order[datasets._keep(kinds[order], None, settings.per_class or None)]
-    X = X[order]
+    rows = datasets.choose_rows(
+        np.zeros(len(X), int) if y is None else y,
+        classes=None if y is None else settings.digits or None,
+        per_class=settings.per_class or None,
+        seed=settings.seed,
+    )
+    X = X[rows]
     low, high = float(X.min()), float(X.max())
     if X.ndim > 2 and (low < 0 or high > 1):
         X = (X - low) / (high - low)
-    return Sample(X, None if y is None else y[order], Path(settings.data).name)
+    return Sample(X, None if y is None else y[rows], Path(settings.data).name)

@@ -1,4 +1,4 @@
-"""K-means over several digit triples and seeds, under both distances, as it comes."""
+"""K-means over several digit triples and seeds, under both distances."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The words of the report: what to see in each figure, and how its number is said."""
+"""The texts of the report: what to see in each figure, and what its number means."""
 
 LEAD = (
     "A variational autoencoder was trained on {count} images ({name}, {shape}) without their "
@@ -8,24 +8,24 @@ LEAD = (
 )
 
 CHOICES = (
-    "Labels colour the figures and score the clusters; nothing was fitted or chosen with them.",
+    "Labels color the figures and score the clusters; nothing was fitted or chosen with them.",
     "Generator: 2-D latent space, tanh layers {hidden}, trained by the held-out bound.",
     "Uncertainty: radial basis functions at {num_centers} k-means centers of the codes, one width "
     "for all, {width} times the mean distance of a code to its center. Layers, centers and width "
     "are those of a few tried, without labels, for which most geodesics between random codes are "
-    "certified and surer than straight lines. The held-out bound alone prefers a wider "
+    "certified and more certain than straight lines. The held-out bound alone prefers a wider "
     "uncertainty, which k-means uses below (64 centers, twice their clusters' radius).",
     "The metric E[M] is tabulated on {table_size} × {table_size} points with cubic splines. Its "
     "relative error at the codes: {table_error_median:.1g} in the median, {table_error_99:.1g} at "
     "the 99th percentile.",
     "Standard deviations along curves are averaged by arc length of the metric, for geodesics and "
     "straight lines alike.",
-    "All pairwise distances are shortest paths on a neighbor graph, a slight upper bound; the "
-    "geodesics of the figure are solved exactly.",
+    "All pairwise distances are shortest paths on a neighbor graph: upper bounds, in two "
+    "dimensions a few per cent too long. The geodesics of the figure are solved exactly.",
     "The support: latent points within {support_radius:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. {walks} walks of {walk_steps} steps under each "
     "metric, with steps of one size at a typical code; each is made of {walk_substeps} of the "
-    "Euler scheme, which at fewer jumps across the ridges now and then.",
+    "Euler scheme, with fewer of them a walk now and then jumps across a ridge.",
     "The mixtures are fitted to {land_points} codes and scored on {land_points} others. LAND has "
     "its own metric there, the local variance of the codes, with widths chosen from them; both "
     "densities are drawn by narrow kernels on {draws} samples.",
@@ -49,9 +49,9 @@ def _magnification(n):
 
 def _deviation(n):
     return (
-        "What the generator knows that it does not know",
+        "The generator's uncertainty off the data",
         "Away from the data the radial basis functions let σ rise to its bound; the ordinary "
-        "network extrapolates and stays as sure of itself as on the data.",
+        "network extrapolates and stays as certain as on the data.",
         f"{n['rbf_std_ratio']:.0f} ×",
         "σ at three data radii over σ on the data; the ordinary network: "
         f"{n['network_std_ratio']:.1f} ×",
@@ -63,7 +63,7 @@ def _interpolation(n):
         "A geodesic beside the straight line",
         "The geodesic bends around the dark gap that the straight line crosses: the pair that "
         "gains most among the distant ones. At the right every dot is a pair of codes, below the "
-        "diagonal where the geodesic is the surer one.",
+        "diagonal where the geodesic is more certain.",
         f"{100 * n['geodesics_with_lower_std']:.0f} %",
         "of random pairs have a lower mean σ along the geodesic than along the straight line "
         f"(means {n['mean_std_geodesic']:.3f} and {n['mean_std_straight']:.3f}), "
@@ -128,7 +128,7 @@ def _study(n):
         "One dot a seed: blue Euclidean, orange Riemannian, joined at their means; the bar is the "
         "accuracy of a nearest neighbor that knows the labels.",
         f"{100 * (n['study_f_riemannian'] - n['study_f_euclidean']):+.1f} points",
-        "mean change of the F-measure, as it comes: "
+        "mean change of the F-measure over all runs: "
         f"{100 * n['study_f_euclidean']:.1f} % to {100 * n['study_f_riemannian']:.1f} %",
     )
 

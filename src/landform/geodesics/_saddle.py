@@ -1,17 +1,17 @@
-"""Critical points of the variance that are no means: found out, and left."""
+"""Detect and escape critical points of the variance that are not minima."""
 
 import numpy as np
 
 from landform.geodesics._logarithms import connect, weighted_variance
 from landform.metrics.base import metric_tensor
 
-_PROBES = 3  # directions in which a critical point is tried
-_PROBE = 0.01  # lengths of these trials and of the way off a saddle, in root mean squares
-_AWAY = 0.2
-_BENT = -0.01  # curvature that tells a saddle, where that of flat space is 1
+_MAX_PROBES = 3  # directions along which the curvature is measured
+_PROBE_LENGTH = 0.01  # in root mean square distances, as the next one
+_ESCAPE_LENGTH = 0.2
+_MAX_SADDLE_CURVATURE = -0.01  # below it a critical point is a saddle; flat space has 1
 
 
-def off_saddle(metric, data, weights, center, logs, options):
+def escape_saddle(metric, data, weights, center, logs, options):
     """A point with less variance near a critical one that is no minimum, with its curves, or None.
 
     Symmetric problems begin or end there: between two points on the two sides of a hill the best
@@ -40,26 +40,26 @@ def off_saddle(metric, data, weights, center, logs, options):
     rng = np.random.default_rng(0)
     basis, images = np.zeros((0, center.size)), np.zeros((0, center.size))
     following = rng.normal(size=center.size)
-    for _ in range(min(center.size, _PROBES)):
+    for _ in range(min(center.size, _MAX_PROBES)):
         following = following - basis.T @ (basis @ following)
         if np.linalg.norm(following) < 1e-3:  # the space is invariant: any other direction
             following = rng.normal(size=center.size)
             following = following - basis.T @ (basis @ following)
         direction = following / np.linalg.norm(following)
-        found = moved(_PROBE * direction)
+        found = moved(_PROBE_LENGTH * direction)
         if found is None:
             return None
         _, there, near, ok = found
         change = slope(there, near, ok) - slope(matrix, logs, ok)
-        following = change / (_PROBE * size * weights[ok].sum())
+        following = change / (_PROBE_LENGTH * size * weights[ok].sum())
         basis, images = np.vstack([basis, direction]), np.vstack([images, following])
     bend = basis @ images.T
     values, vectors = np.linalg.eigh(0.5 * (bend + bend.T))
-    if values[0] > _BENT:
+    if values[0] > _MAX_SADDLE_CURVATURE:
         return None
     noise = 4.0 * options["accuracy"]
     for sign in (1.0, -1.0):
-        for length in (_AWAY, 0.1 * _AWAY):
+        for length in (_ESCAPE_LENGTH, 0.1 * _ESCAPE_LENGTH):
             found = moved(sign * length * (vectors[:, 0] @ basis))
             if found is None:
                 continue

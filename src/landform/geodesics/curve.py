@@ -1,12 +1,14 @@
 """Curves: functions of t in [0, 1], with their length, energy and speed under a metric."""
 
 import abc
+import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_floats, as_points
 from landform._core.linalg import root
@@ -16,9 +18,10 @@ from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.solvers.elements import Rule, sample
 
 _INTERPOLATION = Rule(32, 8)  # of a curve that is only a function; smooth ones to rounding
+_PICTURED = 101  # points of a curve in its picture
 
 
-class AbstractCurve(eqx.Module):
+class AbstractCurve(display.AbstractDisplayed):
     """A curve in a chart, a function of t in [0, 1].
 
     Examples
@@ -92,6 +95,18 @@ class PolynomialCurve(AbstractCurve):
     def velocity(self, t) -> Float[Array, "*batch d"]:
         """Derivatives at t; at a joint of two pieces, that of the later piece."""
         return _evaluate(self, t, 1)
+
+    def _summary(self):
+        *batch, _, dim = self.nodes.shape
+        curves = [display.counted(math.prod(batch), "curve")] if batch else []
+        pieces = display.counted(self.elements, "piece")
+        return [*curves, f"{pieces} of degree {self.degree} in {display.dimensions(dim)}"]
+
+    def _picture(self):
+        if not display.is_plane(self.nodes):
+            return None
+        points = self(np.linspace(0.0, 1.0, _PICTURED))
+        return display.Picture(curves=np.reshape(points, (-1, _PICTURED, 2)))
 
 
 @precise

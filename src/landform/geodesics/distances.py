@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, check_choice
 from landform._core.status import AbstractResult, raise_if_failed, succeeded
@@ -178,6 +179,11 @@ class GraphDistances(AbstractResult):
     failed: Bool[Array, "n m"]
     pairs: Int[Array, "k 2"]
     ratio: Float[Array, " k"]
+
+    def _summary(self):
+        failed = "traced" if is_traced(self.failed) else int(np.sum(self.failed))
+        ratio = f"graph/geodesic={display.span(self.ratio)}" if len(self.pairs) else "not measured"
+        return [f"{display.sides(self.matrix.shape)} distances", f"{failed} without a path", ratio]
 
 
 @precise

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_tolerance, as_weights
 from landform._core.linalg import bfgs_update
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed, tally
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics._logarithms import Logarithms, connect, shorter, weighted_variance
-from landform.geodesics._saddle import off_saddle, tensor_at
+from landform.geodesics._saddle import escape_saddle, tensor_at
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.solvers.base import AbstractSolver
 
@@ -63,6 +64,11 @@ class FrechetMean(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     statuses: Int[Array, " n"]
+
+    def _summary(self):
+        values = display.named(self, "point", "variance")
+        used = f"{display.counted(len(self.distances), 'point')}: {tally(self.statuses)}"
+        return [*values, outcome(self.status), used]
 
 
 @precise
@@ -240,7 +246,7 @@ def _search(metric, data, weights, center, tol, max_steps, options, progress):
         if changed and descent.status != Status.MAX_STEPS:
             continue
         if descent.status == Status.CONVERGED:
-            lower = off_saddle(metric, data, weights, center, logs, options)
+            lower = escape_saddle(metric, data, weights, center, logs, options)
         if lower is None:
             break
         center, logs = lower

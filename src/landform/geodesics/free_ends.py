@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, as_tolerance
 from landform._core.linalg import bfgs_update
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Float, Int
 from landform.geodesics.geodesic import Geodesic, geodesic
 from landform.metrics.base import AbstractMetric, check_metric, metric_tensor
@@ -54,6 +55,15 @@ class FreeGeodesic(AbstractOutcome):
     gap: Float[Array, "*batch"]
     status: Int[Array, "*batch"]
     iterations: Int[Array, "*batch"]
+
+    def _summary(self):
+        found = self.geodesic
+        return [
+            display.polylines(found.points),
+            f"length={display.span(found.length)}",
+            f"gap={display.span(self.gap)}",
+            outcome(self.status),
+        ]
 
 
 @precise

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_count, as_points, as_tolerance
-from landform._core.status import AbstractOutcome, Status, raise_if_failed, succeeded
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed, succeeded
 from landform._core.typing import Array, Bool, Float, Int
 from landform.geodesics.curve import PolynomialCurve, as_polynomial
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
@@ -72,6 +73,16 @@ class Geodesic(AbstractOutcome):
     def curve(self, t) -> Float[Array, "*batch d"]:
         """The point at t ∈ [0, 1], a number or shape ``(k,)``."""
         return self.path(t)
+
+    def _summary(self):
+        parts = [f"length={display.span(self.length)}", outcome(self.status)]
+        points = display.polylines(self.points)
+        return [*parts, points] if self.points.ndim == 2 else [points, *parts]
+
+    def _picture(self):
+        if not display.is_plane(self.points):
+            return None
+        return display.Picture(curves=np.reshape(self.points, (-1, *self.points.shape[-2:])))
 
 
 @precise

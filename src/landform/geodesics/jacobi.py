@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points
 from landform._core.compilation import compiled
-from landform._core.status import Status, raise_if_failed
+from landform._core.status import Status, outcome, raise_if_failed
 from landform._core.typing import Array, Float
 from landform.geodesics.geodesic import check_pair, where_succeeded
 from landform.geodesics.transport import connection
@@ -41,6 +42,12 @@ class JacobiField(NamedTuple):
     field: Float[Array, "*batch d"]
     derivative: Float[Array, "*batch d"]
     status: Array
+
+    def _summary(self):
+        values = display.named(self, "point", "field", "derivative")
+        return [*values, outcome(self.status)]
+
+    __repr__ = display.line
 
 
 @precise

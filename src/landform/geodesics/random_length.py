@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points, check_key
 from landform._core.quadrature import gauss
@@ -187,6 +188,10 @@ class RandomLength(AbstractResult):
     length_std: Float[Array, "*batch"]
     energy: Float[Array, "*batch"]
     energy_std: Float[Array, "*batch"]
+
+    def _summary(self):
+        names = ("expected_length", "length_std", "energy", "energy_std")
+        return [f"{name}={display.span(getattr(self, name))}" for name in names]
 
 
 class _Pieces(NamedTuple):

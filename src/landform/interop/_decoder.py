@@ -2,16 +2,16 @@
 
 import abc
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_floats
 from landform._core.typing import Array, Float
 
 
-class AbstractDecoder(eqx.Module):
+class AbstractDecoder(display.AbstractDisplayed):
     """A pure JAX function of one latent point, whose weights are leaves."""
 
     @property

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from landform._core import display
 from landform._core.typing import Array, Float
 from landform.interop._aten import OPERATIONS
 from landform.interop._decoder import AbstractDecoder
@@ -234,14 +234,11 @@ class TorchDecoder(AbstractDecoder):
         buffers = {k: v for k, v in self.buffers.items() if ("buffer", k) in used}
         return TorchDecoder(parameters, buffers, program)
 
-    def __repr__(self) -> str:
+    def _summary(self):
         plan = parse(self.program)
-        count = sum(int(np.prod(p.shape)) for p in self.parameters.values() if hasattr(p, "shape"))
-        heads = ", ".join(plan.names)
-        return (
-            f"TorchDecoder(latent_dim={self.latent_dim}, heads=({heads}), dtype={plan.dtype}, "
-            f"parameters={count}, operations={len(plan.nodes)})"
-        )
+        count = display.counted(display.weights(self.parameters), "parameter")
+        latent = display.counted(self.latent_dim, "latent dimension")
+        return [latent, f"heads={', '.join(plan.names)}", count, plan.dtype]
 
     def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
         return interpret(parse(self.program), self.parameters, self.buffers, z)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import NO_DERIVATIVE, as_floats, check_generator
+from landform._core.checks import NO_DERIVATIVE, as_floats, check_decoder
 from landform._core.typing import Array, Float
 from landform.interop._decoder import AbstractDecoder
 
@@ -54,6 +55,11 @@ class CallableDecoder(AbstractDecoder):
 
     def _heads(self, z: Float[Array, " d"]) -> tuple[Array, ...]:
         return tuple(head.ravel() for head in _arrays(self._raw(z)))
+
+    def _summary(self):
+        latent = display.counted(self.latent_dim, "latent dimension")
+        weights = display.counted(display.weights(self.parameters), "parameter")
+        return [display.brief(self.function), latent, weights]
 
 
 class _KerasCall:
@@ -143,7 +149,7 @@ def from_callable(
     >>> print(decoder([3.0, 4.0]))
     [ 3.  4. 12.]
     """
-    check_generator("function", function)
+    check_decoder("function", function)
     shape = _latent_shape(example)
     if params is None and hasattr(function, "stateless_call"):
         function, params = _without_state(function)

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-_ORDER = 16  # grid points a side on which each data point is laid
-_BLOCK = 4096  # data points laid at once
+_STENCIL_WIDTH = 16  # grid points a side on which each data point is laid
+_BLOCK_ROWS = 4096  # data points laid at once
 
 
 def lay_on_grid(data: np.ndarray, weights: np.ndarray, spacing: float):
@@ -16,14 +16,14 @@ def lay_on_grid(data: np.ndarray, weights: np.ndarray, spacing: float):
     the spacing.
     """
     d = data.shape[1]
-    low = data.min(axis=0) - (_ORDER // 2) * spacing
+    low = data.min(axis=0) - (_STENCIL_WIDTH // 2) * spacing
     place = (data - low) / spacing
-    first = np.floor(place).astype(int) - _ORDER // 2 + 1
-    shape = tuple(first.max(axis=0) + _ORDER)
+    first = np.floor(place).astype(int) - _STENCIL_WIDTH // 2 + 1
+    shape = tuple(first.max(axis=0) + _STENCIL_WIDTH)
     total = np.zeros(int(np.prod(shape)))
-    steps = np.array(list(itertools.product(range(_ORDER), repeat=d)))
-    for start in range(0, len(data), _BLOCK):
-        here = slice(start, start + _BLOCK)
+    steps = np.array(list(itertools.product(range(_STENCIL_WIDTH), repeat=d)))
+    for start in range(0, len(data), _BLOCK_ROWS):
+        here = slice(start, start + _BLOCK_ROWS)
         basis = _lagrange(place[here] - first[here])  # (b, d, order)
         share = weights[here, None] * np.prod([basis[:, j, steps[:, j]] for j in range(d)], axis=0)
         nodes = first[here, None, :] + steps
@@ -36,10 +36,10 @@ def lay_on_grid(data: np.ndarray, weights: np.ndarray, spacing: float):
 
 def _lagrange(t: np.ndarray) -> np.ndarray:
     """Values at t of the Lagrange polynomials of the nodes 0, 1, …, 15."""
-    nodes = np.arange(_ORDER)
-    gaps = nodes[:, None] - nodes + np.eye(_ORDER)
+    nodes = np.arange(_STENCIL_WIDTH)
+    gaps = nodes[:, None] - nodes + np.eye(_STENCIL_WIDTH)
     scale = 1.0 / np.prod(gaps, axis=1)
-    out = np.empty((*t.shape, _ORDER))
-    for k in range(_ORDER):
+    out = np.empty((*t.shape, _STENCIL_WIDTH))
+    for k in range(_STENCIL_WIDTH):
         out[..., k] = scale[k] * np.prod(t[..., None] - np.delete(nodes, k), axis=-1)
     return out

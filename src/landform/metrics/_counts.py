@@ -17,7 +17,7 @@ class Poisson(AbstractFlat):
     Parameters
     ----------
     log_rate
-        Whether the generator returns log λ.
+        Whether the decoder returns log λ.
 
     Examples
     --------
@@ -47,17 +47,17 @@ class NegativeBinomial(AbstractFlat):
         r > 0, a number, or one for each variable; not to depend on the latent point. It is called
         θ, inverse dispersion or size as well; a dispersion of ``1 / r`` has to be inverted.
     log_mean
-        Whether the generator returns log μ.
+        Whether the decoder returns log μ.
 
     Raises
     ------
     ValueError
         If `total_count` is not positive or, where the metric is evaluated, there are not as many as
-        the generator has outputs.
+        the decoder has outputs.
 
     Notes
     -----
-    A generator with further outputs, such as r itself, is told which is the mean first, for example
+    A decoder with further outputs, such as r itself, is told which is the mean first, for example
     by `TorchDecoder.select`. Large r tends to `Poisson`.
 
     Examples
@@ -82,7 +82,7 @@ class NegativeBinomial(AbstractFlat):
         values, size = read_array(output), self.total_count
         if size.ndim and size.shape != values.shape:
             raise ValueError(
-                f"total_count must be a number or one for each of the generator's {values.size} "
+                f"total_count must be a number or one for each of the decoder's {values.size} "
                 f"outputs, got {size.size}"
             )
         log = self.log_mean

@@ -1,12 +1,12 @@
-"""What every likelihood shares: the interface, and the reading of a generator's output."""
+"""What every likelihood shares: the interface, and the reading of a decoder's output."""
 
 import abc
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.checks import as_count
 from landform._core.typing import Array, Float
 from landform.metrics.pullback import flatten_output
@@ -14,7 +14,7 @@ from landform.metrics.pullback import flatten_output
 Params = Any  # a pytree of arrays: the coordinates in which the information is simple
 
 
-class AbstractFamily(eqx.Module):
+class AbstractFamily(display.AbstractDisplayed):
     """A likelihood: how its parameters are read from a generator's output, and their information.
 
     A product of independent variables of one kind is one family with arrays for parameters.
@@ -22,7 +22,7 @@ class AbstractFamily(eqx.Module):
 
     @abc.abstractmethod
     def chart(self, output) -> Params:
-        """The parameters, from a generator's output, in the coordinates that `whiten` expects."""
+        """The parameters, from a decoder's output, in the coordinates that `whiten` expects."""
 
     @abc.abstractmethod
     def whiten(self, params: Params, tangent: Params) -> Float[Array, " P"]:
@@ -54,7 +54,7 @@ def check_classes(classes) -> None:
 
 
 def read_array(output) -> Float[Array, " P"]:
-    """All of a generator's output as one vector."""
+    """All of a decoder's output as one vector."""
     return flatten_output(jax.tree.map(jnp.asarray, output))
 
 
@@ -62,19 +62,19 @@ def read_pair(names: str, output) -> tuple[Array, Array]:
     """Two vectors of one length, from a pair of outputs or from the halves of one."""
     if isinstance(output, tuple | list):
         if len(output) != 2:
-            raise ValueError(f"the generator must return the pair {names}, got {len(output)} items")
+            raise ValueError(f"the decoder must return the pair {names}, got {len(output)} items")
         parts = [jnp.asarray(part) for part in output]
         first, second = jnp.broadcast_arrays(*parts)
         if first.size > max(part.size for part in parts):  # (D,) against (D, 1) would count D times
             raise ValueError(
-                f"the generator must return the pair {names} in shapes that fit, got "
+                f"the decoder must return the pair {names} in shapes that fit, got "
                 f"{parts[0].shape} and {parts[1].shape}"
             )
         return jnp.ravel(first), jnp.ravel(second)
     values = jnp.ravel(jnp.asarray(output))
     if values.size % 2:
         raise ValueError(
-            f"the generator must return the pair {names}, or one array of both halves; "
+            f"the decoder must return the pair {names}, or one array of both halves; "
             f"got one of {values.size} entries"
         )
     return values[: values.size // 2], values[values.size // 2 :]
@@ -86,12 +86,12 @@ def read_classes(output, classes: int | None) -> Float[Array, "*batch K"]:
     if classes is not None:
         if values.size % classes:
             raise ValueError(
-                f"the generator's {values.size} outputs cannot be split into {classes} classes"
+                f"the decoder's {values.size} outputs cannot be split into {classes} classes"
             )
         return values.reshape(-1, classes)
     if values.ndim == 0 or values.shape[-1] < 2:
         raise ValueError(
-            "the generator's last axis must hold at least two classes, got an output of shape "
+            "the decoder's last axis must hold at least two classes, got an output of shape "
             f"{values.shape}; give classes= for a flat output"
         )
     return values
@@ -127,7 +127,7 @@ def log_positive(values):
 def root(values):
     """Square roots of probabilities or rates, zero and without slope where these underflow.
 
-    The slope of √p is unbounded at zero, but a generator's p goes there like an exponential, and
+    The slope of √p is unbounded at zero, but a decoder's p goes there like an exponential, and
     √p flattens; the limit of its derivatives is zero, where the chain rule finds ∞ · 0.
     """
     floor = jnp.finfo(values.dtype).eps ** 2

@@ -9,10 +9,21 @@ from jax.scipy.special import polygamma
 
 from landform._core.typing import Array
 
-_LARGE = 30.0  # from where eight terms are all of float64
-_SERIES = (1 / 2, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0, -1 / 30)  # times x^(−2), x^(−3), …
+_MIN_ASYMPTOTIC = 30.0  # from where eight terms are all of float64
+_ASYMPTOTIC_TERMS = (
+    1 / 2,
+    1 / 6,
+    0.0,
+    -1 / 30,
+    0.0,
+    1 / 42,
+    0.0,
+    -1 / 30,
+)  # times x^(−2), x^(−3), …
 
-_TAIL = 38.0  # logarithm of the density, below its mode, at which it is cut: e^-38 = 3e-17
+_LOG_DENSITY_CUT = (
+    38.0  # logarithm of the density, below its mode, at which it is cut: e^-38 = 3e-17
+)
 
 
 def concentration_slopes(kappa: Array, p: int) -> tuple[Array, Array]:
@@ -44,10 +55,10 @@ def _offsets(q: int) -> np.ndarray:
     On the line shifted by iθ the density is at most ``cos(2θ)^(−q/2)`` times its peak, whatever κ,
     which bounds the error of the step h by ``cos(2θ)^(−q/2) e^(−2πθ/h)`` for every θ < π/4.
     """
-    ratio = _TAIL / q
+    ratio = _LOG_DENSITY_CUT / q
     half = ratio + math.log(1.0 + math.sqrt(-math.expm1(-2.0 * ratio)))  # arccosh e^ratio
     theta = np.linspace(0.0, np.pi / 4.0, 400)[1:-1]
-    step = np.max(2.0 * np.pi * theta / (_TAIL - 0.5 * q * np.log(np.cos(2.0 * theta))))
+    step = np.max(2.0 * np.pi * theta / (_LOG_DENSITY_CUT - 0.5 * q * np.log(np.cos(2.0 * theta))))
     count = math.ceil(half / step)
     return np.linspace(-half, half, 2 * count + 1)
 
@@ -58,9 +69,9 @@ def trigamma_excess(x: Array) -> Array:
 
 
 def _excess(x, trigamma):
-    large = x > _LARGE
-    inverse = 1.0 / jnp.where(large, x, _LARGE)
-    series = inverse**2 * jnp.polyval(jnp.asarray(_SERIES[::-1], x.dtype), inverse)
+    large = x > _MIN_ASYMPTOTIC
+    inverse = 1.0 / jnp.where(large, x, _MIN_ASYMPTOTIC)
+    series = inverse**2 * jnp.polyval(jnp.asarray(_ASYMPTOTIC_TERMS[::-1], x.dtype), inverse)
     return jnp.where(large, series, trigamma - 1.0 / x)
 
 

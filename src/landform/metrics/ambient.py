@@ -6,8 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import as_count, check_generator
+from landform._core.checks import as_count, check_decoder
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms, check_metric
 from landform.metrics.inner import AbstractInner
@@ -15,9 +16,9 @@ from landform.metrics.pullback import as_landmarks, embedded_acceleration, flatt
 
 
 class AmbientPullback(AbstractInner):
-    """The pull-back of a metric of the data space by a generator, M(z) = Jᵀ M_X(f(z)) J.
+    """The pull-back of a metric of the data space by a decoder, M(z) = Jᵀ M_X(f(z)) J.
 
-    A step in the latent space is as long as the generator's step in a data space that has a
+    A step in the latent space is as long as the decoder's step in a data space that has a
     geometry of its own: learned from the data, from labels, or known from physics.
 
     Parameters
@@ -35,7 +36,7 @@ class AmbientPullback(AbstractInner):
     TypeError
         If `f` is not callable or `metric` not a metric.
     ValueError
-        Where the metric is evaluated, if the generator's output has not D entries.
+        Where the metric is evaluated, if the decoder's output has not D entries.
 
     Notes
     -----
@@ -57,7 +58,7 @@ class AmbientPullback(AbstractInner):
 
     @precise
     def __init__(self, f: Callable, metric: AbstractMetric, *, landmarks=None):
-        self.f = check_generator("f", f)
+        self.f = check_decoder("f", f)
         self.metric = check_metric(metric)
         self.points = as_landmarks(landmarks)
 
@@ -67,7 +68,7 @@ class AmbientPullback(AbstractInner):
         return self.metric.embeds
 
     def embed(self, x: Point) -> Float[Array, " E"]:
-        """The embedding of the generator's output."""
+        """The embedding of the decoder's output."""
         return self.metric.embed(self._decode(x))
 
     def landmarks(self) -> Float[Array, "k d"] | None:
@@ -84,12 +85,12 @@ class AmbientPullback(AbstractInner):
         return output
 
     def inner(self, x: Point, v: Point, w: Point) -> Scalar:
-        """The ambient inner product of the generator's steps."""
+        """The ambient inner product of the decoder's steps."""
         y, a = jax.jvp(self._decode, (x,), (v,))
         return self.metric.inner(y, a, jax.jvp(self._decode, (x,), (w,))[1])
 
     def square(self, x: Point, v: Point) -> Scalar:
-        """The ambient squared length of the generator's step."""
+        """The ambient squared length of the decoder's step."""
         y, a = jax.jvp(self._decode, (x,), (v,))
         return self.metric.inner(y, a, a)
 
@@ -106,6 +107,9 @@ class AmbientPullback(AbstractInner):
         if self.embeds:
             return embedded_acceleration(self.embed, x, v)
         return super().acceleration(x, v)
+
+    def _summary(self):
+        return [*display.named(self, "f", "metric"), *display.landmarks(self.points)]
 
 
 class ProductMetric(AbstractMetric):
@@ -168,7 +172,7 @@ class ProductMetric(AbstractMetric):
         """The landmarks given at construction."""
         return self.points
 
-    def split(self, x: Point) -> list[Point]:
+    def split(self, x: Point) -> list[Float[Array, " _"]]:
         """The factors' coordinates."""
         stops = [sum(self.dims[: k + 1]) for k in range(len(self.dims) - 1)]
         return jnp.split(x, stops)
@@ -207,6 +211,9 @@ class ProductMetric(AbstractMetric):
             cross=blocks(*[t.cross for t in terms]),
             hessian=blocks(*[t.hessian for t in terms]),
         )
+
+    def _summary(self):
+        return [*map(display.brief, self.metrics), *display.landmarks(self.points)]
 
 
 def _dims(metrics, dims) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count, as_points
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
@@ -114,6 +115,9 @@ class Euclidean(AbstractClosedForm):
     def _log(self, x, y):
         return y - x
 
+    def _summary(self):
+        return [display.dimensions(self.dim)]
+
 
 class PoincareHalfPlane(AbstractClosedForm):
     """The hyperbolic plane of curvature −1 in the half-plane chart, M(x) = I / x₂², x₂ > 0.
@@ -170,6 +174,9 @@ class PoincareHalfPlane(AbstractClosedForm):
         sin = gap / ratio / safe
         cos = 0.5 * (gap**2 + rise * (ratio + 1.0)) / ratio / safe
         return jnp.where(length > 0, length * height * jnp.array([sin, cos]), jnp.zeros_like(x))
+
+    def _summary(self):
+        return [display.dimensions(self.dim)]
 
 
 def _height(x):
@@ -256,3 +263,6 @@ class StereographicSphere(AbstractClosedForm):
         direction = (y - x) / jnp.where(size > 0, size, 1.0)
         way = (1.0 + x @ x) * direction + size * x
         return jnp.arctan2(size, jnp.linalg.norm(way)), way
+
+    def _summary(self):
+        return [display.dimensions(self.dim)]

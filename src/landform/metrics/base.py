@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_points, as_positive
 from landform._core.compilation import block_size, map_blocks
@@ -24,7 +25,7 @@ class EnergyTerms(NamedTuple):
     hessian: Matrix  # ∇²_x q
 
 
-class AbstractMetric(eqx.Module):
+class AbstractMetric(display.AbstractDisplayed):
     """A Riemannian metric in one chart: a map from a point ``(d,)`` to an SPD matrix ``(d, d)``.
 
     A subclass gives ``__call__`` for one point; batching is done outside with `jax.vmap`. All
@@ -64,7 +65,7 @@ class AbstractMetric(eqx.Module):
     def embed_parts(self, x: Point) -> tuple[Float[Array, " D"], ...]:
         """`embed` in vectors that together are its output; inner products are sums over them.
 
-        A generator with several outputs spares solvers the copies that joining them would take.
+        A decoder with several outputs spares solvers the copies that joining them would take.
         """
         return (self.embed(x),)
 
@@ -110,7 +111,7 @@ class AbstractMetric(eqx.Module):
     def scaled_to(self, data) -> "AbstractMetric":
         """The metric times the number that makes its largest volume density on the data 1.
 
-        Distances of generators with many outputs become comparable with those of the latent space,
+        Distances of decoders with many outputs become comparable with those of the latent space,
         and walks of unit time stay among the data. Geodesics are the same.
 
         Parameters
@@ -138,6 +139,10 @@ class AbstractMetric(eqx.Module):
         return NotImplemented if isinstance(factor, AbstractMetric) else ScaledMetric(self, factor)
 
     __rmul__ = __mul__
+
+    def _picture(self):
+        points = self.landmarks()
+        return display.Picture(points=points) if display.is_plane(points) else None
 
 
 def check_metric(metric, dim: int | None = None) -> AbstractMetric:
@@ -207,7 +212,7 @@ def metric_tensor(metric: AbstractMetric, x) -> Float[Array, "*batch d d"]:
 
 @precise
 def volume(metric: AbstractMetric, x) -> Float[Array, "*batch"]:
-    """The volume density √det M, the magnification factor of a generator.
+    """The volume density √det M, the magnification factor of a decoder.
 
     Parameters
     ----------
@@ -315,6 +320,9 @@ class SumMetric(AbstractMetric):
         terms = [m.energy_terms(x, v) for m in self.metrics]
         return jax.tree.map(lambda *parts: sum(parts[1:], start=parts[0]), *terms)
 
+    def _summary(self):
+        return [display.brief(m) for m in self.metrics]
+
 
 class ScaledMetric(AbstractMetric):
     """A metric times a positive number, c·M; also written ``c * metric``.
@@ -376,6 +384,9 @@ class ScaledMetric(AbstractMetric):
     def energy_terms(self, x: Point, v: Point) -> EnergyTerms:
         """c times the terms."""
         return jax.tree.map(lambda part: self.factor * part, self.metric.energy_terms(x, v))
+
+    def _summary(self):
+        return [f"{display.number(self.factor)} × {display.brief(self.metric)}"]
 
 
 @precise

@@ -1,15 +1,16 @@
 """Conformal metrics: a metric times a function of the point, from a density, energy or score."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import as_points, as_positive, check_generator
+from landform._core.checks import as_points, as_positive, check_choice, check_decoder
 from landform._core.linalg import solve_spd
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.analytic import Euclidean
@@ -19,7 +20,7 @@ from landform.metrics.pullback import as_landmarks
 Kind = Literal["inverse", "affine"]
 
 _MAX_LANDMARKS = 1000
-_OFF_POINTS = 2000
+_NUM_OFF_POINTS = 2000
 
 
 class ConformalMetric(AbstractMetric):
@@ -62,11 +63,12 @@ class ConformalMetric(AbstractMetric):
 
     @precise
     def __init__(self, factor: Callable, metric: AbstractMetric, *, landmarks=None):
-        self.factor = check_generator("factor", factor)
+        self.factor = check_decoder("factor", factor)
         self.metric = check_metric(metric)
         self.points = as_landmarks(landmarks, self.metric.dim)
 
     @classmethod
+    @precise
     def from_energy(
         cls,
         energy: Callable,
@@ -111,7 +113,30 @@ class ConformalMetric(AbstractMetric):
             If an argument is not of its kind or out of range, the energy is not finite at a point,
             or (affine) no higher off the data than on it.
         """
-        return _from_energy(cls, energy, data, metric, off, kind, ratio, temperature, landmarks)
+        check_decoder("energy", energy)
+        data = as_points("data", data, ndim=(2,))
+        base = Euclidean(data.shape[1]) if metric is None else check_metric(metric)
+        if base.dim not in (None, data.shape[1]):
+            raise ValueError(
+                f"data must have {base.dim} columns to match the metric, got {data.shape}"
+            )
+        check_choice("kind", kind, get_args(Kind))
+        ratio, width = as_positive("ratio", ratio), as_positive("temperature", temperature)
+        if not float(ratio) > 1.0:
+            raise ValueError(f"ratio must be above 1, got {float(ratio)}")
+        level = _median(energy, "data", check_dtype(base, data))
+        if kind == "affine":
+            off = _around(np.asarray(data)) if off is None else off
+            off = as_points("off", off, data.shape[1], ndim=(2,))
+            width = _median(energy, "off", check_dtype(base, off)) - level
+            if not float(width) > 0.0:
+                raise ValueError(
+                    "energy must be higher off the data than on it, got medians "
+                    f"{float(level):g} on the data and {float(level + width):g} off it"
+                )
+        factor = EnergyFactor(energy, level, width, ratio, kind)
+        stride = -(-data.shape[0] // _MAX_LANDMARKS)
+        return cls(factor, base, landmarks=data[::stride] if landmarks is None else landmarks)
 
     @classmethod
     def from_density(cls, log_density: Callable, data, **kwargs) -> "ConformalMetric":
@@ -121,7 +146,7 @@ class ConformalMetric(AbstractMetric):
         data. `kwargs` are those of `from_energy`.
         """
         return cls.from_energy(
-            NegativeLogDensity(check_generator("log_density", log_density)), data, **kwargs
+            NegativeLogDensity(check_decoder("log_density", log_density)), data, **kwargs
         )
 
     @classmethod
@@ -131,7 +156,7 @@ class ConformalMetric(AbstractMetric):
         Scores point back to the data and grow with the distance, as those of diffusion models do.
         `kwargs` are those of `from_energy`; `kind` is ``"affine"`` unless given.
         """
-        squared = HalfSquaredScore(check_generator("score", score))
+        squared = HalfSquaredScore(check_decoder("score", score))
         return cls.from_energy(squared, data, **{"kind": "affine", **kwargs})
 
     @property
@@ -182,8 +207,11 @@ class ConformalMetric(AbstractMetric):
             hessian=scale * terms.hessian + mixed + mixed.T + (momentum @ v) * bend,
         )
 
+    def _summary(self):
+        return [*display.named(self, "factor", "metric"), *display.landmarks(self.points)]
 
-class EnergyFactor(eqx.Module):
+
+class EnergyFactor(display.AbstractDisplayed):
     """λ of an energy: 1 at `level`, `ratio` far above it; see `ConformalMetric.from_energy`."""
 
     energy: Callable
@@ -206,7 +234,7 @@ class EnergyFactor(eqx.Module):
         return jnp.where(u < 0, 2.0 * square / safe, 0.5 * (u + root))
 
 
-class NegativeLogDensity(eqx.Module):
+class NegativeLogDensity(display.AbstractDisplayed):
     """An energy from a log-density."""
 
     function: Callable
@@ -215,7 +243,7 @@ class NegativeLogDensity(eqx.Module):
         return -self.function(x)
 
 
-class HalfSquaredScore(eqx.Module):
+class HalfSquaredScore(display.AbstractDisplayed):
     """An energy from a score, ½|s|²."""
 
     function: Callable
@@ -223,33 +251,6 @@ class HalfSquaredScore(eqx.Module):
     def __call__(self, x):
         value = self.function(x)
         return 0.5 * jnp.sum(value**2)
-
-
-@precise
-def _from_energy(cls, energy, data, metric, off, kind, ratio, temperature, landmarks):
-    check_generator("energy", energy)
-    data = as_points("data", data, ndim=(2,))
-    base = Euclidean(data.shape[1]) if metric is None else check_metric(metric)
-    if base.dim not in (None, data.shape[1]):
-        raise ValueError(f"data must have {base.dim} columns to match the metric, got {data.shape}")
-    if kind not in ("inverse", "affine"):
-        raise ValueError(f"kind must be 'inverse' or 'affine', got {kind!r}")
-    ratio, width = as_positive("ratio", ratio), as_positive("temperature", temperature)
-    if not float(ratio) > 1.0:
-        raise ValueError(f"ratio must be above 1, got {float(ratio)}")
-    level = _median(energy, "data", check_dtype(base, data))
-    if kind == "affine":
-        off = _around(np.asarray(data)) if off is None else off
-        off = as_points("off", off, data.shape[1], ndim=(2,))
-        width = _median(energy, "off", check_dtype(base, off)) - level
-        if not float(width) > 0.0:
-            raise ValueError(
-                f"energy must be higher off the data than on it, got medians {float(level):g} on "
-                f"the data and {float(level + width):g} off it"
-            )
-    factor = EnergyFactor(energy, level, width, ratio, kind)
-    stride = -(-data.shape[0] // _MAX_LANDMARKS)
-    return cls(factor, base, landmarks=data[::stride] if landmarks is None else landmarks)
 
 
 def _median(energy, name, points) -> Scalar:
@@ -266,5 +267,5 @@ def _around(data: np.ndarray) -> np.ndarray:
     """Points drawn evenly from the bounding box of the data, twice as large."""
     low, high = data.min(axis=0), data.max(axis=0)
     middle, reach = 0.5 * (low + high), high - low
-    draws = np.random.default_rng(0).uniform(-1.0, 1.0, (_OFF_POINTS, data.shape[1]))
+    draws = np.random.default_rng(0).uniform(-1.0, 1.0, (_NUM_OFF_POINTS, data.shape[1]))
     return middle + draws * reach

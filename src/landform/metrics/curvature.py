@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from landform._core.arrays import precise
 from landform._core.checks import as_points
 from landform._core.linalg import solve_spd
-from landform._core.typing import Array, Float, Point
+from landform._core.typing import Array, ArrayLike, Float, Point
 from landform.metrics.base import (
     AbstractMetric,
     check_dtype,
@@ -170,7 +170,7 @@ def _sectional_at(metric, x, u, v):
     return jnp.where(flat, jnp.nan, (turned @ matrix @ u) / area)
 
 
-def christoffel(metric: AbstractMetric, x: Point) -> Float[Array, "d d d"]:
+def christoffel(metric: AbstractMetric, x: ArrayLike) -> Float[Array, "d d d"]:
     """Christoffel symbols ``Γ[k, i, j]`` of the second kind at one point.
 
     Parameters

@@ -6,8 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import as_count, as_points, check_generator, check_key
+from landform._core.checks import as_count, as_points, check_decoder, check_key
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.metrics.base import AbstractMetric, check_dtype
 from landform.metrics.pullback import (
@@ -95,7 +96,7 @@ class EnsemblePullback(AbstractEmbedded):
         proper = square > 0  # where all agree the root has no slope to give
         return mean, jnp.where(proper, jnp.sqrt(jnp.where(proper, square, 1.0)), 0.0)
 
-    def embed(self, x: Point) -> Float[Array, " K*D"]:
+    def embed(self, x: Point) -> Float[Array, " KD"]:
         """The members' outputs side by side, over √K."""
         return jnp.ravel(self.outputs(x)) / jnp.sqrt(1.0 * self.count)
 
@@ -145,6 +146,11 @@ class EnsemblePullback(AbstractEmbedded):
             self, points, bool(cross_covariance), None if key is None else check_key(key)
         )
 
+    def _summary(self):
+        kinds = sorted({display.brief(member) for member in self.members})
+        members = f"{display.counted(self.count, 'member')} {display.brief(kinds)}"
+        return [members, *display.landmarks(self.points)]
+
 
 @eqx.filter_jit
 def _energy(metric, points, cross_covariance, key):
@@ -172,7 +178,7 @@ def _one_output(metric, z, k):
     return _output(eqx.combine(jax.tree.map(lambda a: a[k], arrays), rest), z)
 
 
-class EnsembleMoments(eqx.Module):
+class EnsembleMoments(display.AbstractDisplayed):
     """The members' mean and deviation as one generator."""
 
     ensemble: EnsemblePullback
@@ -193,7 +199,7 @@ def _check_members(members) -> tuple:
         raise ValueError("members must contain at least one decoder")
     for k, member in enumerate(members):
         if not isinstance(member, AbstractMetric):
-            check_generator(f"members[{k}]", member)
+            check_decoder(f"members[{k}]", member)
         elif not member.embeds:
             raise ValueError(
                 f"members[{k}] is a {type(member).__name__}, which does not embed; the mean of any "

@@ -45,7 +45,7 @@ class Normal(AbstractFamily):
 
     Notes
     -----
-    The generator returns the pair (mean, scale), or one array with the means in its first half and
+    The decoder returns the pair (mean, scale), or one array with the means in its first half and
     the scales in its second. A scale that is not positive gives NaN.
 
     Examples
@@ -81,7 +81,7 @@ class Bernoulli(AbstractFlat):
     Parameters
     ----------
     logits
-        Whether the generator returns logits. It should, where it can: a probability that rounds to
+        Whether the decoder returns logits. It should, where it can: a probability that rounds to
         0 or 1 has lost its information.
 
     Examples
@@ -114,7 +114,7 @@ class Multinomial(AbstractFlat):
     trials
         Number of trials of each variable.
     logits
-        Whether the generator returns logits, or probabilities up to a factor.
+        Whether the decoder returns logits, or probabilities up to a factor.
     classes
         Number of classes, to split a flat output into variables; None takes the last axis.
 
@@ -150,7 +150,7 @@ class Categorical(AbstractFlat):
     Parameters
     ----------
     logits
-        Whether the generator returns logits, or probabilities up to a factor.
+        Whether the decoder returns logits, or probabilities up to a factor.
     classes
         Number of classes, to split a flat output into variables; None takes the last axis.
 
@@ -181,7 +181,7 @@ class Gamma(AbstractFamily):
 
     Notes
     -----
-    The generator returns the pair (a, b), or one array with a in its first half and b in its
+    The decoder returns the pair (a, b), or one array with a in its first half and b in its
     second. The root is ``√a (db/b − da/a)`` beside ``√(ψ′(a) − 1/a) da``.
 
     Examples
@@ -252,7 +252,7 @@ class Beta(AbstractFamily):
 
     Notes
     -----
-    The generator returns the pair (a, b), or one array with a in its first half and b in its
+    The decoder returns the pair (a, b), or one array with a in its first half and b in its
     second.
 
     Examples
@@ -280,7 +280,7 @@ class VonMisesFisher(AbstractFamily):
 
     Notes
     -----
-    The generator returns the pair (direction, κ): directions of any length, shape ``(..., p)``, and
+    The decoder returns the pair (direction, κ): directions of any length, shape ``(..., p)``, and
     κ > 0 of shape ``(...)`` or ``(..., 1)``; or one array ``(..., p)``, the natural parameter κμ.
     A and A′ are moments of the cosine to μ, by a quadrature to 1e-14 for any p and κ.
 
@@ -310,7 +310,7 @@ class Product(AbstractFamily):
     Parameters
     ----------
     parts
-        Families or their names, as a sequence or a dictionary; the generator returns a sequence or
+        Families or their names, as a sequence or a dictionary; the decoder returns a sequence or
         a dictionary of as many outputs.
 
     Examples
@@ -353,10 +353,10 @@ class Product(AbstractFamily):
     def _outputs(self, output):
         if self.names is not None:
             if not isinstance(output, Mapping) or set(output) != set(self.names):
-                raise ValueError(f"the generator must return a dictionary of {list(self.names)}")
+                raise ValueError(f"the decoder must return a dictionary of {list(self.names)}")
             return [output[name] for name in self.names]
         if not isinstance(output, tuple | list) or len(output) != len(self.parts):
-            raise ValueError(f"the generator must return {len(self.parts)} outputs, one a family")
+            raise ValueError(f"the decoder must return {len(self.parts)} outputs, one a family")
         return output
 
 

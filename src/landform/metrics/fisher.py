@@ -1,25 +1,26 @@
-"""Information geometry: the metric that a generator of likelihoods induces on its latent space."""
+"""Information geometry: the metric that a decoder of likelihoods induces on its latent space."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import as_positive, check_generator
+from landform._core.checks import as_positive, check_decoder
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.metrics.families import AbstractFamily, as_family
 from landform.metrics.inner import AbstractInner
 from landform.metrics.pullback import as_landmarks, embedded_acceleration
 
-_FEW = 4  # latent dimensions up to which dot products beat a product of thin matrices
+_MAX_UNROLLED_DIM = 4  # latent dimensions up to which dot products beat a product of thin matrices
 
 
 class FisherRaoPullback(AbstractInner):
-    """The Fisher–Rao metric of a likelihood, pulled back by a generator of its parameters.
+    """The Fisher–Rao metric of a likelihood, pulled back by a decoder of its parameters.
 
-    ``M(z) = J_η(z)ᵀ I(η(z)) J_η(z)`` for a generator η of the parameters of p(x | η) with the
+    ``M(z) = J_η(z)ᵀ I(η(z)) J_η(z)`` for a decoder η of the parameters of p(x | η) with the
     information matrix I. A step is as long as it changes the distribution of the data:
     ``dzᵀ M dz = 2 KL(p_z ‖ p_{z+dz})`` to second order. It takes the place of `ExpectedPullback`
     where the data are not normal with a known scale: categories, counts, directions, mixed tables.
@@ -35,7 +36,7 @@ class FisherRaoPullback(AbstractInner):
         ``"gamma"``: the pair (concentration, rate). ``"beta"``: the pair of concentrations.
         ``"dirichlet"``: concentrations on the last axis. ``"von-mises-fisher"``: the pair (mean
         direction, concentration). Or a member of `lf.families` with its options; or a sequence or
-        a dictionary of these for a generator with as many outputs.
+        a dictionary of these for a decoder with as many outputs.
     landmarks
         Optional points of the latent space where the data live, shape ``(k, d)``.
 
@@ -43,7 +44,7 @@ class FisherRaoPullback(AbstractInner):
     ------
     TypeError, ValueError
         If `decoder` is not callable, `family` is not known, or, where the metric is evaluated, the
-        generator's outputs are not of the family's form.
+        decoder's outputs are not of the family's form.
 
     Notes
     -----
@@ -51,7 +52,7 @@ class FisherRaoPullback(AbstractInner):
     construction; the information itself is never built. Bernoulli, categorical, multinomial and
     Poisson likelihoods embed in Euclidean space, ``φ = 2 arcsin √p``, ``2 √p`` or ``2 √λ``, and
     their geodesics are solved by chords like those of a `Pullback`. The parameters of a product of
-    D variables cost O(D) beyond d derivatives of the generator. A parameter outside of its domain
+    D variables cost O(D) beyond d derivatives of the decoder. A parameter outside of its domain
     gives NaN. Arvanitidis et al. 2022 (arXiv:2106.05367).
 
     Examples
@@ -69,7 +70,7 @@ class FisherRaoPullback(AbstractInner):
 
     @precise
     def __init__(self, decoder: Callable, family, *, landmarks=None):
-        self.decoder = check_generator("decoder", decoder)
+        self.decoder = check_decoder("decoder", decoder)
         self.family = as_family(family)
         self.points = as_landmarks(landmarks)
 
@@ -79,7 +80,7 @@ class FisherRaoPullback(AbstractInner):
         return self.family.embeds
 
     def embed(self, x: Point) -> Float[Array, " P"]:
-        """The generator's output in the family's flat coordinates."""
+        """The decoder's output in the family's flat coordinates."""
         if not self.family.embeds:
             return super().embed(x)
         return jnp.ravel(self.family.chart(self.decoder(x)))
@@ -94,9 +95,9 @@ class FisherRaoPullback(AbstractInner):
         return self.family.whiten(params, tangent)
 
     def __call__(self, x: Point) -> Matrix:
-        """``SᵀS``, one derivative of the generator per latent dimension."""
+        """``SᵀS``, one derivative of the decoder per latent dimension."""
         eye = jnp.eye(x.shape[0], dtype=x.dtype)
-        if x.shape[0] > _FEW:
+        if x.shape[0] > _MAX_UNROLLED_DIM:
             columns = jax.vmap(lambda v: self.whitened(x, v), out_axes=1)(eye)
             return columns.T @ columns
         rows = [self.whitened(x, v) for v in eye]
@@ -117,6 +118,9 @@ class FisherRaoPullback(AbstractInner):
         if self.embeds:
             return embedded_acceleration(self.embed, x, v)
         return super().acceleration(x, v)
+
+    def _summary(self):
+        return [*display.named(self, "decoder", "family"), *display.landmarks(self.points)]
 
 
 @precise
@@ -167,5 +171,5 @@ def supervised_metric(
     >>> lf.metric_tensor(metric, [0.0, 7.0]).round(4).tolist()
     [[5.0, 0.0], [0.0, 1.0]]
     """
-    term = FisherRaoPullback(check_generator("predictor", predictor), family)
+    term = FisherRaoPullback(check_decoder("predictor", predictor), family)
     return check_metric(base) + as_positive("weight", weight) * term

@@ -1,4 +1,4 @@
-"""Metrics known by their inner product: everything from one derivative of a generator at a time."""
+"""Metrics known by their inner product: everything from one derivative of a decoder at a time."""
 
 import abc
 
@@ -13,7 +13,7 @@ from landform.metrics.base import AbstractMetric, EnergyTerms
 class AbstractInner(AbstractMetric):
     """A metric whose inner product costs less than its matrix.
 
-    For a generator ``vᵀ M(x) w`` needs two directional derivatives and no Jacobian. The derivatives
+    For a decoder ``vᵀ M(x) w`` needs two directional derivatives and no Jacobian. The derivatives
     that solvers ask for then come from one reverse pass over that number and d forward passes over
     the reverse one, where differentiating the matrix would repeat all of it d times more.
     """

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_floats, as_points, as_positive, check_finite
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
@@ -15,11 +16,11 @@ from landform.metrics._moments import central, monomials, pick
 from landform.metrics.base import AbstractMetric, EnergyTerms
 
 _MAX_LANDMARKS = 1000
-_BLOCK = 8192  # data points whose weights are held at once for every point evaluated
-_FEW_COORDINATES = 3  # dimensions in which all moments at once cost less than a second pass
-_PROBES = 200  # points at which a compression is measured, among the data and anywhere
-_TRIALS = 12  # spacings tried
-_MAX_UNROLLED = 8  # coordinates summed one by one rather than through an (n, d) temporary
+_BLOCK_ROWS = 8192  # data points whose weights are held at once for every point evaluated
+_MAX_ONE_PASS_DIM = 3  # dimensions in which all moments at once cost less than a second pass
+_ERROR_PROBES = 200  # points at which a compression is measured, among the data and anywhere
+_MAX_SPACINGS = 12  # spacings tried
+_MAX_UNROLLED_DIM = 8  # coordinates summed one by one rather than through an (n, d) temporary
 
 
 class LocalVariance(AbstractMetric):
@@ -212,26 +213,26 @@ class LocalVariance(AbstractMetric):
             return jnp.exp(_squares(part, y, jnp.ones_like(y)) / (-2.0 * self.sigma**2))
 
         n, d = data.shape
-        if n <= _BLOCK:
+        if n <= _BLOCK_ROWS:
             weights = weigh(data)
             return sums(data, y, weights if self.weights is None else self.weights * weights), y
-        count = -(-n // _BLOCK)
-        padded = jnp.zeros((count * _BLOCK, d), data.dtype).at[:n].set(data)
+        count = -(-n // _BLOCK_ROWS)
+        padded = jnp.zeros((count * _BLOCK_ROWS, d), data.dtype).at[:n].set(data)
         counts = jnp.ones(n, data.dtype) if self.weights is None else self.weights
-        real = jnp.zeros(count * _BLOCK, data.dtype).at[:n].set(counts)
+        real = jnp.zeros(count * _BLOCK_ROWS, data.dtype).at[:n].set(counts)
 
         def add(total, block):
             part, mask = block
             return total + sums(part, y, mask * weigh(part)), None
 
-        blocks = padded.reshape(count, _BLOCK, d), real.reshape(count, _BLOCK)
+        blocks = padded.reshape(count, _BLOCK_ROWS, d), real.reshape(count, _BLOCK_ROWS)
         shape = jax.eval_shape(lambda b: sums(b, y, weigh(b)), blocks[0][0])
         return jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), blocks)[0], y
 
     def _moments(self, x, second=False):
         """Variances with their first derivatives; for few coordinates the second ones on demand."""
         d = x.shape[0]
-        if d <= _FEW_COORDINATES:
+        if d <= _MAX_ONE_PASS_DIM:
             return self._all_moments(x, 4 if second else 3)
 
         def sums(data, y, weights):
@@ -284,6 +285,10 @@ class LocalVariance(AbstractMetric):
             - 2.0 / square * (a[:, None] + a[None, :]) * moments.mixed
         )
 
+    def _summary(self):
+        what = "point" if self.weights is None else "weighted point"
+        return [display.rows(self.data, what), *display.named(self, "sigma", "rho")]
+
 
 def _as_weights(weights, data):
     out = as_floats("weights", weights).astype(data.dtype)
@@ -297,21 +302,21 @@ def _as_weights(weights, data):
 
 @eqx.filter_jit
 def _variances(metric, x):
-    return jax.lax.map(metric.local_variance, x, batch_size=_PROBES)
+    return jax.lax.map(metric.local_variance, x, batch_size=_ERROR_PROBES)
 
 
 def _compressed(metric: LocalVariance, tolerance: float) -> LocalVariance:
     data = np.asarray(metric.data)
     n, d = data.shape
-    if d > _FEW_COORDINATES:
-        raise ValueError(f"compress needs data with at most {_FEW_COORDINATES} columns, got {d}")
+    if d > _MAX_ONE_PASS_DIM:
+        raise ValueError(f"compress needs data with at most {_MAX_ONE_PASS_DIM} columns, got {d}")
     counts = np.ones(n) if metric.weights is None else np.asarray(metric.weights)
     rng = np.random.default_rng(0)
-    box = rng.uniform(data.min(axis=0), data.max(axis=0), (_PROBES, d))
-    probes = jnp.asarray(np.concatenate([rng.choice(data, _PROBES), box]), metric.data.dtype)
+    box = rng.uniform(data.min(axis=0), data.max(axis=0), (_ERROR_PROBES, d))
+    probes = jnp.asarray(np.concatenate([rng.choice(data, _ERROR_PROBES), box]), metric.data.dtype)
     exact = np.asarray(_variances(metric, probes))
     spacing, marks = 0.5 * float(metric.sigma), metric.landmarks()
-    for _ in range(_TRIALS):
+    for _ in range(_MAX_SPACINGS):
         nodes, weights = lay_on_grid(data, counts, spacing)
         if len(nodes) >= n:
             return metric
@@ -336,6 +341,6 @@ class _Moments(NamedTuple):
 
 def _squares(data, y, scale):
     """``Σ_j scale_j (x_nj − x_j)²``, coordinate by coordinate: it fuses and keeps the digits."""
-    if y.shape[0] > _MAX_UNROLLED:
+    if y.shape[0] > _MAX_UNROLLED_DIM:
         return ((data - y) ** 2) @ scale
     return sum(scale[j] * (data[:, j] - y[j]) ** 2 for j in range(y.shape[0]))

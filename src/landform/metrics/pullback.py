@@ -1,4 +1,4 @@
-"""Metrics that a generator induces on its latent space."""
+"""Metrics that a decoder induces on its latent space."""
 
 import abc
 from collections.abc import Callable
@@ -8,24 +8,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import (
     NO_DERIVATIVE,
     as_points,
     check_choice,
-    check_generator,
+    check_decoder,
     check_key,
 )
 from landform._core.linalg import solve_spd
-from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray
+from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
-_FEW = 4  # dimensions in which second derivatives are cheaper by forward mode
+_MAX_FORWARD_MODE_DIM = 4  # dimensions in which second derivatives are cheaper by forward mode
 
 
 def flatten_output(output) -> Float[Array, " D"]:
-    """All arrays of a generator's output as one vector.
+    """All arrays of a decoder's output as one vector.
 
     Raises
     ------
@@ -36,7 +37,7 @@ def flatten_output(output) -> Float[Array, " D"]:
     for leaf in jax.tree.leaves(output):
         dtype = getattr(leaf, "dtype", type(leaf) if isinstance(leaf, complex) else float)
         if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"the generator must return real numbers, got {dtype}{NO_DERIVATIVE}")
+            raise TypeError(f"the decoder must return real numbers, got {dtype}{NO_DERIVATIVE}")
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(output)]
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
 
@@ -90,7 +91,7 @@ class AbstractEmbedded(AbstractMetric):
 
     def matrix_and_gradient(self, x: Point, v: Point) -> tuple[Matrix, Point]:
         """JᵀJ and ``2 D²f[v, ·]ᵀ J v``; in few dimensions by forward mode, which passes J on."""
-        if x.shape[0] > _FEW:
+        if x.shape[0] > _MAX_FORWARD_MODE_DIM:
             return super().matrix_and_gradient(x, v)
         along = lambda y: jax.jvp(self.embed_parts, (y,), (v,))  # noqa: E731
         push = jax.vmap(lambda e: jax.jvp(along, (x,), (e,))[1])
@@ -105,7 +106,7 @@ class AbstractEmbedded(AbstractMetric):
 
 
 class Pullback(AbstractEmbedded):
-    """The metric that a deterministic generator induces on its latent space, M(z) = JᵀJ.
+    """The metric that a deterministic decoder induces on its latent space, M(z) = JᵀJ.
 
     Parameters
     ----------
@@ -140,20 +141,23 @@ class Pullback(AbstractEmbedded):
 
     @precise
     def __init__(self, f: Callable, *, landmarks=None):
-        self.f = check_generator("f", f)
+        self.f = check_decoder("f", f)
         self.points = as_landmarks(landmarks)
 
     def embed(self, x: Point) -> Float[Array, " D"]:
-        """The generator's output as one vector."""
+        """The decoder's output as one vector."""
         return flatten_output(self.f(x))
 
     def landmarks(self) -> Float[Array, "k d"] | None:
         """The landmarks given at construction."""
         return self.points
 
+    def _summary(self):
+        return [*display.named(self, "f"), *display.landmarks(self.points)]
+
 
 class ExpectedPullback(AbstractEmbedded):
-    """The expected metric of a stochastic generator f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
+    """The expected metric of a stochastic decoder f(z) = μ(z) + σ(z) ⊙ ε with ε ~ N(0, I).
 
     ``E[M] = J_μᵀ J_μ + J_σᵀ J_σ``, which is the pull-back of z ↦ (μ(z), σ(z)). The metric of a
     random generator is itself random; its variance vanishes as the number of outputs grows.
@@ -182,7 +186,7 @@ class ExpectedPullback(AbstractEmbedded):
     Notes
     -----
     The sign of σ does not matter, so that a logarithm given without its `scale` is a metric, but of
-    another generator. A negative variance is NaN. Arvanitidis, Hansen and Hauberg 2018
+    another decoder. A negative variance is NaN. Arvanitidis, Hansen and Hauberg 2018
     (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
 
     Examples
@@ -204,8 +208,8 @@ class ExpectedPullback(AbstractEmbedded):
     ):
         check_choice("scale", scale, get_args(Scale))
         self.scale = scale
-        self.mean = check_generator("mean", mean)
-        self.std = None if std is None else check_generator("std", std)
+        self.mean = check_decoder("mean", mean)
+        self.std = None if std is None else check_decoder("std", std)
         self.points = as_landmarks(landmarks)
 
     def moments(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
@@ -223,7 +227,7 @@ class ExpectedPullback(AbstractEmbedded):
             )
         return mean, as_std(std, self.scale)
 
-    def embed(self, x: Point) -> Float[Array, " 2*D"]:
+    def embed(self, x: Point) -> Float[Array, " D2"]:
         """(μ(z), σ(z)) as one vector."""
         return jnp.concatenate(self.moments(x))
 
@@ -237,16 +241,16 @@ class ExpectedPullback(AbstractEmbedded):
 
     @precise
     def deviation(self, z) -> Float[Array, "*batch"]:
-        """Mean standard deviation of the generator's outputs at ``(d,)`` or ``(n, d)`` points.
+        """Mean standard deviation of the decoder's outputs at ``(d,)`` or ``(n, d)`` points.
 
-        Low where the generator has seen data, high elsewhere.
+        Low where the decoder has seen data, high elsewhere.
         """
         z = check_dtype(self, as_points("z", z))
         one = lambda point: jnp.mean(self.moments(point)[1])  # noqa: E731
         return one(z) if z.ndim == 1 else jax.vmap(one)(z)
 
     @precise
-    def sample(self, key: PRNGKeyArray, z: Point | None = None) -> Pullback:
+    def sample(self, key: PRNGKeyArray, z: ArrayLike | None = None) -> Pullback:
         """One draw of the random metric: the pull-back of μ + σ ⊙ ε for one fixed ε.
 
         `z` is any latent point; it only tells the number of outputs, and a landmark will do.
@@ -261,9 +265,14 @@ class ExpectedPullback(AbstractEmbedded):
         noise = jax.random.normal(key, outputs.shape, outputs.dtype)
         return Pullback(_Realisation(self, noise), landmarks=self.points)
 
+    def _summary(self):
+        functions = display.named(self, "mean", "std")
+        scale = [] if self.scale == "std" else display.named(self, "scale")
+        return [*functions, *scale, *display.landmarks(self.points)]
 
-class _Realisation(eqx.Module):
-    """The generator with its noise fixed."""
+
+class _Realisation(Module):
+    """The decoder with its noise fixed."""
 
     metric: ExpectedPullback
     noise: Float[Array, " D"]

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, as_positive, check_finite, check_positive
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
@@ -120,6 +121,9 @@ class RBFMetric(AbstractMetric):
             cross=-(v / inverse**2)[:, None] * slope.T,
             hessian=(2.0 * slope * (a / inverse)) @ slope.T - bend,
         )
+
+    def _summary(self):
+        return [display.rows(self.centers, "center"), *display.named(self, "epsilon")]
 
 
 def _as_signed(name: str, values, shapes, full, zero: bool) -> Array:

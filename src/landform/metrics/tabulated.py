@@ -1,10 +1,11 @@
-"""A metric tabulated on a regular grid: costly generators at the price of a look-up."""
+"""A metric tabulated on a regular grid: costly decoders at the price of a look-up."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points
 from landform._core.compilation import block_size
@@ -18,8 +19,8 @@ _MAX_NODES = 4_000_000
 class Tabulated(AbstractMetric):
     """Another metric, interpolated between its values on a regular grid over a box.
 
-    For generators with two or three latent dimensions: their metric costs Jacobians of a network
-    with many outputs, this one a weighted sum of 4^d table entries, whatever the generator. The
+    For decoders with two or three latent dimensions: their metric costs Jacobians of a network
+    with many outputs, this one a weighted sum of 4^d table entries, whatever the decoder. The
     table holds the Cholesky factor of M with the logarithm of its diagonal, interpolated by cubic
     B-splines, so that the metric is positive definite everywhere and twice differentiable.
 
@@ -164,6 +165,11 @@ class Tabulated(AbstractMetric):
             rows = [jnp.stack([contract(i, j) for j in range(d)], axis=-1) for i in range(d)]
             values.append(jnp.stack(rows, axis=-1))
         return values
+
+    def _summary(self):
+        low, high = (display.brief(corner) for corner in (self.low, self.high))
+        grid = display.sides(self.coefficients.shape[:-1])
+        return [f"{grid} grid from {low} to {high}", *display.landmarks(self.points)]
 
 
 def _basis(t, derivative: int = 0):

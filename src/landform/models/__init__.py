@@ -1,13 +1,13 @@
-"""Generators: variational autoencoders and decoders with an uncertainty that grows off the data."""
+"""Variational autoencoders, and decoders whose uncertainty grows off the data."""
 
 from landform.models.amortize import train_interpolant as train_interpolant
+from landform.models.blended import BlendedDecoder as BlendedDecoder
 from landform.models.calibration import Calibration as Calibration, calibration as calibration
-from landform.models.extrapolation import Extrapolation as Extrapolation
 from landform.models.gaussian_process import (
     GaussianProcessDecoder as GaussianProcessDecoder,
     GaussianProcessMetric as GaussianProcessMetric,
-    train_gplvm as train_gplvm,
 )
+from landform.models.gplvm import train_gplvm as train_gplvm
 from landform.models.interpolant import (
     GeodesicInterpolant as GeodesicInterpolant,
     InterpolantGap as InterpolantGap,
@@ -24,5 +24,6 @@ from landform.models.rbf import (
     rbf_bandwidths as rbf_bandwidths,
 )
 from landform.models.train import train_vae as train_vae
+from landform.models.training import Training as Training
 from landform.models.vae import VAE as VAE, History as History
 from landform.models.variance import fit_variance as fit_variance

@@ -19,9 +19,9 @@ from landform.models.loop import cosine_rates, progress_bar
 from landform.models.networks import MLP
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
-_TIMES = 16  # points of a curve at which a training step looks
-_STEPS = 100  # training steps in an epoch
-_HELD_OUT = 256  # pairs that choose the best iterate
+_TRAIN_TIMES = 16  # points of a curve at which a training step looks
+_STEPS_PER_EPOCH = 100  # training steps in an epoch
+_HELD_OUT_PAIRS = 256  # pairs that choose the best iterate
 _GUIDE_TIMES = 33  # points of an exact geodesic that are regressed on
 
 
@@ -108,7 +108,7 @@ def train_interpolant(
     fit = _straight(net_key, pairs, tuple(hidden), activation)
     curves = _guides(metric, pairs.draw(guides)) if guides and epochs > 1 else None
     first = 0 if curves is None else epochs // 2
-    held = pairs.draw(_HELD_OUT)
+    held = pairs.draw(_HELD_OUT_PAIRS)
     history = [float(_energy(metric, fit, *held))]
     with progress_bar("interpolant", first + epochs, progress, "log-energy") as report:
         for count, targets in ((first, curves), (epochs, None)):
@@ -121,7 +121,7 @@ def _stage(metric, fit, pairs, held, curves, epochs, rate, history, report):
     best, lowest = fit, min((v for v in history if np.isfinite(v)), default=np.inf)
     state = _OPTIMIZER.init(fit.net)
     for epoch in range(epochs):
-        rates = jnp.asarray(cosine_rates(rate, epoch, _STEPS, epochs), fit.shift.dtype)
+        rates = jnp.asarray(cosine_rates(rate, epoch, _STEPS_PER_EPOCH, epochs), fit.shift.dtype)
         if curves is None:
             fit, state = _epoch(metric, fit, state, pairs.batches(), rates)
         else:
@@ -166,12 +166,15 @@ class _Pairs(NamedTuple):
 
     def batches(self):
         """Ends for the steps of one epoch, and where between its grid points each looks."""
-        ends = [a.reshape(_STEPS, self.size, -1) for a in self.draw(_STEPS * self.size)]
-        return (*ends, jnp.asarray(self.rng.uniform(size=_STEPS), ends[0].dtype))
+        ends = [
+            a.reshape(_STEPS_PER_EPOCH, self.size, -1)
+            for a in self.draw(_STEPS_PER_EPOCH * self.size)
+        ]
+        return (*ends, jnp.asarray(self.rng.uniform(size=_STEPS_PER_EPOCH), ends[0].dtype))
 
     def rows(self, count: int):
         """Rows of the guides for the steps of one epoch."""
-        return self.rng.integers(count, size=(_STEPS, self.size))
+        return self.rng.integers(count, size=(_STEPS_PER_EPOCH, self.size))
 
 
 def _straight(key, pairs: _Pairs, hidden, activation) -> GeodesicInterpolant:
@@ -220,7 +223,7 @@ def _log_energy(net, fit, metric, x, y, times):
 
 @eqx.filter_jit
 def _energy(metric, fit, x, y):
-    times = (jnp.arange(4 * _TIMES, dtype=x.dtype) + 0.5) / (4 * _TIMES)
+    times = (jnp.arange(4 * _TRAIN_TIMES, dtype=x.dtype) + 0.5) / (4 * _TRAIN_TIMES)
     return _log_energy(fit.net, fit, metric, x, y, times)
 
 
@@ -238,7 +241,7 @@ def _scan(fit, state, loss, items, rates):
 @eqx.filter_jit
 def _epoch(metric, fit, state, batches, rates):
     def loss(net, x, y, offset):
-        times = (jnp.arange(_TIMES, dtype=x.dtype) + offset) / _TIMES
+        times = (jnp.arange(_TRAIN_TIMES, dtype=x.dtype) + offset) / _TRAIN_TIMES
         return _log_energy(net, fit, metric, x, y, times)
 
     return _scan(fit, state, loss, batches, rates)

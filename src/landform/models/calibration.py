@@ -1,16 +1,17 @@
-"""Whether a generator's standard deviations are those of its residuals."""
+"""Whether a decoder's standard deviations are those of its residuals."""
 
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_key
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
-_ROWS = 512  # data points decoded together
+_BLOCK_ROWS = 512  # data points decoded together
 
 
 class Calibration(NamedTuple):
@@ -22,7 +23,7 @@ class Calibration(NamedTuple):
         Root mean square of σ in each group, rising, shape ``(bins,)``.
     observed
         Root mean square of the residuals of the same outputs; equal to `predicted` where the
-        generator is calibrated.
+        decoder is calibrated.
     quantiles
         The 10, 50 and 90 % quantiles of ``|x − μ| / σ`` in each group, shape ``(bins, 3)``; those
         of normal residuals are 0.126, 0.674 and 1.645.
@@ -41,10 +42,12 @@ class Calibration(NamedTuple):
     quantiles: Float[Array, "bins 3"]
     error: float
 
+    __repr__ = display.line
+
 
 @precise
 def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibration:
-    """Compare a generator's standard deviations with its residuals on data, output by output.
+    """Compare a decoder's standard deviations with its residuals on data, output by output.
 
     Each data point is decoded at one draw of q(z | x). All its outputs, and those of all the other
     points, are sorted by their predicted σ and cut into groups of equal size.
@@ -96,8 +99,8 @@ def calibration(vae: VAE, X, *, key: PRNGKeyArray, bins: int = 10) -> Calibratio
     shape = len(data), vae.latent_dim
     noise = np.asarray(jax.random.normal(check_key(key), shape, vae.codes.dtype))
     stds, residuals = [], []
-    for i in range(0, len(data), _ROWS):
-        rows = slice(i, i + _ROWS)
+    for i in range(0, len(data), _BLOCK_ROWS):
+        rows = slice(i, i + _BLOCK_ROWS)
         mean, spread = (np.asarray(p) for p in posterior_at(vae.encoder, to_jax(data[rows])))
         decoded, std = vae.decode(mean + spread * noise[rows], return_std=True)
         stds.append(np.asarray(std).ravel())

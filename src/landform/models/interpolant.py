@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points
 from landform._core.quadrature import gauss
@@ -14,7 +15,7 @@ from landform.geodesics.geodesic import geodesic
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.models.networks import MLP
 
-_ORDER = 64  # Gauss points of a length
+_LENGTH_NODES = 64  # Gauss points of a length
 
 
 class InterpolantGap(AbstractResult):
@@ -64,8 +65,12 @@ class InterpolantGap(AbstractResult):
             f"{converged.sum()} of {good.size} exact geodesics converged"
         )
 
+    def _summary(self):
+        pairs = display.counted(len(self.converged), "pair")
+        return [pairs, f"length={display.span(self.length)}", f"excess={display.span(self.excess)}"]
 
-class GeodesicInterpolant(eqx.Module):
+
+class GeodesicInterpolant(display.AbstractDisplayed):
     """Approximate geodesics of a metric, by a network of both end points and t.
 
     ``c(t) = (1 − t) x + t y + t (1 − t) s [φ(x, y, t) + φ(y, x, 1 − t)]``: the ends are exact, the
@@ -163,6 +168,10 @@ class GeodesicInterpolant(eqx.Module):
         excess = length / jnp.where(known > 0.0, known, jnp.nan) - 1.0
         return InterpolantGap(length, straight, known, excess, converged)
 
+    def _summary(self):
+        gain = f"log-energy {display.number(self.history[0])} → {display.number(self.history[-1])}"
+        return [display.brief(self.net), display.dimensions(self.shift.shape[-1]), gain]
+
 
 def _ends(interpolant, x, y):
     dim = interpolant.shift.shape[0]
@@ -191,7 +200,7 @@ def squared_speed(metric, interpolant, x, y, t):
 
 @eqx.filter_jit
 def _lengths(metric, interpolant, x, y):
-    nodes, weights = (jnp.asarray(a, x.dtype) for a in gauss(_ORDER))
+    nodes, weights = (jnp.asarray(a, x.dtype) for a in gauss(_LENGTH_NODES))
 
     def one(pair):
         a, b = pair

@@ -7,14 +7,19 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count
 from landform._core.compilation import block_size, map_blocks
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
-_WIDE = 3.0
-_SHARES = (0.5, 0.25, 0.25)  # of the posterior, of the same three times as wide, of the prior
+_WIDE_FACTOR = 3.0
+_PROPOSAL_SHARES = (
+    0.5,
+    0.25,
+    0.25,
+)  # of the posterior, of the same three times as wide, of the prior
 _CHUNK_BYTES = 2**28
 
 
@@ -46,6 +51,8 @@ class MarginalLikelihood(NamedTuple):
     values: Float[Array, " n"]
     stderrs: Float[Array, " n"]
     effective_samples: Float[Array, " n"]
+
+    __repr__ = display.line
 
 
 def check_data(vae, X):
@@ -122,7 +129,7 @@ def _importance(vae, data, keys, counts):
     def one(x, key):
         mean, std = vae.encoder(x)
         prior = (jnp.zeros_like(mean), jnp.ones_like(std))
-        components = ((mean, std), (mean, _WIDE * std), prior)
+        components = ((mean, std), (mean, _WIDE_FACTOR * std), prior)
         noise = jax.random.normal(key, (sum(counts), mean.size), mean.dtype)
         parts, start = [], 0
         for (center, width), count in zip(components, counts, strict=True):
@@ -200,7 +207,7 @@ def log_marginal_likelihood(
     """
     data, single = check_data(vae, X)
     total = as_count("num_samples", num_samples, 8)
-    counts = [max(2, round(share * total)) for share in _SHARES[1:]]
+    counts = [max(2, round(share * total)) for share in _PROPOSAL_SHARES[1:]]
     counts = (total - sum(counts), *counts)
     keys = jax.random.split(key, len(data))
     rows = max(1, _CHUNK_BYTES // (8 * total * (4 * data.shape[1])))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import promote
 from landform._core.checks import host_rng
 from landform._core.typing import Array, Float, PRNGKeyArray
@@ -45,7 +46,7 @@ _KINKED = {
     "soft_sign",
     "abs",
 }
-_KERNEL = 4
+_KERNEL_SIZE = 4
 
 
 def check_activation(name: str, value) -> str:
@@ -76,7 +77,7 @@ def _zeros(size: int) -> Array:
     return jnp.asarray(np.zeros(size), float)
 
 
-class MLP(eqx.Module):
+class MLP(display.AbstractDisplayed):
     """A multi-layer perceptron of one point, linear in its last layer.
 
     Parameters
@@ -112,6 +113,10 @@ class MLP(eqx.Module):
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = activation(weight @ x + bias)
         return self.weights[-1] @ x + self.biases[-1]
+
+    def _summary(self):
+        widths = [self.weights[0].shape[-1], *(bias.shape[-1] for bias in self.biases)]
+        return [" → ".join(map(str, widths)), self.activation]
 
 
 def halved(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
@@ -181,7 +186,7 @@ def up(weight: Float[Array, "out in k k"], image: Float[Array, "in h w"], size) 
     return jax.lax.pad(full, jnp.zeros((), full.dtype), ((0, 0, 0), *crop))
 
 
-class ConvDown(eqx.Module):
+class ConvDown(display.AbstractDisplayed):
     """An image as a flat vector to a vector: strided convolutions, then an affine map.
 
     Parameters
@@ -216,9 +221,10 @@ class ConvDown(eqx.Module):
         filter_key, head_key = jax.random.split(key)
         rng = host_rng(filter_key)
         pairs = list(zip((depth, *channels[:-1]), channels, strict=True))
-        area = _KERNEL**2
+        area = _KERNEL_SIZE**2
         self.filters = tuple(
-            _glorot(rng, (o, i, _KERNEL, _KERNEL), i * area, o * area / 4) for i, o in pairs
+            _glorot(rng, (o, i, _KERNEL_SIZE, _KERNEL_SIZE), i * area, o * area / 4)
+            for i, o in pairs
         )
         self.biases = tuple(_zeros(o) for _, o in pairs)
         h, w = halved((height, width), len(channels))[-1]
@@ -233,8 +239,11 @@ class ConvDown(eqx.Module):
             image = activation(down(weight, image) + bias[:, None, None])
         return self.head(image.ravel())
 
+    def _summary(self):
+        return [f"{display.sides(self.shape)} → {self.head.biases[-1].shape[-1]}", self.activation]
 
-class ConvUp(eqx.Module):
+
+class ConvUp(display.AbstractDisplayed):
     """A vector to an image as a flat vector: an affine map, then transposed convolutions.
 
     Parameters
@@ -269,11 +278,12 @@ class ConvUp(eqx.Module):
         filter_key, stem_key = jax.random.split(key)
         rng = host_rng(filter_key)
         pairs = list(zip(channels, (*channels[1:], depth), strict=True))
-        area = _KERNEL**2
+        area = _KERNEL_SIZE**2
         h, w = halved((height, width), len(channels))[-1]
         self.stem = MLP(stem_key, (in_size, channels[0] * h * w), activation)
         self.filters = tuple(
-            _glorot(rng, (o, i, _KERNEL, _KERNEL), i * area / 4, o * area) for i, o in pairs
+            _glorot(rng, (o, i, _KERNEL_SIZE, _KERNEL_SIZE), i * area / 4, o * area)
+            for i, o in pairs
         )
         self.biases = tuple(_zeros(o) for _, o in pairs)
         self.shape = (height, width, depth)
@@ -286,3 +296,6 @@ class ConvUp(eqx.Module):
         for weight, bias, size in zip(self.filters, self.biases, sizes[1:], strict=True):
             image = up(weight, activation(image), size) + bias[:, None, None]
         return jnp.moveaxis(image, 0, -1).ravel()
+
+    def _summary(self):
+        return [f"{self.stem.weights[0].shape[-1]} → {display.sides(self.shape)}", self.activation]

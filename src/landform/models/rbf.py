@@ -1,4 +1,4 @@
-"""Radial basis function precision: a generator's uncertainty that grows away from its data."""
+"""Radial basis function precision: a decoder's uncertainty that grows away from its data."""
 
 import abc
 import warnings
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import (
     as_count,
@@ -23,10 +24,10 @@ from landform._core.checks import (
 from landform._core.typing import Array, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 
-_RULES = ("paper", "cluster-std", "pooled")
+BANDWIDTH_RULES = ("paper", "cluster-std", "pooled")
 
 
-class AbstractPrecision(eqx.Module):
+class AbstractPrecision(display.AbstractDisplayed):
     """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]
@@ -55,7 +56,7 @@ class RBFPrecision(AbstractPrecision):
     """A precision that is high at the data and falls to a floor away from them.
 
     ``β(z) = W v(z) + ζ`` with ``v_k(z) = exp(−λ_k |z − c_k|²)``, W ≥ 0 and ``ζ = max_std^(−2)``;
-    the generator's standard deviation is ``σ = β^(−½)``. A neural network extrapolates σ to
+    the decoder's standard deviation is ``σ = β^(−½)``. A neural network extrapolates σ to
     arbitrary values; this one is certain to reach `max_std` far from its centers, which is what
     keeps geodesics of the expected metric near the data.
 
@@ -105,6 +106,7 @@ class RBFPrecision(AbstractPrecision):
         self.max_std = as_positives("max_std", max_std, self.weights.shape[0])
 
     @classmethod
+    @precise
     def from_codes(
         cls,
         codes,
@@ -112,8 +114,8 @@ class RBFPrecision(AbstractPrecision):
         *,
         key: PRNGKeyArray,
         num_centers: int = 64,
-        a: float = 2.0,
-        rule: str = "paper",
+        bandwidth_scale: float = 2.0,
+        bandwidth_rule: str = "paper",
         std=1.0,
         max_std=None,
     ) -> "RBFPrecision":
@@ -124,24 +126,41 @@ class RBFPrecision(AbstractPrecision):
         codes
             Encoded data, shape ``(n, d)``.
         num_outputs
-            Number D of outputs of the generator.
+            Number D of outputs of the decoder.
         key
             Key of the k-means start.
         num_centers
             Number of centers; fewer where the codes have fewer distinct points.
-        a, rule
-            Bandwidth rule, see `rbf_bandwidths`.
+        bandwidth_scale, bandwidth_rule
+            See `rbf_bandwidths`.
         std
             Typical deviation at the codes: a number or shape ``(D,)``.
         max_std
             Largest standard deviation; ``10 · max(std)`` when None.
         """
-        return _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std)
+        codes = as_points("codes", codes, ndim=(2,))
+        num_outputs = as_count("num_outputs", num_outputs)
+        std = np.asarray(as_positives("std", std, num_outputs))
+        max_std = 10.0 * std.max() if max_std is None else max_std
+        centers, labels = kmeans_centers(codes, num_centers, key)
+        bandwidths = rbf_bandwidths(
+            codes, labels, centers, bandwidth_scale=bandwidth_scale, bandwidth_rule=bandwidth_rule
+        )
+        weights = even_weights(codes, centers, bandwidths, np.broadcast_to(std, (num_outputs,)))
+        return cls(centers, bandwidths, weights, max_std)
 
     @precise
     def __call__(self, z: Point) -> Float[Array, " D"]:
         """The precision β(z) at one point ``(d,)``."""
         return self.weights @ self.features(jnp.asarray(z)) + self.max_std**-2.0
+
+    def _summary(self):
+        outputs = display.counted(self.weights.shape[-2], "output")
+        return [
+            display.rows(self.centers, "center"),
+            outputs,
+            f"std at most {display.span(self.max_std)}",
+        ]
 
 
 class ConvRBFPrecision(AbstractPrecision):
@@ -249,6 +268,10 @@ class ConvRBFPrecision(AbstractPrecision):
             image = up(weight, image, size)
         return jnp.moveaxis(image, 0, -1).ravel()
 
+    def _summary(self):
+        std = f"std at most {display.span(self.max_std)}"
+        return [display.rows(self.centers, "center"), f"outputs {display.sides(self.shape)}", std]
+
 
 @eqx.filter_jit
 def _columns(rbf: ConvRBFPrecision) -> Float[Array, "D k"]:
@@ -288,18 +311,6 @@ def _as_nonnegative(name: str, weights, count: int):
     return _check_nonnegative(name, values)
 
 
-@precise
-def _from_codes(cls, codes, num_outputs, key, num_centers, a, rule, std, max_std):
-    codes = as_points("codes", codes, ndim=(2,))
-    num_outputs = as_count("num_outputs", num_outputs)
-    std = np.asarray(as_positives("std", std, num_outputs))
-    max_std = 10.0 * std.max() if max_std is None else max_std
-    centers, labels = kmeans_centers(codes, num_centers, key)
-    bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule=rule)
-    weights = even_weights(codes, centers, bandwidths, np.broadcast_to(std, (num_outputs,)))
-    return cls(centers, bandwidths, weights, max_std)
-
-
 def even_weights(codes, centers, bandwidths, std: np.ndarray) -> np.ndarray:
     """Weights ``(D, K)``, equal for all centers, that give about `std` at the codes."""
     gaps = np.asarray(codes)[:, None, :] - np.asarray(centers)[None]
@@ -328,7 +339,9 @@ def kmeans_centers(codes, num_centers: int, key: PRNGKeyArray) -> tuple[np.ndarr
 
 
 @precise
-def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Float[Array, " k"]:
+def rbf_bandwidths(
+    codes, labels, centers, *, bandwidth_scale=2.0, bandwidth_rule: str = "paper"
+) -> Float[Array, " k"]:
     """Bandwidths λ_k of radial basis functions from the spread of the clusters of codes.
 
     ``λ_k = ½ (a · r_k)^(−2)`` where r_k is the mean distance of cluster k to its center.
@@ -341,9 +354,9 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
         Cluster of each code, integers below K, shape ``(n,)``.
     centers
         Centers, shape ``(K, d)``.
-    a
-        Multiplier of the radius: larger is smoother.
-    rule
+    bandwidth_scale
+        a, the multiplier of the radius: larger is smoother. The paper's 2.
+    bandwidth_rule
         ``"paper"``: r_k is the mean of the distances (not of their squares). ``"cluster-std"``:
         their root mean square. ``"pooled"``: one radius for all clusters, the mean distance of all
         codes to their center; σ is then smooth enough to be narrow, where small clusters would
@@ -358,7 +371,8 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
     Raises
     ------
     ValueError
-        If all codes are equal, shapes do not match, `a` is not positive or `rule` is unknown.
+        If all codes are equal, shapes do not match, `bandwidth_scale` is not positive or
+        `bandwidth_rule` is unknown.
 
     Notes
     -----
@@ -370,26 +384,26 @@ def rbf_bandwidths(codes, labels, centers, *, a=2.0, rule: str = "paper") -> Flo
     >>> import numpy as np
     >>> from landform.models import rbf_bandwidths
     >>> codes = np.array([[-1.0], [1.0], [9.0], [13.0]])
-    >>> rbf_bandwidths(codes, [0, 0, 1, 1], [[0.0], [11.0]], a=1.0).tolist()
+    >>> rbf_bandwidths(codes, [0, 0, 1, 1], [[0.0], [11.0]], bandwidth_scale=1.0).tolist()
     [0.5, 0.125]
     """
     codes = as_points("codes", codes, ndim=(2,))
     centers = as_points("centers", centers, codes.shape[1], ndim=(2,))
-    a = as_positive("a", a)
-    check_choice("rule", rule, _RULES)
-    a, labels = float(a), np.asarray(labels)
+    scale = as_positive("bandwidth_scale", bandwidth_scale)
+    check_choice("bandwidth_rule", bandwidth_rule, BANDWIDTH_RULES)
+    scale, labels = float(scale), np.asarray(labels)
     if labels.shape != (codes.shape[0],) or labels.dtype.kind not in "iu":
         raise ValueError(f"labels must be {codes.shape[0]} integers, got {labels.shape}")
     if labels.min() < 0 or labels.max() >= len(centers):
         raise ValueError(f"labels must be between 0 and {len(centers) - 1}")
     distance = np.linalg.norm(np.asarray(codes) - np.asarray(centers)[labels], axis=1)
-    if rule == "pooled":
+    if bandwidth_rule == "pooled":
         labels, distance = np.arange(len(centers)), np.full(len(centers), distance.mean())
-    moment = distance**2 if rule == "cluster-std" else distance
+    moment = distance**2 if bandwidth_rule == "cluster-std" else distance
     count = np.bincount(labels, minlength=len(centers))
     radius = np.bincount(labels, moment, minlength=len(centers)) / np.maximum(count, 1)
-    radius = np.sqrt(radius) if rule == "cluster-std" else radius
-    return jnp.asarray(0.5 / (a * _guard_radius(radius, np.asarray(centers))) ** 2)
+    radius = np.sqrt(radius) if bandwidth_rule == "cluster-std" else radius
+    return jnp.asarray(0.5 / (scale * _guard_radius(radius, np.asarray(centers))) ** 2)
 
 
 def _guard_radius(radius: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -9,15 +9,17 @@ import numpy as np
 
 from landform._core.arrays import to_jax
 from landform._core.checks import host_rng
+from landform._core.module import Module
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.rbf import RBFPrecision, even_weights, kmeans_centers, rbf_bandwidths
+from landform.models.training import Training
 from landform.models.vae import VAE, posterior_at
 
-_CHUNK = 1024
-_MIN_ROWS = 4096  # latent draws to fit W to, so that few data points are seen several times
+_CHUNK_ROWS = 1024
+_MIN_DRAWS = 4096  # latent draws to fit W to, so that few data points are seen several times
 _CHECK_EVERY = 10
-_WORTHWHILE = 1e-2  # nats on the held-out data, for one more round of steps
+_MIN_GAIN = 1e-2  # nats on the held-out data, for one more round of steps
 
 
 class Draws(NamedTuple):
@@ -33,11 +35,11 @@ class Draws(NamedTuple):
 def draw(vae: VAE, data: np.ndarray, key: PRNGKeyArray) -> Draws:
     """One to eight draws for each data point, more where there are few."""
     mean, std = (np.asarray(part) for part in posterior_at(vae.encoder, to_jax(data)))
-    repeats = int(np.clip(-(-_MIN_ROWS // len(data)), 1, 8))
+    repeats = int(np.clip(-(-_MIN_DRAWS // len(data)), 1, 8))
     noise = host_rng(key).standard_normal((repeats, *mean.shape))
     codes = (mean + std * noise).reshape(-1, mean.shape[1])
     count = len(codes)
-    rows = min(_CHUNK, count)
+    rows = min(_CHUNK_ROWS, count)
 
     def pack(array):
         padded = np.concatenate([array, np.zeros((-count % rows, *array.shape[1:]))])
@@ -48,7 +50,7 @@ def draw(vae: VAE, data: np.ndarray, key: PRNGKeyArray) -> Draws:
     return Draws(pack(codes), pack(tiled), pack(np.ones(count)), float(kl), mean)
 
 
-class Statistics(eqx.Module):
+class Statistics(Module):
     """All that the likelihood of W needs: the basis functions V at the draws, and Vᵀr²."""
 
     features: Float[Array, "chunks rows k"]
@@ -121,11 +123,7 @@ def climb_rbf(
     held,
     floor: float,
     key: PRNGKeyArray,
-    *,
-    num_centers,
-    a,
-    rule,
-    max_std,
+    training: Training,
     max_iter: int,
 ) -> tuple[RBFPrecision, np.ndarray]:
     """Centers by k-means of the encoded means, then W of maximum likelihood.
@@ -138,12 +136,18 @@ def climb_rbf(
     """
     train_key, held_key, center_key = jax.random.split(key, 3)
     inner_draws, outer_draws = draw(vae, train, train_key), draw(vae, held, held_key)
-    centers, labels = kmeans_centers(inner_draws.means, num_centers, center_key)
-    bandwidths = rbf_bandwidths(inner_draws.means, labels, centers, a=a, rule=rule)
+    centers, labels = kmeans_centers(inner_draws.means, training.num_centers, center_key)
+    bandwidths = rbf_bandwidths(
+        inner_draws.means,
+        labels,
+        centers,
+        bandwidth_scale=training.bandwidth_scale,
+        bandwidth_rule=training.bandwidth_rule,
+    )
     inner = statistics(vae.mean, to_jax(centers), bandwidths, inner_draws, to_jax(floor))
     outer = statistics(vae.mean, to_jax(centers), bandwidths, outer_draws, to_jax(0.0))
     residual = np.sqrt(np.asarray(inner.total) / inner_draws.mask.sum())
-    max_std = 10.0 * residual.max() if max_std is None else max_std
+    max_std = 10.0 * residual.max() if training.max_std is None else training.max_std
     weights = even_weights(inner_draws.means, centers, bandwidths, residual)
     best = start = RBFPrecision(centers, bandwidths, weights, max_std)
     zeta = to_jax(np.full(len(residual), float(max_std) ** -2.0))
@@ -160,6 +164,6 @@ def climb_rbf(
         gain = bounds[-1][1] - best_value
         if gain > 0.0:
             best, best_value = RBFPrecision(centers, bandwidths, weights, max_std), bounds[-1][1]
-        if gain < _WORTHWHILE:
+        if gain < _MIN_GAIN:
             break
     return best, np.asarray(bounds)

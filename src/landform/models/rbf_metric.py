@@ -15,7 +15,12 @@ _MAX_LANDMARKS = 1000
 
 @precise
 def fit_rbf_metric(
-    data, num_centers: int = 100, *, key: PRNGKeyArray, a: float = 1.5, epsilon: float = 1e-3
+    data,
+    num_centers: int = 100,
+    *,
+    key: PRNGKeyArray,
+    bandwidth_scale: float = 1.5,
+    epsilon: float = 1e-3,
 ) -> RBFMetric:
     """The radial-basis metric with h as close to 1 on the data as non-negative weights allow.
 
@@ -31,8 +36,8 @@ def fit_rbf_metric(
         Number of centers; fewer where there are fewer distinct points.
     key
         Key of the k-means start.
-    a
-        Multiplier of the radius: larger is smoother.
+    bandwidth_scale
+        a, the multiplier of the radius: larger is smoother.
     epsilon
         ε: one over the largest value of the metric.
 
@@ -64,7 +69,8 @@ def fit_rbf_metric(
     data = as_points("data", data, ndim=(2,))
     as_positive("epsilon", epsilon)
     centers, labels = kmeans_centers(data, num_centers, key)
-    bandwidths = np.asarray(rbf_bandwidths(data, labels, centers, a=a))
+    bandwidths = rbf_bandwidths(data, labels, centers, bandwidth_scale=bandwidth_scale)
+    bandwidths = np.asarray(bandwidths)
     rows = np.asarray(data)[:: -(-data.shape[0] // _MAX_ROWS)]
     middle = np.mean(rows, axis=0, dtype=float)  # squares of points far from the origin cancel
     rows, near = rows - middle, np.asarray(centers) - middle

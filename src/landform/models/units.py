@@ -6,8 +6,10 @@ import numpy as np
 
 from landform.models.variance import spread_of
 
-_FAR = 1e3  # centers in units of the spread: float32 then keeps five digits of what varies
-_SPREADS = (1e-12, 1e12)  # between these float32 holds all squares and precisions
+_MAX_CENTER_FLOAT32 = (
+    1e3  # centers in units of the spread: float32 then keeps five digits of what varies
+)
+_SPREAD_RANGE_FLOAT32 = (1e-12, 1e12)  # between these float32 holds all squares and precisions
 
 
 def offsets_of(train, output: str) -> tuple:
@@ -38,7 +40,10 @@ def enter(train, held, offsets: tuple, output: str) -> Entry:
     Those of a sigmoid mean are between 0 and 1, and stay.
     """
     center, spread, *_ = offsets
-    near = np.abs(center).max() <= _FAR * spread and _SPREADS[0] < spread < _SPREADS[1]
+    near = (
+        np.abs(center).max() <= _MAX_CENTER_FLOAT32 * spread
+        and _SPREAD_RANGE_FLOAT32[0] < spread < _SPREAD_RANGE_FLOAT32[1]
+    )
     if near or output == "sigmoid":
         return Entry((train, held), offsets, 1.0)
     rows = ((train - center) / spread, (held - center) / spread)

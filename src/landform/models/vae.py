@@ -1,10 +1,11 @@
-"""The variational autoencoder as a generator: encoder, mean and deviation of the decoder."""
+"""The variational autoencoder: encoder, and mean and deviation of the decoder."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_floats, as_points, check_finite
 from landform._core.compilation import block_size, map_blocks
@@ -17,7 +18,7 @@ LIKELIHOODS = ("gaussian", "bernoulli")
 OUTPUTS = ("identity", "sigmoid")
 
 
-class Encoder(eqx.Module):
+class Encoder(display.AbstractDisplayed):
     """q(z | x): mean and standard deviation of the latent code of one data point ``(D,)``."""
 
     net: MLP | ConvDown
@@ -29,8 +30,11 @@ class Encoder(eqx.Module):
         mean, log_std = jnp.split(self.net((x - self.shift) / self.scale), 2)
         return mean, jnp.exp(log_std)
 
+    def _summary(self):
+        return [display.brief(self.net)]
 
-class MeanDecoder(eqx.Module):
+
+class MeanDecoder(display.AbstractDisplayed):
     """μ(z), the mean of the generator at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
@@ -48,8 +52,11 @@ class MeanDecoder(eqx.Module):
         logits = self.logits(z)
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
 
+    def _summary(self):
+        return [display.brief(self.net), *display.named(self, "output")]
 
-class PrecisionStd(eqx.Module):
+
+class PrecisionStd(display.AbstractDisplayed):
     """σ(z) = β(z)^(−½) of a precision module."""
 
     precision: AbstractPrecision
@@ -64,8 +71,11 @@ class PrecisionStd(eqx.Module):
             return PrecisionStd(self.precision.dense())
         return self
 
+    def _summary(self):
+        return [display.brief(self.precision)]
 
-class NetworkStd(eqx.Module):
+
+class NetworkStd(display.AbstractDisplayed):
     """σ(z) = min_std + softplus(shift + net(z)): an ordinary variance network, for comparison."""
 
     net: MLP | ConvUp
@@ -77,8 +87,11 @@ class NetworkStd(eqx.Module):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.min_std + self.scale * jax.nn.softplus(self.shift + self.net(z))
 
+    def _summary(self):
+        return [display.brief(self.net)]
 
-class ConstantStd(eqx.Module):
+
+class ConstantStd(display.AbstractDisplayed):
     """σ that does not depend on z."""
 
     value: Float[Array, " D"]
@@ -87,8 +100,11 @@ class ConstantStd(eqx.Module):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         return self.value + 0.0 * jnp.sum(z)
 
+    def _summary(self):
+        return [f"{display.span(self.value)}", display.counted(self.value.shape[-1], "output")]
 
-class History(eqx.Module):
+
+class History(display.AbstractDisplayed):
     """What happened during training, in nats per data point.
 
     Attributes
@@ -133,11 +149,16 @@ class History(eqx.Module):
             last = self.variance_held_out_elbo
         return float(np.max(np.asarray(last))) if last.size else float("nan")
 
+    def _summary(self):
+        epochs = display.counted(len(self.elbo), "epoch")
+        best = f"best held-out ELBO={display.number(self.best_held_out_elbo)}"
+        return [epochs, best, f"stopped_early={self.stopped_early}"]
 
-class VAE(eqx.Module):
+
+class VAE(display.AbstractDisplayed):
     """A variational autoencoder, and the Riemannian geometry of its latent space.
 
-    The generator is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
+    The decoder is ``x = μ(z) + σ(z) ⊙ ε`` with ``z ~ N(0, I)``. Build one with `train_vae`.
 
     Attributes
     ----------
@@ -215,7 +236,7 @@ class VAE(eqx.Module):
 
     @precise
     def decode(self, Z, *, return_std: bool = False):
-        """Means μ(z), and with `return_std` also σ(z), of the generator.
+        """Means μ(z), and with `return_std` also σ(z), of the decoder.
 
         Parameters
         ----------
@@ -264,6 +285,19 @@ class VAE(eqx.Module):
         std = self.std.dense() if isinstance(self.std, PrecisionStd) else self.std
         return ExpectedPullback(self.mean, std, landmarks=self.codes if points is None else points)
 
+    def _summary(self):
+        sizes = f"{' × '.join(map(str, self.shape))} → {self.latent_dim}"
+        history = (
+            []
+            if self.history is None
+            else [f"ELBO={display.number(self.history.best_held_out_elbo)}"]
+        )
+        std = f"std={type(self.std).__name__}"
+        return [sizes, self.likelihood, std, *history, display.counted(len(self.codes), "code")]
+
+    def _picture(self):
+        return display.Picture(points=self.codes) if display.is_plane(self.codes) else None
+
 
 @eqx.filter_jit
 def posterior_at(encoder: Encoder, data: Float[Array, "n D"]):
@@ -276,8 +310,8 @@ def _generate(mean, std, z: Point):
 
 
 @eqx.filter_jit
-def _decode(generator, latents):
-    return map_blocks(generator, block_size(generator, latents[0]), latents)
+def _decode(decoder, latents):
+    return map_blocks(decoder, block_size(decoder, latents[0]), latents)
 
 
 def flatten_data(name: str, X, shape: tuple[int, ...]) -> tuple[Float[Array, "n D"], bool]:

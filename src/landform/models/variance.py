@@ -1,4 +1,4 @@
-"""Stage two of training: the generator's variance, with encoder and mean left as they are."""
+"""Stage two of training: the decoder's variance, with encoder and mean left as they are."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, as_positive, check_choice, host_rng
+from landform._core.checks import as_count, host_rng
 from landform._core.compilation import block_size, map_blocks
 from landform._core.typing import PRNGKeyArray
 from landform.models.likelihood import bounds_at
@@ -16,6 +16,7 @@ from landform.models.loop import clip_nonnegative, fit, keep
 from landform.models.networks import MLP, ConvUp, halved
 from landform.models.rbf import ConvRBFPrecision, kmeans_centers, rbf_bandwidths
 from landform.models.rbf_likelihood import climb_rbf
+from landform.models.training import Training, configure
 from landform.models.vae import (
     VAE,
     ConstantStd,
@@ -27,10 +28,19 @@ from landform.models.vae import (
     gaussian_log_density,
 )
 
-VARIANCES = ("rbf", "network", "constant")
-_MIN_SHARE = 0.03
-_SHARE = 0.1  # of the data, held out where no rows are known
-_DRAWS = 8  # of each code, for the bounds of a variance that is not trained
+_OPTIONS = (
+    "variance",
+    "num_centers",
+    "bandwidth_scale",
+    "bandwidth_rule",
+    "max_std",
+    "min_std",
+    "batch_size",
+    "learning_rate",
+)
+_MIN_STD_SHARE = 0.03  # of the data's spread, the smallest deviation where none is given
+_HELD_OUT_SHARE = 0.1  # of the data, held out where no rows are known
+_BOUND_DRAWS = 8  # of each code, for the bounds of a variance that is not trained
 
 
 @precise
@@ -39,19 +49,13 @@ def fit_variance(
     X,
     *,
     key: PRNGKeyArray,
-    variance: str = "rbf",
-    num_centers: int = 64,
-    a: float = 2.0,
-    rule: str = "paper",
-    max_std=None,
-    min_std=None,
+    training: Training | None = None,
     held_out=None,
     max_iter: int = 300,
-    learning_rate: float = 3e-3,
-    batch_size: int = 64,
     progress: bool = False,
+    **options,
 ) -> VAE:
-    """Fit the standard deviation of a generator and leave everything else untouched.
+    """Fit the standard deviation of a decoder and leave everything else untouched.
 
     Parameters
     ----------
@@ -61,33 +65,22 @@ def fit_variance(
         Training data in the model's shape.
     key
         Key of the split, of the k-means start and of the latent draws.
-    variance
-        ``"rbf"``: `RBFPrecision` (for a convolutional decoder `ConvRBFPrecision`);
-        ``"network"``: an ordinary network like the mean's, for comparison, whose values off the
-        data mean nothing; ``"constant"``: one number for each output.
-    num_centers, a, rule
-        Centers and bandwidth rule of the radial basis functions, see `rbf_bandwidths`. The defaults
-        are the paper's: σ is smooth, and so wide that it hardly rises in gaps between groups of
-        codes. For geodesics and walks that keep to the codes take several hundred centers, a fifth
-        of the data or fewer, with `a` of 1.3 to 2.2 and the rule ``"pooled"``: narrow functions,
-        each overlapping with many others. Few narrow ones leave bumps between their centers.
-    max_std
-        Largest standard deviation (ζ = max_std^(−2)); None for ten times the largest residual (root
-        mean square of an output).
-    min_std
-        Smallest deviation that an output may be credited with; None for 3 % of the data's.
+    training
+        What to fit and how; None for `Training` with batches of 64 and a rate of 3e-3. Only the
+        fields that `options` names are used.
     held_out
         The data used to stop early: None for the rows that training held out (`History.held_out`),
-        if `X` has as many rows as the training data, which it is then taken for, so that the bound
-        is of data that neither stage has seen. Or a share, drawn at random, or rows of `X`, as
-        integers or a mask; the bound may then be held out of this stage alone. So it is with None
-        for a model that remembers no rows, or data of another length: a tenth is drawn.
+        if `X` has as many rows as the training data: `X` is then taken for these, and the bound is
+        of data that neither stage has seen. Otherwise a share, drawn at random, or rows of `X`, as
+        integers or a mask. With None for a model that remembers no rows, or for `X` of another
+        length, a tenth is drawn.
     max_iter
         Most updates of W, or epochs of the gradient methods; at least 1.
-    learning_rate, batch_size
-        Of the gradient methods.
     progress
         Whether to draw a progress bar.
+    **options
+        Fields of `training` by name: variance, num_centers, bandwidth_scale, bandwidth_rule,
+        max_std, min_std; batch_size and learning_rate of the gradient methods.
 
     Returns
     -------
@@ -97,7 +90,7 @@ def fit_variance(
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range or `X` does not match the model.
+        If an argument is out of range or unknown, or `X` does not match the model.
     ConvergenceError
         If a gradient method meets NaN.
 
@@ -122,38 +115,24 @@ def fit_variance(
     """
     if not isinstance(vae, VAE):
         raise TypeError(f"vae must be a VAE, got {type(vae).__name__}")
+    default = Training(batch_size=64, learning_rate=3e-3)
+    training = configure(training, options, default, _OPTIONS)
     data, single = flatten_data("X", X, vae.shape)
     if single or len(data) < 10:
         raise ValueError(f"X must have at least 10 points, got {1 if single else len(data)}")
-    max_iter, batch_size = as_count("max_iter", max_iter), as_count("batch_size", batch_size)
-    learning_rate = float(as_positive("learning_rate", learning_rate))
+    max_iter = as_count("max_iter", max_iter)
     split_key, key = jax.random.split(key)
     if held_out is None:
         held_out = _remembered(vae.history, len(data))
     data = np.asarray(data, vae.codes.dtype)
     train, held = (data[rows] for rows in split(data, held_out, split_key))
-    return fit_variance_split(
-        vae,
-        train,
-        held,
-        key=key,
-        variance=variance,
-        num_centers=num_centers,
-        a=a,
-        rule=rule,
-        max_std=max_std,
-        min_std=min_std,
-        max_iter=max_iter,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    return fit_std(vae, train, held, key, training, max_iter, progress=progress)
 
 
 def _remembered(history: History | None, count: int):
     """Which of the rows stage one held out, or the share to draw where that is not known."""
     known = None if history is None else history.held_out
-    return _SHARE if known is None or len(known) != count else np.asarray(known) > 0.0
+    return _HELD_OUT_SHARE if known is None or len(known) != count else np.asarray(known) > 0.0
 
 
 def split(data: np.ndarray, held_out, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,31 +176,40 @@ def spread_of(rows: np.ndarray) -> float:
         return float(np.sqrt(np.mean(np.var(rows, axis=0))))
 
 
-def fit_variance_split(
-    vae, train, held, *, key, variance, num_centers, a, rule, max_std, min_std, max_iter, **options
+def fit_std(
+    vae: VAE, train, held, key, training: Training, max_iter: int, *, progress, checkpoint=None
 ) -> VAE:
-    """`fit_variance` for data that are already checked and split."""
-    check_choice("variance", variance, VARIANCES)
-    spread = spread_of(train)
-    floor = _MIN_SHARE * spread if min_std is None else float(as_positive("min_std", min_std))
-    if max_std is not None and float(as_positive("max_std", max_std)) <= floor:
-        raise ValueError(f"max_std must exceed min_std, got {float(max_std)} and {floor}")
-    rbf = {"num_centers": num_centers, "a": a, "rule": rule, "max_std": max_std}
-    if variance == "rbf" and not isinstance(vae.mean.net, ConvUp):
-        precision, bounds = climb_rbf(vae, train, held, floor, key, max_iter=max_iter, **rbf)
+    """Stage two on flat rows that are checked and split: the model with a fitted deviation."""
+    floor, max_std = training.min_std, training.max_std
+    floor = _MIN_STD_SHARE * spread_of(train) if floor is None else floor
+    if max_std is not None and max_std <= floor:
+        raise ValueError(f"max_std must exceed min_std, got {max_std} and {floor}")
+    if training.variance == "rbf" and not isinstance(vae.mean.net, ConvUp):
+        precision, bounds = climb_rbf(vae, train, held, floor, key, training, max_iter)
         std = PrecisionStd(precision)
     else:
         residual = _residual(vae, train, floor)
-        if variance == "constant":
+        if training.variance == "constant":
             std = ConstantStd(to_jax(residual))
             bounds = _gaussian_bounds(vae, std, train, held, key)
         else:
             start_key, fit_key = jax.random.split(key)
-            if variance == "network":
+            if training.variance == "network":
                 start = _start_network(vae, residual, floor, start_key)
             else:
-                start = _start_conv_rbf(vae, train, residual, start_key, **rbf)
-            std, bounds = _descend(vae, start, train, held, fit_key, max_iter, **options)
+                start = _start_conv_rbf(vae, train, residual, start_key, training)
+            std, bounds = _descend(
+                vae,
+                start,
+                train,
+                held,
+                fit_key,
+                epochs=max_iter,
+                batch_size=training.batch_size,
+                learning_rate=training.learning_rate,
+                progress=progress,
+                checkpoint=checkpoint,
+            )
     return _with_std(vae, std, bounds)
 
 
@@ -239,7 +227,7 @@ def _with_std(vae: VAE, std, bounds: np.ndarray) -> VAE:
 def _gaussian_bounds(vae, std, train, held, key) -> np.ndarray:
     """The bounds (training, held out) with one deviation, as the one row of a history."""
     model = VAE(vae.encoder, vae.mean, std, vae.codes, None, vae.shape, "gaussian")
-    values = np.asarray(bounds_at(model, to_jax(np.concatenate([train, held])), key, _DRAWS))
+    values = np.asarray(bounds_at(model, to_jax(np.concatenate([train, held])), key, _BOUND_DRAWS))
     return np.array([[values[: len(train)].mean(), values[len(train) :].mean()]])
 
 
@@ -263,14 +251,20 @@ def _start_network(vae, residual, floor, key):
     return NetworkStd(fresh, shift, level, jnp.asarray(floor, level.dtype))
 
 
-def _start_conv_rbf(vae, train, residual, key, *, num_centers, a, rule, max_std):
+def _start_conv_rbf(vae, train, residual, key, training: Training):
     """Centers as in the fully connected model, filters that give about the residual."""
     net = vae.mean.net
     codes = vae.encode(train)
     center_key, filter_key = jax.random.split(key)
-    centers, labels = kmeans_centers(codes, num_centers, center_key)
-    bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule=rule)
-    max_std = 10.0 * residual.max() if max_std is None else max_std
+    centers, labels = kmeans_centers(codes, training.num_centers, center_key)
+    bandwidths = rbf_bandwidths(
+        codes,
+        labels,
+        centers,
+        bandwidth_scale=training.bandwidth_scale,
+        bandwidth_rule=training.bandwidth_rule,
+    )
+    max_std = 10.0 * residual.max() if training.max_std is None else training.max_std
     h, w = halved(net.shape[:2], len(net.filters))[-1]
     rng = host_rng(filter_key)
     filters = [
@@ -303,7 +297,7 @@ def _bound(params, frame, batch, noise):
     return jnp.mean(jax.vmap(one)(data, draws)), jnp.mean(kl)
 
 
-def _descend(vae, start, train, held, key, max_iter, **options):
+def _descend(vae, start, train, held, key, **options):
     """Train a deviation module by gradients, the encoder and the mean left as they are."""
     is_rbf = isinstance(start, PrecisionStd)
     params, fixed = eqx.partition(start, _trainable(start))
@@ -315,7 +309,6 @@ def _descend(vae, start, train, held, key, max_iter, **options):
         (held, *vae.posterior(held)),
         key=key,
         latent_dim=vae.latent_dim,
-        epochs=max_iter,
         patience=20,
         project=clip_nonnegative if is_rbf else keep,
         label="stage two",

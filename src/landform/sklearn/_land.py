@@ -33,11 +33,11 @@ from landform.stats.land.bandwidth import (
 )
 from landform.stats.land.bandwidth_cv import cv_bandwidth
 from landform.stats.land.mixture import fit_land_mixture
-from landform.stats.land.starts import even
+from landform.stats.land.starts import all_equal
 
-_FAILED = 0.05  # share of points without a density from which their mean is refused
-_ENOUGH = 20  # points for each component and dimension with which it is compared to a Gaussian
-_BEHIND = 0.3  # nats per point behind it that are mentioned
+_MAX_FAILED = 0.05  # refuse the mean score if more than this share has no density
+_MIN_POINTS = 20  # per component and dimension, for a comparison with a Gaussian mixture
+_MAX_BEHIND = 0.3  # nats per point behind the Gaussian mixture, without a warning
 
 
 class LANDMixture(DensityMixin, BaseEstimator):
@@ -90,11 +90,11 @@ class LANDMixture(DensityMixin, BaseEstimator):
     converged_ : bool
         Whether the likelihood settled.
     n_iter_ : int
-        Iterations of the best start, those of an approach with fewer points among them.
+        Iterations of the best start, those of the coarse stage included.
     lower_bound_ : float
         Mean log-likelihood of the data against the metric's volume, which the iterations raise.
     lower_bounds_ : ndarray
-        It before the first iteration with all points and after each.
+        The lower bound before the first iteration with all points and after each.
     n_failed_ : int
         Data without a geodesic to some mean; they do not count for that component.
     metric_ : landform metric
@@ -217,8 +217,8 @@ class LANDMixture(DensityMixin, BaseEstimator):
             )
             sigma, rho = found.sigma, found.rho
         self.metric_ = resolve_metric(self.metric, X, sigma=sigma, rho=rho)
-        told = isinstance(self.metric, str) and isinstance(rho, str)  # by auto_rho
-        _warn_if_flat(self.metric_, X, told)
+        warned = isinstance(self.metric, str) and isinstance(rho, str)  # by auto_rho
+        _warn_if_flat(self.metric_, X, warned)
         if isinstance(self.metric, str):
             self.metric_ = tabulated_if_large(self.metric_, X)
         model = fit_land_mixture(
@@ -258,7 +258,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        if self.normalizer == "exact" and even(weights):
+        if self.normalizer == "exact" and all_equal(weights):
             _warn_if_worse(self, X)
         return self
 
@@ -268,14 +268,14 @@ class LANDMixture(DensityMixin, BaseEstimator):
         NaN where a geodesic failed, with one warning of how many.
         """
         probability = self._probability(X)
-        _report(np.isnan(probability).any(axis=1), "their probabilities are NaN")
+        _warn_of_failed(np.isnan(probability).any(axis=1), "their probabilities are NaN")
         return probability
 
     def predict(self, X):
         """The most probable component of each point; −1 where a geodesic failed, with a warning."""
         probability = self._probability(X)
         failed = np.isnan(probability).any(axis=1)
-        _report(failed, "their label is -1")
+        _warn_of_failed(failed, "their label is -1")
         return np.where(failed, -1, np.nan_to_num(probability).argmax(axis=1))
 
     def fit_predict(self, X, y=None, sample_weight=None):
@@ -288,7 +288,7 @@ class LANDMixture(DensityMixin, BaseEstimator):
         NaN where a geodesic failed, with one warning of how many.
         """
         values = self._densities(X)
-        _report(np.isnan(values), "their log-density is NaN")
+        _warn_of_failed(np.isnan(values), "their log-density is NaN")
         return values
 
     def score(self, X, y=None):
@@ -339,20 +339,20 @@ class LANDMixture(DensityMixin, BaseEstimator):
         """The mean log-density over the points that have one, and the number of all points."""
         values = self._densities(X)
         failed = np.isnan(values)
-        if failed.mean() > _FAILED:
+        if failed.mean() > _MAX_FAILED:
             raise ConvergenceError(
                 f"{failed.sum()} of {failed.size} points have no geodesic to a mean (limit 5 % for "
                 "a mean density); score_samples gives those of the others"
             )
-        _report(failed, "they do not count in the mean", stacklevel=4)
+        _warn_of_failed(failed, "they do not count in the mean", stacklevel=4)
         return float(np.nanmean(values)), len(values)
 
 
-def _report(failed, means, stacklevel=3):
-    """Warn of points without a geodesic to a mean, and say what that means for the result."""
+def _warn_of_failed(failed, consequence, stacklevel=3):
+    """Warn of points without a geodesic to a mean, and say what follows for the result."""
     if failed.any():
         warnings.warn(
-            f"{failed.sum()} of {failed.size} points have no geodesic to a mean; {means}",
+            f"{failed.sum()} of {failed.size} points have no geodesic to a mean; {consequence}",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )
@@ -361,10 +361,10 @@ def _report(failed, means, stacklevel=3):
 def _warn_if_worse(land, X):
     """Warn where a Gaussian mixture of as many components describes the data much better.
 
-    So it is with heavy tails: steps off the data are long, and the components have to be wide.
+    Heavy tails do this: steps off the data are long, and the components have to be wide.
     """
     count, kind = land.n_components, land.covariance_type
-    if len(np.unique(X, axis=0)) < _ENOUGH * count * X.shape[1]:
+    if len(np.unique(X, axis=0)) < _MIN_POINTS * count * X.shape[1]:
         return  # a Gaussian would follow these few too closely
     floor = 1e-6 * float(X.var(axis=0).mean())
     centered = X - X.mean(axis=0)  # scikit-learn's variances lose all digits far from the origin
@@ -377,7 +377,7 @@ def _warn_if_worse(land, X):
         return
     volume = float(np.mean(np.asarray(log_volume(land.metric_, X))))
     behind = score - (land.lower_bound_ + volume)
-    if behind > _BEHIND:
+    if behind > _MAX_BEHIND:
         warnings.warn(
             f"a Gaussian mixture of {count} component(s) describes the data better, by "
             f"{behind:.2g} nats per point: the metric does not suit them, as with heavy tails; "
@@ -387,16 +387,16 @@ def _warn_if_worse(land, X):
         )
 
 
-def _warn_if_flat(metric, X, told):
+def _warn_if_flat(metric, X, warned):
     """Warn of a local-variance metric that does not follow the data's shape.
 
-    It is constant over them, no lower than elsewhere, or its σ reaches over all of them, unless the
-    user was `told`.
+    It is constant over them, no lower than elsewhere, or its σ reaches over all of them; `auto_rho`
+    may have `warned` of the last already.
     """
     if not isinstance(metric, LocalVariance):
         return
     wide = reaches_over_data(metric)
-    if wide and not told:
+    if wide and not warned:
         warnings.warn(too_wide(float(metric.sigma)), UserWarning, stacklevel=3)
     here = np.asarray(log_volume(metric, X))
     away = -0.5 * X.shape[1] * float(np.log(metric.rho))

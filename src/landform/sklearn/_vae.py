@@ -19,9 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from landform._core.arrays import chunked, precise
 from landform._core.checks import as_points
 from landform.models.likelihood import check_data
-from landform.models.train import ARCHITECTURES, train_vae
+from landform.models.train import train_vae
+from landform.models.training import ARCHITECTURES, VARIANCES, Training
 from landform.models.vae import LIKELIHOODS, OUTPUTS, gaussian_kl, log_likelihood
-from landform.models.variance import VARIANCES
 from landform.sklearn._base import Positive, key_from
 
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -42,7 +42,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     architecture : {"mlp", "conv"}, default="mlp"
         Fully connected, or convolutional for images of shape `image_shape`.
     variance : {"rbf", "network", "constant"}, default="rbf"
-        The generator's deviation: growing off the data, an ordinary network's, or one number a
+        The decoder's deviation: growing off the data, an ordinary network's, or one number a
         feature.
     hidden : tuple of int, default=None
         Widths or channels of the encoder's layers; (64, 32) or (16, 32) when None.
@@ -186,18 +186,15 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._shape = self._check_shape(X, shape)
         self._output_shape = (X.shape[1],) if shape is None else shape
         kept = len(X) - max(1, round(self.held_out * len(X)))
-        self.vae_ = train_vae(
-            X.reshape(len(X), *self._shape),
-            int(self.latent_dim),
-            key=self._key,
+        training = Training(
             architecture=self.architecture,
             hidden=self.hidden,
             activation=self.activation,
             likelihood=self.likelihood,
             output=self.output,
             variance=self.variance,
-            a=self.bandwidth_scale,
-            rule=self.bandwidth_rule,
+            bandwidth_scale=self.bandwidth_scale,
+            bandwidth_rule=self.bandwidth_rule,
             num_centers=min(self.num_centers, kept // 2),
             stage_one_std=self.stage_one_std,
             held_out=self.held_out,
@@ -207,6 +204,8 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             warmup=self.warmup,
             patience=self.patience,
         )
+        rows = X.reshape(len(X), *self._shape)
+        self.vae_ = train_vae(rows, int(self.latent_dim), key=self._key, training=training)
         self.metric_ = self.vae_.metric()
         history = self.vae_.history
         self.n_iter_ = 0 if history is None else len(history.elbo)
@@ -219,7 +218,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return np.asarray(self.vae_.encode(rows))
 
     def inverse_transform(self, X):
-        """What the generator makes of codes X on average: rows, or images where `fit` saw some."""
+        """What the decoder makes of codes X on average: rows, or images where `fit` saw some."""
         check_is_fitted(self)
         codes = as_points("X", X, int(self.latent_dim))
         return np.asarray(self.vae_.decode(codes)).reshape(-1, *self._output_shape)

@@ -4,9 +4,9 @@ import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import equinox as eqx
 import numpy as np
 
+from landform._core import display
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -45,6 +45,8 @@ class Request(NamedTuple):
     polish: float | None = None
     init: Callable[[np.ndarray], Any] | None = None
     progress: Callable[[int], None] | None = None
+
+    __repr__ = display.line
 
 
 class Solution(NamedTuple):
@@ -90,8 +92,10 @@ class Solution(NamedTuple):
         """How the curves are discretised."""
         return Rule((self.nodes.shape[-2] - 1) // self.degree, self.degree)
 
+    __repr__ = display.line
 
-class AbstractSolver(eqx.Module):
+
+class AbstractSolver(Module):
     """A way to geodesics between points: what ``solver=`` accepts everywhere.
 
     A solver turns a metric and end points into curves. It need not measure them: the library

@@ -20,6 +20,7 @@ from landform._core.arrays import chunked, is_traced
 from landform._core.checks import as_count, as_positive
 from landform._core.compilation import compiled
 from landform._core.lanes import AbstractMethod, run
+from landform._core.module import Module, reduced
 from landform._core.status import Status
 from landform._core.typing import Array, Float, Int
 
@@ -32,7 +33,7 @@ _MOST_LANES = 256
 _QUEUE = 1024  # geodesics per call of the compiled loop
 
 
-class AdaptiveIVP(eqx.Module):
+class AdaptiveIVP(Module):
     """Adaptive integration of the geodesic equation (Dormand–Prince, order 8).
 
     Parameters
@@ -66,7 +67,7 @@ class AdaptiveIVP(eqx.Module):
         as_count("max_steps", self.max_steps)
 
 
-class FixedStepIVP(eqx.Module):
+class FixedStepIVP(Module):
     """Classical Runge–Kutta of order 4 with equal steps: cheap to compile, fast in batches.
 
     Parameters
@@ -102,6 +103,9 @@ class IVPResult(NamedTuple):
     speed_drift: Array
     steps: Array
     error: Array  # sum of the estimated errors of the steps in position; NaN with fixed steps
+
+    def __reduce__(self):
+        return reduced(self)
 
 
 def acceleration_field(metric, state: Float[Array, "2 r1 d"]) -> Float[Array, "2 r1 d"]:
@@ -211,7 +215,9 @@ class FlightMethod(AbstractMethod):
         return Landing(state.state, state.error, state.steps, state.status)
 
 
-def integrate(metric, states: Float[Array, "n 2 r1 d"], solver: AdaptiveIVP) -> Landing:
+def integrate(
+    metric, states: Float[Array | np.ndarray, "n 2 r1 d"], solver: AdaptiveIVP
+) -> Landing:
     """Integrate many states over t ∈ [0, 1], in lanes that are refilled."""
     method = FlightMethod(solver.rtol, solver.atol, solver.max_steps)
     n = states.shape[0]

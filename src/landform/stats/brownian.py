@@ -77,11 +77,11 @@ def brownian_motion(
     """
     check_metric(metric)
     x0 = check_dtype(metric, as_points("x0", x0, metric.dim))
-    time = as_positive("time", time).astype(x0.dtype)
+    total = as_positive("time", time).astype(x0.dtype)
     num_steps = as_count("num_steps", num_steps)
     start = jnp.atleast_2d(x0)
     noise = _noise(key, start, num_steps)
-    points, status = walk_from(metric, start, noise, time / num_steps, bool(drift))
+    points, status = walk_from(metric, start, noise, total / num_steps, bool(drift))
     if x0.ndim == 1:
         points, status = points[0], status[0]
     if throw and not is_traced(status):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_numpy, as_points, seed_of
 from landform._core.status import AbstractResult
@@ -65,6 +66,12 @@ class RetrainingReport(AbstractResult):
             lines.append(f"{name:<10}{mean:>9.1f}%{middle:>9.1f}%{rest:>17.1f}%")
         lines.append(f"{models} models, {count - self.failed} pairs, {self.failed} failed")
         return "\n".join(lines)
+
+    def _summary(self):
+        models, pairs = self.geodesic.shape
+        sizes = f"{display.counted(models, 'model')}, {display.counted(pairs, 'pair')}"
+        known = [display.mean(values) for values in (self.cv_geodesic, self.cv_euclidean)]
+        return [sizes, f"mean CV geodesic={known[0]} Euclidean={known[1]}", f"failed={self.failed}"]
 
 
 @precise

@@ -64,11 +64,12 @@ def test_mass_behind_the_end_of_rays_is_reported_and_an_error(beyond):
 def test_fits_warn_of_mass_that_no_ray_reaches():
     X = np.linspace(-0.45, 0.45, 12)[:, None]
     edge = within(0.5, np.nan)
-    with pytest.warns(UserWarning, match=r"% of the mass lies where no ray from its mean"):
+    with pytest.warns(UserWarning, match=r"% of the mass lies where no ray from its mean") as one:
         land = lf.fit_land(edge, X)
     assert float(land.excluded["unresolved_mass"]) > 0.05
-    with pytest.warns(UserWarning, match="missing in its normalizer"):
+    with pytest.warns(UserWarning, match="missing in its normalizer") as mixture:
         lf.fit_land_mixture(edge, X, 1)
+    assert {w.filename for w in [*one, *mixture]} == {__file__}  # they point at the user's line
 
 
 def test_a_mean_that_no_ray_leaves_has_no_normalizer():

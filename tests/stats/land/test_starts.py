@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import landform as lf
-from landform.stats.land.starts import Starts, central_point, settled
+from landform.stats.land.starts import Starts, central_point, fully_converged
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_gaussian_mixtures_of_one_optimum_are_equally_likely():
         for kind in ("kmeans", "k-means++", "random_from_data")
     ]
     assert np.ptp([fit.lower_bound_ for fit in found]) > 5e-3  # by the tolerance, not the optimum
-    assert np.ptp([settled(fit, X).lower_bound_ for fit in found]) < 2e-5
+    assert np.ptp([fully_converged(fit, X).lower_bound_ for fit in found]) < 2e-5
 
 
 def test_a_fit_goes_on_from_the_memberships_of_another(blobs):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform.stats.land.starts import Starts, drawn
+from landform.stats.land.starts import Starts, subsample
 
 FLAT = lf.Euclidean(2)
 
@@ -87,18 +87,18 @@ def test_rows_are_drawn_by_weight_and_stand_for_all():
     weights = np.r_[500.0, 300.0, np.full(500, 1.0), np.full(500, 0.1)]
     counts = np.zeros(1002)
     for _ in range(200):
-        rows, share = drawn(weights, 100, rng)
+        rows, share = subsample(weights, 100, rng)
         assert len(set(rows)) == 100
         assert share.sum() == pytest.approx(weights.sum())
         np.testing.assert_array_equal(share[:2], weights[:2])
         counts[rows] += 1
     assert counts[:2].tolist() == [200, 200]
     assert counts[2:502].sum() / counts[502:].sum() == pytest.approx(10.0, rel=0.1)
-    rows, share = drawn(np.ones(1000), 100, np.random.default_rng(1))
+    rows, share = subsample(np.ones(1000), 100, np.random.default_rng(1))
     uniform = np.random.default_rng(1).choice(1000, 100, replace=False)
     np.testing.assert_array_equal(rows, uniform)
     np.testing.assert_allclose(share, 10.0)
-    assert drawn(weights, 2000, rng)[0].tolist() == list(range(1002))
+    assert subsample(weights, 2000, rng)[0].tolist() == list(range(1002))
 
 
 def test_starts_lie_amid_the_weight():
@@ -106,7 +106,7 @@ def test_starts_lie_amid_the_weight():
     weights = np.where(np.arange(11) == 9, 100.0, 1.0)
     starts = Starts(FLAT, X, np.random.default_rng(0), weights=weights)
     assert starts.medoids(1)[0].tolist() == [[9.0, 0.0]]
-    assert starts.amid(np.ones((11, 1))).tolist() == [[9.0, 0.0]]
+    assert starts.medoids_of(np.ones((11, 1))).tolist() == [[9.0, 0.0]]
 
 
 def test_the_start_by_a_gaussian_mixture_knows_the_weights(cloud):

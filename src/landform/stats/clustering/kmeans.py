@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, as_weights, host_rng
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import connect
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
-from landform.solvers.boundary_value import EnergySolver
+from landform.solvers.base import AbstractSolver
 from landform.stats.clustering.lloyd import DataGraph, Lloyd, plus_plus
 
 
@@ -60,6 +61,10 @@ class KMeansResult(AbstractOutcome):
     n_solved: Int[Array, ""]
     metric: AbstractMetric
 
+    def _summary(self):
+        sizes = [display.rows(self.centers, "center"), display.counted(len(self.labels), "point")]
+        return [*sizes, outcome(self.status), *display.named(self, "inertia", "n_failed")]
+
 
 @precise
 def geodesic_kmeans(
@@ -75,7 +80,7 @@ def geodesic_kmeans(
     max_iter: int = 100,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> KMeansResult:
@@ -206,12 +211,11 @@ def nearest_centers(
     *,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest center of each row of X and the distance to it; −1 and NaN where all failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
-    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
+    options = {"num_points": num_points, "accuracy": accuracy}
     between = distances_to(metric, centers, centers, **options)
     state = Lloyd(metric, np.asarray(X), np.ones(X.shape[0]), centers, options, None)
     state.separate(np.nan_to_num(between, nan=0.0))
@@ -227,14 +231,13 @@ def distances_to(
     *,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
 ) -> np.ndarray:
     """Distances of the rows of X to the centers, ``(n, k)``; NaN where the geodesic failed."""
     X = check_dtype(metric, as_points("X", X, metric.dim, ndim=(2,)))
     centers = np.asarray(as_points("centers", centers, X.shape[1], ndim=(2,)))
     n, k = X.shape[0], len(centers)
     starts, ends = np.tile(centers, (n, 1)), np.repeat(np.asarray(X), k, axis=0)
-    logs = connect(
-        metric, starts, ends, {"num_points": num_points, "accuracy": accuracy, "solver": solver}
-    )
+    options = {"num_points": num_points, "accuracy": accuracy, "solver": solver}
+    logs = connect(metric, starts, ends, options)
     return np.where(logs.ok, logs.length, np.nan).reshape(n, k)

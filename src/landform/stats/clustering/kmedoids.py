@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csgraph
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import (
     as_count,
@@ -17,16 +18,16 @@ from landform._core.checks import (
     check_finite,
     host_rng,
 )
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.distances import pairwise_distances
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.boundary_value import EnergySolver
+from landform.solvers.base import AbstractSolver
 from landform.stats.clustering.lloyd import plus_plus
 
-_SELF = 1e-3  # rounding, as of roots of differences, of a point's distance to itself
-_SAME = 1e-5  # of the two distances of a pair, in single precision
-_IMPROVEMENT = 1e-12  # relative gain below which a swap is rounding
+_DIAGONAL_RTOL = 1e-3  # rounding of distances to itself, as of roots of differences
+_SYMMETRY_RTOL = 1e-5  # rounding in single precision
+_MIN_RELATIVE_GAIN = 1e-12  # of a swap; smaller ones are rounding
 
 
 class KMedoidsResult(AbstractOutcome):
@@ -68,6 +69,11 @@ class KMedoidsResult(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     n_failed: Int[Array, ""]
+
+    def _summary(self):
+        medoids = display.counted(len(self.medoids), "medoid")
+        points = display.counted(len(self.labels), "point")
+        return [medoids, points, outcome(self.status), *display.named(self, "inertia", "n_failed")]
 
 
 @precise
@@ -153,7 +159,7 @@ def geodesic_kmedoids(
     max_iter: int = 300,
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> KMedoidsResult:
@@ -247,9 +253,9 @@ def as_distances(distances, least: int = 1) -> np.ndarray:
     if (matrix < 0.0).any():
         raise ValueError("distances must not be negative")
     largest = matrix.max()
-    if not np.allclose(matrix, matrix.T, rtol=_SAME, atol=_SAME * largest):
+    if not np.allclose(matrix, matrix.T, rtol=_SYMMETRY_RTOL, atol=_SYMMETRY_RTOL * largest):
         raise ValueError("distances must be symmetric; the mean of a matrix and its transpose is")
-    if (np.diag(matrix) > _SELF * largest).any():
+    if (np.diag(matrix) > _DIAGONAL_RTOL * largest).any():
         raise ValueError("distances must be 0 from a point to itself, and similarities are not")
     return matrix
 
@@ -362,7 +368,7 @@ def _swap(matrix, weights, medoids):
     """The best exchange; and whether there is none."""
     gains = swap_gains(matrix, weights, medoids)
     i, j = np.unravel_index(np.argmin(gains), gains.shape)
-    if not gains[i, j] < -_IMPROVEMENT * max(_cost(matrix, weights, medoids), 1e-300):
+    if not gains[i, j] < -_MIN_RELATIVE_GAIN * max(_cost(matrix, weights, medoids), 1e-300):
         return medoids, True
     out = medoids.copy()
     out[i] = j
@@ -381,6 +387,6 @@ def alternate(matrix, weights, medoids, costs=None):
         totals[weights[members] == 0.0] = np.inf
         here = int(np.flatnonzero(members == medoids[i])[0])
         j = int(np.argmin(totals))
-        if np.isfinite(totals[j]) and totals[j] < totals[here] * (1.0 - _IMPROVEMENT):
+        if np.isfinite(totals[j]) and totals[j] < totals[here] * (1.0 - _MIN_RELATIVE_GAIN):
             out[i] = members[j]
     return out, bool((out == medoids).all())

@@ -1,9 +1,10 @@
 """Lloyd's algorithm on a manifold, with bounds that spare most of the geodesics.
 
-A geodesic costs thousands of times an arithmetic distance, so a pair of point and center is solved
-only where it may decide a label. Two lower bounds on distances say where it cannot: a center that
-moves by δ shortens no distance by more than δ (Elkan 2003), and shortest paths on a graph over the
-data are longer than geodesics by a factor whose largest value is observed on the pairs solved.
+A geodesic costs thousands of times as much as a Euclidean distance, so a pair of point and center
+is solved only where it may decide a label. Two lower bounds on distances rule the others out: a
+center that moves by δ shortens no distance by more than δ (Elkan 2003), and shortest paths on a
+graph over the data are longer than geodesics by a factor whose largest value is observed on the
+pairs solved.
 """
 
 import numpy as np
@@ -16,8 +17,8 @@ from landform.geodesics.frechet import descend
 from landform.solvers.graph import attach, build_graph
 from landform.solvers.lengths import segment_lengths
 
-_NEIGHBOURS = 16
-_MARGIN = 1.1  # on the largest ratio of graph distance to distance that was observed
+_NEIGHBORS = 16
+_STRETCH_MARGIN = 1.1  # on the largest ratio of graph distance to distance that was seen
 
 
 class DataGraph:
@@ -27,7 +28,7 @@ class DataGraph:
         self.metric = metric
         landmarks = metric.landmarks()
         points = data if landmarks is None else np.concatenate([data, np.asarray(landmarks)])
-        self.graph = build_graph(metric, points, n_neighbors=_NEIGHBOURS)
+        self.graph = build_graph(metric, points, n_neighbors=_NEIGHBORS)
         self.vertex = cKDTree(self.graph.points).query(data)[1]
 
     def rows(self, centers: np.ndarray) -> np.ndarray:
@@ -121,7 +122,7 @@ class Lloyd:
         if not typical.any():
             return
         ratio = paths[everyone, self.labels][typical] / own[typical]
-        stretch = _MARGIN * max(1.0, float(np.max(ratio)))
+        stretch = _STRETCH_MARGIN * max(1.0, float(np.max(ratio)))
         # A path that does not exist says nothing: an infinite bound stands for a failed geodesic.
         self.lower = np.fmax(self.lower, np.where(np.isfinite(paths), paths / stretch, 0.0))
 

@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_weights, check_choice, host_rng
-from landform._core.status import AbstractOutcome, Status, raise_if_failed
+from landform._core.status import AbstractOutcome, Status, outcome, raise_if_failed
 from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_metric
-from landform.solvers.boundary_value import EnergySolver
+from landform.solvers.base import AbstractSolver
 from landform.stats.clustering.kmedoids import as_distances, bridged_distances
 
 ASSIGNMENTS = ("cluster_qr", "kmeans", "discretize")
@@ -50,6 +51,13 @@ class SpectralClusters(AbstractOutcome):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
     n_failed: Int[Array, ""]
+
+    def _summary(self):
+        points = display.counted(len(self.labels), "point")
+        if is_traced(self.labels):
+            return [points]
+        clusters = display.counted(len(np.unique(self.labels)), "cluster")
+        return [clusters, points, outcome(self.status), *display.named(self, "n_failed")]
 
 
 @precise
@@ -129,7 +137,7 @@ def geodesic_spectral(
     distances: Literal["geodesic", "graph"] = "geodesic",
     num_points: int = 33,
     accuracy: float = 1e-4,
-    solver: EnergySolver | None = None,
+    solver: AbstractSolver | None = None,
     throw: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> SpectralClusters:

@@ -14,18 +14,18 @@ from landform._core.checks import as_points, as_positive
 from landform.metrics.local_variance import LocalVariance
 from landform.metrics.tabulated import Tabulated
 
-_MANY = 2000  # data of a kernel metric from which a table pays
-_REACH = 6.0  # widths of the kernel around the data that the table covers
-_FINE = 8.0  # table points within one width
-_SIZES = (64, 768)
-_ERROR = 1e-3  # largest relative error of the metric on the data at which the table is used
-_PROBES = 2000
+_MIN_TABULATED_DATA = 2000  # data of a kernel metric above which a table pays
+_TABLE_MARGIN = 6.0  # kernel widths around the data that the table covers
+_NODES_PER_WIDTH = 8.0
+_TABLE_SIZES = (64, 768)  # least and most nodes on a side
+_TABLE_RTOL = 1e-3  # of the metric on the data, for the table to be used
+_TABLE_PROBES = 2000  # data at which that is measured
 
-_CONTRAST = 100.0  # squared length of a step off the data over that of the same step on them
-_WIDE = 0.5  # share of the data's radius from which a neighborhood is no longer local
-_FAR = 10.0  # distance to the k-th neighbor, in the data's size, from which a point is an outlier
-_ALONE = 1e-4  # sum of the kernel over the other points below which a point has no neighbors
-_ALL = 0.5  # mean of the kernel over the other points above which a neighborhood is all data
+_OFF_DATA_CONTRAST = 100.0  # squared length of a step off the data over that of the same on them
+_MAX_LOCAL_WIDTH = 0.5  # share of the data's radius up to which a neighborhood is local
+_OUTLIER_DISTANCE = 10.0  # to the k-th neighbor, in the data's size, beyond which a point is one
+_MIN_KERNEL_SUM = 1e-4  # over the other points, below which a point has no neighbors
+_MAX_KERNEL_MEAN = 0.5  # over the other points, above which a neighborhood is all data
 _MAX_PROBES = 1000
 
 
@@ -84,10 +84,11 @@ def auto_sigma(X) -> float:
     reach = cKDTree(data).query(data, k=[k + 1])[0].ravel()
     distance = np.linalg.norm(data - np.median(data, axis=0), axis=1)
     size = np.quantile(distance, 0.75, method="lower")
-    near = reach <= max(_FAR * size, float(np.median(reach)))  # of three points none is far
+    limit = max(_OUTLIER_DISTANCE * size, float(np.median(reach)))  # of three points none is far
+    near = reach <= limit
     sigma, data = float(np.mean(reach[near])), data[near]
     radius = float(np.sqrt(np.mean(np.sum((data - data.mean(axis=0)) ** 2, axis=1))))
-    if sigma > _WIDE * radius:
+    if sigma > _MAX_LOCAL_WIDTH * radius:
         warnings.warn(
             f"sigma = {sigma:.3g} is more than half of the data's radius, {radius:.3g}: the metric "
             "shows where the data's center is rather than what shape they have. Give sigma, or "
@@ -146,20 +147,23 @@ def auto_rho(X, sigma: float) -> float:
     metric = LocalVariance(data, width, 1e-12 * min(width, float(np.ptp(data))) ** 2)
     probes = _probes(metric)
     total, share = _kernel_over_others(metric, probes)
-    if np.median(np.asarray(total)) < _ALONE:
+    if np.median(np.asarray(total)) < _MIN_KERNEL_SUM:
         warnings.warn(
             f"sigma = {width:.3g} leaves most points without neighbors: the metric is flat but "
             "for a dent at each point. Give a larger sigma.",
             stacklevel=3,
         )
-        return width**2 / _CONTRAST
-    if np.median(np.asarray(share)) > _ALL:
+        return width**2 / _OFF_DATA_CONTRAST
+    if np.median(np.asarray(share)) > _MAX_KERNEL_MEAN:
         warnings.warn(too_wide(width), stacklevel=3)
-    varies = np.ptp(data, axis=0) > 0.0  # the others have none, and would stand for all of them
-    return float(np.median(np.asarray(_local_variances(metric, probes))[:, varies])) / _CONTRAST
+    varies = np.ptp(data, axis=0) > 0.0  # a constant feature has none
+    variances = np.asarray(_local_variances(metric, probes))[:, varies]
+    return float(np.median(variances)) / _OFF_DATA_CONTRAST
 
 
-def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) -> LocalVariance:
+def local_variance(
+    X, sigma: float | str = "auto", rho: float | str = "auto", *, name: str = "X", columns=()
+) -> LocalVariance:
     """The local-variance metric of data, with `auto_sigma` and `auto_rho` for ``"auto"``.
 
     Raises
@@ -173,7 +177,7 @@ def local_variance(X, sigma="auto", rho="auto", *, name: str = "X", columns=()) 
 
 
 def check_varies(X, name: str = "X", columns=()) -> None:
-    """Refuse constant features: a metric learned from them would be 1/ρ whatever the data."""
+    """Refuse constant features: a metric learned from them would be 1/ρ everywhere."""
     constant = np.flatnonzero(np.ptp(X, axis=0) == 0) if len(X) > 1 else np.zeros(0, int)
     if constant.size:
         which = ", ".join(str(columns[i]) if len(columns) else str(i) for i in constant[:5])
@@ -187,11 +191,12 @@ def check_varies(X, name: str = "X", columns=()) -> None:
 @precise
 def reaches_over_data(metric: LocalVariance) -> bool:
     """Whether σ is so large that most points feel most of the data, wherever they are."""
-    return bool(np.median(np.asarray(_kernel_over_others(metric, _probes(metric))[1])) > _ALL)
+    share = np.asarray(_kernel_over_others(metric, _probes(metric))[1])
+    return bool(np.median(share) > _MAX_KERNEL_MEAN)
 
 
 def too_wide(sigma: float) -> str:
-    """The words for a σ that reaches over the data."""
+    """The message for a σ that reaches over the data."""
     return (
         f"sigma = {sigma:.3g} reaches over all the data: the metric knows little more than their "
         "mean and variances, and steps are short far from the mean. Give a smaller sigma."
@@ -209,7 +214,7 @@ def _local_variances(metric, probes):
 
 @eqx.filter_jit
 def _kernel_over_others(metric, probes):
-    """The sum and the mean of the kernel over the data that are elsewhere, at each probe."""
+    """The sum and the mean of the kernel over the data at other places, for each probe."""
     counts = jnp.ones(metric.data.shape[0]) if metric.weights is None else metric.weights
 
     def at(x):
@@ -231,12 +236,17 @@ def tabulated_if_large(metric, X):
     The table reaches 6σ beyond the data, where the metric is constant to e^(−18), and is used only
     if its error on the data is under a thousandth.
     """
-    if not isinstance(metric, LocalVariance) or metric.dim > 2 or len(metric.data) <= _MANY:
+    if not isinstance(metric, LocalVariance) or metric.dim > 2:
+        return metric
+    if len(metric.data) <= _MIN_TABULATED_DATA:
         return metric
     sigma = float(metric.sigma)
     places = np.concatenate([np.asarray(metric.data), np.asarray(X)])
-    low, high = places.min(axis=0) - _REACH * sigma, places.max(axis=0) + _REACH * sigma
-    size = int(np.clip(np.ceil(_FINE * float(np.max(high - low)) / sigma), *_SIZES))
+    margin = _TABLE_MARGIN * sigma
+    low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
+    nodes = np.ceil(_NODES_PER_WIDTH * float(np.max(high - low)) / sigma)
+    size = int(np.clip(nodes, *_TABLE_SIZES))
     table = Tabulated(metric, low, high, size=size)
-    probes = places[:: -(-len(places) // _PROBES)]
-    return table if float(np.max(np.asarray(table.error(metric, probes)))) < _ERROR else metric
+    probes = places[:: -(-len(places) // _TABLE_PROBES)]
+    error = float(np.max(np.asarray(table.error(metric, probes))))
+    return table if error < _TABLE_RTOL else metric

@@ -4,9 +4,9 @@ import warnings
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
-import equinox as eqx
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points, as_weights, check_choice, seed_of
 from landform._core.status import ConvergenceError
@@ -28,7 +28,7 @@ _MAX_BEHIND = 2.0  # standard errors behind the best, for a candidate to be trie
 _ADVICE = "try larger ones, and see whether most of the data are copies of one point"
 
 
-class Bandwidth(eqx.Module):
+class Bandwidth(display.AbstractDisplayed):
     """The outcome of `cv_bandwidth`.
 
     Attributes
@@ -67,6 +67,10 @@ class Bandwidth(eqx.Module):
     stderr: Float[Array, " c"]
     variation: Float[Array, " c"]
     n_scored: Float[Array, " c"]
+
+    def _summary(self):
+        tried = f"chosen from {display.counted(len(self.scores), 'pair')}"
+        return [*display.named(self, "sigma", "rho"), tried]
 
 
 @precise

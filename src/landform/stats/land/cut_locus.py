@@ -1,4 +1,4 @@
-"""Where rays of the exponential map stop to be shortest: conjugate points and the cut locus."""
+"""Where rays of the exponential map stop being shortest: conjugate points and the cut locus."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from landform.solvers.lengths import segment_lengths
 from landform.stats.land.rays import straight
 
 CONJUGATE, CUT, BROKEN = 1, 2, 3
-_NEIGHBOURS = 12
-_CERTAIN = 0.98  # share of a short segment's length by the trapezoidal rule that it surely has
-_CONSTANT = 1e-9  # change of the metric along rays that is rounding
-_SLACK = 1e-3  # relative excess over another path that the integration's error may explain
+_NEIGHBORS = 12  # nearest nodes through which a shorter path is sought
+_TRAPEZOID_SAFETY = 0.98  # a short segment has at least this share of its trapezoidal length
+_CONSTANT_RTOL = 1e-9  # change of the metric along rays, up to which it is constant
+_MIN_EXCESS = 1e-3  # relative, over another path; less may be the error of the integration
 
 
 class Cut(NamedTuple):
@@ -65,8 +65,8 @@ def cut_radii(metric, rays, length, jacobian, radii, paper: bool) -> Cut:
 def _is_flat(rays) -> bool:
     """Whether the rays are straight lines of a constant metric, which nothing cuts."""
     eye, first = np.eye(rays.points.shape[2]), rays.matrix[0, 0]
-    lines = np.abs(rays.by_velocity - eye).max() < _CONSTANT
-    return bool(lines and np.abs(rays.matrix - first).max() < _CONSTANT * np.abs(first).max())
+    lines = np.abs(rays.by_velocity - eye).max() < _CONSTANT_RTOL
+    return bool(lines and np.abs(rays.matrix - first).max() < _CONSTANT_RTOL * np.abs(first).max())
 
 
 def _end_of_chart(finite, reach, radii, radius, reason):
@@ -123,13 +123,13 @@ def _overtaken(metric, rays, length, inside):
     ray, node = np.nonzero(inside)
     if ray.size < 2:
         return
-    cloud = Cloud(metric, rays, length, inside)
-    bound, _ = cloud.bound(rays.points[ray, node], length[ray, node], ray, rays.matrix[ray, node])
-    for i in np.flatnonzero(bound < length[ray, node] * (1.0 - _SLACK)):
+    bounds = PathBounds(metric, rays, length, inside)
+    bound, _ = bounds.bound(rays.points[ray, node], length[ray, node], ray, rays.matrix[ray, node])
+    for i in np.flatnonzero(bound < length[ray, node] * (1.0 - _MIN_EXCESS)):
         yield ray[i], node[i]
 
 
-class Cloud:
+class PathBounds:
     """The nodes of rays as end points of known paths from their mean."""
 
     def __init__(self, metric, rays, length, inside):
@@ -152,11 +152,11 @@ class Cloud:
         at the node and, where it is given as `matrix`, at the point: other segments need not be
         measured.
         """
-        k = min(_NEIGHBOURS, self.length.size)
+        k = min(_NEIGHBORS, self.length.size)
         near = self.tree.query(points / self.scale, k=k)[1].reshape(len(points), k)
         which = np.repeat(np.arange(len(points)), k)
         end = near.ravel()
-        goal = length[which] * (1.0 - _SLACK)
+        goal = length[which] * (1.0 - _MIN_EXCESS)
         usable = self.length[end] < goal
         if ray is not None:
             usable &= self.ray[end] != ray[which]
@@ -165,7 +165,7 @@ class Cloud:
         rough = 0.5 * np.sqrt(np.einsum("ni,nij,nj->n", gap, self.matrix[end], gap))
         if matrix is not None:
             other = np.sqrt(np.einsum("ni,nij,nj->n", gap, matrix[which], gap))
-            rough = _CERTAIN * (rough + 0.5 * other)
+            rough = _TRAPEZOID_SAFETY * (rough + 0.5 * other)
         usable = self.length[end] + rough < goal
         which, end = which[usable], end[usable]
         out, through = np.full(len(points), np.inf), np.full(len(points), -1)

@@ -7,19 +7,19 @@ import numpy as np
 
 from landform._core.checks import as_count, as_points, as_positive, as_weights
 
-_UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, of which a fit warns
+_MAX_UNRESOLVED = 0.05  # mass beyond rays that break, relative to C, without a warning
 
 
 CovarianceType = Literal["full", "diag", "spherical"]
 
 
 def warn_of_unresolved(components, stacklevel: int) -> None:
-    """Warn of components whose normalizer lacks mass that no ray reaches; from under `precise`.
+    """Warn of components whose normalizer lacks mass that no ray reaches, from the caller's line.
 
-    A search is drawn to such places: what the normalizer lacks, the likelihood gains.
+    A search moves towards such places: what the normalizer lacks raises the likelihood.
     """
     lost = np.array([float(c.excluded["unresolved_mass"]) for c in components])
-    if lost.max() > _UNRESOLVED:
+    if lost.max() > _MAX_UNRESOLVED:
         whose = "" if len(lost) == 1 else f" of component {lost.argmax()}"
         warnings.warn(
             f"{100 * lost.max():.0f} % of the mass{whose} lies where no ray from its mean could be "
@@ -45,7 +45,7 @@ def check_rays(rtol, n_directions) -> tuple[float, int | None]:
 
 
 def weighted_data(metric, X, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Data and weights, checked, without the points of weight zero; and which points are left."""
+    """Data and weights, checked, without the points of weight zero; and a mask of those left."""
     X = check_data(metric, X)
     weights = as_weights(weights, len(X))
     kept = weights > 0

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import as_count, as_points, as_positive, seed_of
 from landform._core.linalg import solve_spd
@@ -16,18 +17,19 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Sca
 from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
+from landform.stats.land.contours import picture
 from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
 from landform.stats.land.rays import trace_rays
 
-_BLOCK = 256  # directions proposed together, each other's witnesses of the cut locus
-_FINE = 400  # radii at which the density along a ray is tabulated
-_PATIENCE = 10  # times the blocks expected, after which no draws are to be hoped for
+_PROPOSAL_BLOCK = 256  # directions proposed together; their rays cut each other
+_NUM_FINE_RADII = 400  # at which the density along a ray is tabulated
+_MAX_BLOCKS_RATIO = 10  # over the blocks expected, at which sampling gives up
 
 Normalizer = Literal["exact", "paper"]
-_WHOLE = 18.4  # squared radius that leaves out 1e-4 of a normal density in the plane
+_BOX_SQUARED_RADIUS = 18.4  # leaves out 1e-4 of a normal density in the plane
 
 
-class LAND(eqx.Module):
+class LAND(display.AbstractDisplayed):
     """The locally adaptive normal distribution around a mean on a Riemannian manifold.
 
     ``p(x) = exp(−½ Log_μ(x)ᵀ Σ⁻¹ Log_μ(x)) / C`` with respect to the volume dM: the density of
@@ -218,9 +220,9 @@ class LAND(eqx.Module):
     def total_mass(self, *, size: int = 48) -> float:
         """∫ p dM over a grid of the chart, for d ≤ 2: one, for a density.
 
-        A check on the normalizer by another way: its densities come from `geodesic`, not from rays,
-        and it is a plain sum over ``size`` points on a side of the box that holds all but about
-        1e-4 of the normal density.
+        A check of the normalizer that uses no rays: the densities come from `geodesic`, and are
+        summed over ``size`` points on a side of the box that holds all but about 1e-4 of the normal
+        density.
 
         Parameters
         ----------
@@ -250,7 +252,7 @@ class LAND(eqx.Module):
         form = np.einsum(
             "kri,ij,krj->kr", table.tangents, np.asarray(self.precision), table.tangents
         )
-        inside = np.isfinite(table.rays.points).all(axis=2) & (form < _WHOLE)
+        inside = np.isfinite(table.rays.points).all(axis=2) & (form < _BOX_SQUARED_RADIUS)
         inside &= table.grid.radii <= table.cut.radius[:, None]
         points = table.rays.points[inside]
         low, high = points.min(axis=0), points.max(axis=0)
@@ -270,6 +272,13 @@ class LAND(eqx.Module):
         return RayTable(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
+
+    def _summary(self):
+        values = display.named(self, "mean", "covariance", "log_normalizer")
+        return [*values, f"{self.normalizer} normalizer", type(self.metric).__name__]
+
+    def _picture(self):
+        return picture(self)
 
 
 def euclidean_logs(metric, mean, vectors):
@@ -323,22 +332,24 @@ def sample_points(land, rng, n: int) -> np.ndarray:
             "positive definite around it?"
         )
     while True:
-        # The bound is the largest mass seen; all proposals are judged by the last one.
+        # The bound is the largest mass seen so far; all proposals are judged by the latest bound.
         kept = [u * largest < mass for _, mass, u in proposals]
         if sum(int(k.sum()) for k in kept) >= n:
             break
-        expected = n * largest / (masses.mean() * _BLOCK)
-        if len(proposals) > _PATIENCE * (1.0 + expected):
+        expected = n * largest / (masses.mean() * _PROPOSAL_BLOCK)
+        if len(proposals) > _MAX_BLOCKS_RATIO * (1.0 + expected):
             raise ConvergenceError(
-                f"sample failed: {len(proposals) * _BLOCK} directions gave fewer than {n} draws; "
-                "nearly all of the mass lies in few directions: raise n_directions"
+                f"sample failed: {len(proposals) * _PROPOSAL_BLOCK} directions gave fewer than {n} "
+                "draws; nearly all of the mass lies in few directions: raise n_directions"
             )
-        direction = rng.standard_normal((_BLOCK, d))
+        direction = rng.standard_normal((_PROPOSAL_BLOCK, d))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        rays = table(Grid(direction, base.radii, base.weights, base.edges, np.zeros(_BLOCK, int)))
+        rays = table(
+            Grid(direction, base.radii, base.weights, base.edges, np.zeros(_PROPOSAL_BLOCK, int))
+        )
         mass = _masses(rays, precision)
         largest = max(largest, 1.05 * mass.max())
-        proposals.append((rays, mass, rng.random(_BLOCK)))
+        proposals.append((rays, mass, rng.random(_PROPOSAL_BLOCK)))
     drawn = [
         _draw(rays, keep, precision, rng) for (rays, *_), keep in zip(proposals, kept, strict=True)
     ]
@@ -364,9 +375,9 @@ def _draw(table: RayTable, keep, precision, rng):
         usable &= np.cumsum(~usable) == 0
         nodes = radii[usable]
         last[i] = nodes.size - 1
-        # A ray that broke has a way to go from its last node; all others have nodes to the end.
+        # A broken ray goes on beyond its last node; all other rays have nodes up to the end.
         end = min(table.cut.radius[k], radii[min(nodes.size, radii.size - 1)])
-        fine = np.linspace(0.0, end, _FINE)
+        fine = np.linspace(0.0, end, _NUM_FINE_RADII)
         values = table.integrand[k, usable]
         if nodes.size > 1:
             values = PchipInterpolator(nodes, values, extrapolate=True)(fine)

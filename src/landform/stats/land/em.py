@@ -21,20 +21,20 @@ from landform.stats.land.updates import (
     moved,
 )
 
-_SHORT = 1  # iterations after which starts are compared
-_NEAR = 0.3  # nats per point within which a start may still catch up
-_FAILED = 0.05  # share of the logarithms that may fail
-_REGULAR = 1e-6  # least variance of a component, as a share of the first components' average
-_STILL = 0.1  # share of the tolerance under which a mean is left alone
-_POINT = 1e-20  # share of the data's variance under which components are single points
-_TRIALS = 6  # lengths of a step of a mean whose shape is kept
+_TRIAL_ITERATIONS = 1  # after which starts are compared
+_MAX_BEHIND = 0.3  # nats per point behind the best, for a start to be followed
+_MAX_FAILED = 0.05  # share of the logarithms that may fail
+_MIN_VARIANCE = 1e-6  # of a component, as a share of the first components' average
+_MIN_PROMISE = 0.1  # of the tolerance: gain that a step of a mean must promise
+_POINT_VARIANCE = 1e-20  # share of the data's, below which components are single points
+_MAX_TRIALS = 6  # lengths of a step of a mean whose covariance is kept
 
 
 class EMState:
     """The components of one start, with their responsibilities' history.
 
-    Weights are positive, and count points several times. A component that fewer than d + 1 points
-    belong to is `frozen`: its mean moves, but its shape stays, and nothing has converged.
+    Weights are positive, and count points several times. A component with fewer than d + 1 points
+    is `frozen`: its mean moves, its covariance stays, and the iterations do not converge.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class EMState:
             squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
             spread += soft[:, k] @ squares / weights.sum()
             around = min(around, weights @ squares / weights.sum())
-        if not spread > _POINT * around:
+        if not spread > _POINT_VARIANCE * around:
             spread = around
-        self.problem = problem._replace(floor=_REGULAR * spread / centers.shape[1])
+        self.problem = problem._replace(floor=_MIN_VARIANCE * spread / centers.shape[1])
         self.least_squares = least_squares
         estimate = moment_matched if least_squares else profile
-        self.points: list[ComponentFit] = [
+        self.components: list[ComponentFit] = [
             estimate(self.problem, center, soft[:, k], logs[k]) for k, center in enumerate(centers)
         ]
         self.searches = [MeanSearch() for _ in centers]
@@ -82,36 +82,38 @@ class EMState:
                 return
 
     def refine(self, problem: FitProblem, weights) -> None:
-        """Go on with all data, more directions and finer curves."""
+        """Continue with all data, more directions and finer curves."""
         self.problem, self.weights = (
             problem._replace(floor=self.problem.floor),
             weights / weights.sum(),
         )
-        for k, point in enumerate(self.points):
-            same = len(point.logs.ok) == len(problem.X)
-            logs = self.problem.logarithms(point.mean, point.logs if same else None)
-            self.points[k] = point._replace(logs=logs, gradient=None)
+        for k, component in enumerate(self.components):
+            same = len(component.logs.ok) == len(problem.X)
+            logs = self.problem.logarithms(component.mean, component.logs if same else None)
+            self.components[k] = component._replace(logs=logs, gradient=None)
         posterior = self._posterior()[0]
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
-        for k, point in enumerate(self.points):
+        for k, component in enumerate(self.components):
             if self.frozen[k]:
-                new = _kept(self.problem, point, point.mean, point.logs, soft[:, k])
+                new = _kept(self.problem, component, component.mean, component.logs, soft[:, k])
             elif self.least_squares:
-                new = moment_matched(self.problem, point.mean, soft[:, k], point.logs)
+                new = moment_matched(self.problem, component.mean, soft[:, k], component.logs)
             else:
-                new = profile(self.problem, point.mean, soft[:, k], point.logs, point.whiten)
-            self.points[k] = new
+                new = profile(
+                    self.problem, component.mean, soft[:, k], component.logs, component.whiten
+                )
+            self.components[k] = new
         self.posterior, self.converged = None, False
         self.coarse_bounds, self.bounds = self.bounds, []
 
     def _freeze(self, posterior):
-        """Find the components of too few points for a shape, however heavy these are.
+        """Find the components with too few points for a covariance, whichever weights these have.
 
-        A single one has all points, and the floor under its variances where they are few.
+        A single component has all points; where they are few, its variances have a floor.
         """
         size = posterior.sum(axis=0) ** 2 / np.maximum((posterior**2).sum(axis=0), 1e-300)
-        self.frozen = (size < self.problem.X.shape[1] + 1) & (len(self.points) > 1)
+        self.frozen = (size < self.problem.X.shape[1] + 1) & (len(self.components) > 1)
 
     def _expect(self):
         self.posterior, bound = self._posterior()
@@ -119,7 +121,7 @@ class EMState:
 
     def _posterior(self):
         """Responsibilities, and the mean log-likelihood per unit of weight against dM."""
-        joint = np.stack([_log_density(self.problem, p) for p in self.points], axis=1)
+        joint = np.stack([_log_density(self.problem, p) for p in self.components], axis=1)
         joint = joint + np.log(np.maximum(self.shares, 1e-300))
         known = np.asarray(np.isfinite(joint).any(axis=1))
         total = np.where(known, logsumexp(np.where(known[:, None], joint, 0.0), axis=1), 0.0)
@@ -129,27 +131,27 @@ class EMState:
     def _maximise(self, posterior, tol):
         self._freeze(posterior)
         soft = posterior * self.weights[:, None]
-        self.shares = soft.sum(axis=0) / soft.sum()
-        for k, point in enumerate(self.points):
+        self.shares, least = soft.sum(axis=0) / soft.sum(), _MIN_PROMISE * tol
+        for k, component in enumerate(self.components):
             if self.frozen[k]:
-                self.points[k] = _shifted(
-                    self.problem, point, soft[:, k], _STILL * tol, least_squares=self.least_squares
+                self.components[k] = _shifted(
+                    self.problem, component, soft[:, k], least, least_squares=self.least_squares
                 )
                 continue
             if self.least_squares:
-                self.points[k] = least_squares_step(self.problem, point, soft[:, k], _STILL * tol)
+                self.components[k] = least_squares_step(self.problem, component, soft[:, k], least)
                 continue
-            point = self.searches[k].prepared(
-                self.problem, reweight(self.problem, point, soft[:, k]), soft[:, k]
+            component = self.searches[k].prepared(
+                self.problem, reweight(self.problem, component, soft[:, k]), soft[:, k]
             )
-            if 0.5 * point.slope**2 * self.shares[k] > _STILL * tol:
-                point, _ = self.searches[k].advance(self.problem, point, soft[:, k], _STILL * tol)
-            self.points[k] = point
+            if 0.5 * component.slope**2 * self.shares[k] > least:
+                component, _ = self.searches[k].advance(self.problem, component, soft[:, k], least)
+            self.components[k] = component
         self._check()
 
     def _check(self):
-        failed = 1.0 - np.mean([self.weights @ p.logs.ok for p in self.points])
-        if failed > _FAILED:
+        failed = 1.0 - np.mean([self.weights @ p.logs.ok for p in self.components])
+        if failed > _MAX_FAILED:
             raise ConvergenceError(
                 f"{100 * failed:.0f} % of the geodesics between data and means failed (limit 5 %); "
                 "the metric may be too rough: use a larger sigma or rho; or a component sits on "
@@ -157,7 +159,7 @@ class EMState:
             )
 
 
-def best_run(
+def best_state(
     problem: FitProblem,
     starts,
     weights,
@@ -167,7 +169,7 @@ def best_run(
     follow: int,
     least_squares: bool,
 ) -> EMState:
-    """The best of some starts, most of which are given up after one iteration.
+    """The best of several starts; most are given up after one iteration.
 
     Short runs tell good starts from bad ones almost as well as long ones (Biernacki, Celeux and
     Govaert 2003). Up to `follow` starts within 0.3 nats of the most likely one go on, the earlier
@@ -178,15 +180,15 @@ def best_run(
     for centers, shares in starts:
         try:
             run = EMState(problem, centers, shares, weights, least_squares=least_squares)
-            run.iterate(min(_SHORT, max_iter), tol)
+            run.iterate(min(_TRIAL_ITERATIONS, max_iter), tol)
             runs.append(run)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:
             error = failure
     highest = max((run.bounds[-1] for run in runs), default=0.0)
-    runs.sort(key=lambda run: max(highest - run.bounds[-1] - _NEAR, 0.0))  # stable
+    runs.sort(key=lambda run: max(highest - run.bounds[-1] - _MAX_BEHIND, 0.0))  # stable
     ended: list[EMState] = []
     for run in runs:
-        if len(ended) == follow or (ended and run.bounds[-1] < highest - _NEAR):
+        if len(ended) == follow or (ended and run.bounds[-1] < highest - _MAX_BEHIND):
             break
         try:
             if not run.converged:
@@ -215,36 +217,38 @@ def _reachable(shares, logs) -> np.ndarray:
     return np.divide(left, total, out=left, where=total > 0.0)
 
 
-def _kept(problem: FitProblem, point: ComponentFit, mean, logs, weights) -> ComponentFit:
-    """A component at another mean or on another level, with the covariance that it has."""
-    precision = point.precision
+def _kept(problem: FitProblem, component: ComponentFit, mean, logs, weights) -> ComponentFit:
+    """A component with another mean or other logarithms, and the covariance that it had."""
+    precision = component.precision
     if problem.covariance_type == "spherical":
-        before, after = (np.asarray(metric_tensor(problem.metric, at)) for at in (point.mean, mean))
+        before, after = (
+            np.asarray(metric_tensor(problem.metric, at)) for at in (component.mean, mean)
+        )
         precision = after * (np.trace(precision) / np.trace(before))
     table = table_at(problem, mean, np.linalg.cholesky(np.linalg.inv(precision)))
     if weights @ logs.ok > 0:
         return evaluated(problem, weights, logs, table, precision)
-    return point._replace(table=table, precision=precision, moments=table.moments(precision))
+    return component._replace(table=table, precision=precision, moments=table.moments(precision))
 
 
 def _shifted(
-    problem: FitProblem, point: ComponentFit, weights, least: float, *, least_squares: bool
+    problem: FitProblem, component: ComponentFit, weights, least: float, *, least_squares: bool
 ) -> ComponentFit:
     """A component after a step of its mean alone, by at most a standard deviation.
 
     It lowers the objective, or goes towards the Fréchet mean. One without points stays.
     """
-    if not weights @ point.logs.ok > 0:
-        return point
+    if not weights @ component.logs.ok > 0:
+        return component
     if least_squares:
-        new = least_squares_step(problem, point, weights, least)
-        return _kept(problem, point, new.mean, new.logs, weights)
-    here = evaluated(problem, weights, point.logs, point.table, point.precision)
+        new = least_squares_step(problem, component, weights, least)
+        return _kept(problem, component, new.mean, new.logs, weights)
+    here = evaluated(problem, weights, component.logs, component.table, component.precision)
     if 0.5 * here.slope**2 <= least:
         return here
     assert here.gradient is not None
     step = -here.covariance @ here.gradient / max(1.0, here.slope)
-    for halving in range(_TRIALS):
+    for halving in range(_MAX_TRIALS):
         try:
             mean = moved(problem, here, 0.5**halving * step)
             new = _kept(problem, here, mean, problem.logarithms(mean, here.logs), weights)
@@ -255,8 +259,8 @@ def _shifted(
     return here
 
 
-def _log_density(problem: FitProblem, point: ComponentFit):
-    """log p(x_n) of one component, −∞ where its logarithm failed: no density is made up there."""
-    tangents = tangents_of(problem, point.mean, point.logs)
-    form = np.einsum("ni,ij,nj->n", tangents, point.precision, tangents)
-    return np.where(point.logs.ok, -0.5 * form - point.moments.log_normalizer, -np.inf)
+def _log_density(problem: FitProblem, component: ComponentFit):
+    """log p(x_n) of one component, −∞ where its logarithm failed."""
+    tangents = tangents_of(problem, component.mean, component.logs)
+    form = np.einsum("ni,ij,nj->n", tangents, component.precision, tangents)
+    return np.where(component.logs.ok, -0.5 * form - component.moments.log_normalizer, -np.inf)

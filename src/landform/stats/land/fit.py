@@ -111,8 +111,8 @@ def fit_land(
     Notes
     -----
     Cost of each step: n geodesics from warm starts, and `n_directions` rays. How the search works
-    is told in the guide on point clouds. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518),
-    sec. 3.
+    is described in the guide on point clouds. Arvanitidis, Hansen and Hauberg 2016
+    (arXiv:1606.02518), sec. 3.
 
     Examples
     --------

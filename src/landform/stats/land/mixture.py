@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_numpy, check_choice, seed_of
 from landform._core.status import ConvergenceError
@@ -14,6 +14,7 @@ from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArr
 from landform.geodesics._logarithms import accuracy_for
 from landform.metrics.base import check_metric
 from landform.stats.land.bandwidth import tabulated_if_large
+from landform.stats.land.contours import picture
 from landform.stats.land.data import (
     CovarianceType,
     check_kind,
@@ -22,7 +23,7 @@ from landform.stats.land.data import (
     weighted_data,
 )
 from landform.stats.land.density import LAND, Normalizer, check_normalizer
-from landform.stats.land.em import EMState, best_run
+from landform.stats.land.em import EMState, best_state
 from landform.stats.land.fit import land_at
 from landform.stats.land.normalizer import default_directions, make_grid
 from landform.stats.land.objective import FitProblem
@@ -31,7 +32,7 @@ from landform.stats.land.starts import Starts
 Estimator = Literal["likelihood", "least-squares"]
 
 
-class LANDMixtureModel(eqx.Module):
+class LANDMixtureModel(display.AbstractDisplayed):
     """A mixture of locally adaptive normal distributions on one manifold.
 
     Attributes
@@ -42,11 +43,11 @@ class LANDMixtureModel(eqx.Module):
         Their shares, shape ``(K,)``.
     history
         ``lower_bound``: mean log-likelihood per point against dM, before the first and after every
-        iteration of the best start. ``coarse_lower_bound`` is that of an approach with fewer points
-        or directions, which are other numbers; empty without one.
+        iteration of the best start. ``coarse_lower_bound`` is that of a coarse stage with fewer
+        points or directions, on another scale; empty without one.
     converged, n_iter, n_failed
-        Whether and after how many iterations, the approach's among them, the likelihood settled,
-        and the number of data, of those with a weight, without a geodesic to some mean.
+        Whether the likelihood settled; the number of iterations, with those of the coarse stage;
+        and the number of data with a weight that have no geodesic to some mean.
 
     Examples
     --------
@@ -89,6 +90,17 @@ class LANDMixtureModel(eqx.Module):
         shuffle = jax.random.permutation(order, n)
         labels = to_jax(np.repeat(np.arange(len(counts)), counts))
         return jnp.concatenate(points)[shuffle], labels[shuffle]
+
+    def _summary(self):
+        means = f"means={display.brief([component.mean for component in self.components])}"
+        return [
+            *display.named(self, "weights"),
+            means,
+            *display.named(self, "converged", "n_failed"),
+        ]
+
+    def _picture(self):
+        return picture(*self.components)
 
 
 def _joint(model, x, base, throw):
@@ -139,7 +151,7 @@ def fit_land_mixture(
         takes means towards weighted Fréchet means and covariances as second moments, and the
         likelihood may fall.
     max_iter
-        Iterations of each start, those of an approach with fewer points or directions among them.
+        Most iterations of each start, those of the coarse stage included.
     tol
         Gain of the log-likelihood per point, in nats, at which the iterations stop.
     init
@@ -176,13 +188,10 @@ def fit_land_mixture(
 
     Notes
     -----
-    Where one of several components is left with fewer than d + 1 points, effectively and however
-    heavy, only its mean moves: it keeps its shape, and the fit has not converged. No variance falls
-    under 1e-6 of the first components' average, or of the data's where these are single points.
-    Points without a geodesic to a mean do not count for it.
-    Cost for each iteration: K n geodesics from warm starts and K × `n_directions` rays; many points
-    and many directions are approached with few, as in `fit_land`. Arvanitidis, Hansen and Hauberg
-    2016 (arXiv:1606.02518), sec. 3.3.
+    Points without a geodesic to a mean do not count for it. A component that is left with fewer
+    than d + 1 points keeps its shape, and the fit has not converged.
+    Cost of each iteration: K n geodesics from warm starts and K × `n_directions` rays, fewer in the
+    coarse stage. Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), sec. 3.3.
 
     Examples
     --------
@@ -231,14 +240,14 @@ def fit_land_mixture(
     else:
         given = memberships(init, kept, n_components, X.shape[1] + 1)
         if coarse is not None and (given[coarse[1]].sum(axis=0) < X.shape[1] + 1).any():
-            coarse = None  # some of the data would not do for every component
+            coarse = None  # some component would have too few of the data
     level, rows, few = (problem, np.arange(len(X)), weights) if coarse is None else coarse
     starts = Starts(level.metric, level.X, rng, X, weights=few, all_weights=weights)
     if given is None:
         several = starts.several(n_components, n_init)
     else:
-        several = [(starts.amid(given[rows]), given[rows])]
-    best = best_run(
+        several = [(starts.medoids_of(given[rows]), given[rows])]
+    best = best_state(
         level,
         several,
         few,
@@ -255,8 +264,8 @@ def fit_land_mixture(
             f"fit_land_mixture did not converge in {best.steps} iterations; {_advice(best)}, or "
             "pass throw=False to get the result anyway"
         )
-    usable = np.all([p.logs.ok for p in best.points], axis=0)
-    components = tuple(land_at(problem, metric, p, n_directions, key) for p in best.points)
+    usable = np.all([p.logs.ok for p in best.components], axis=0)
+    components = tuple(land_at(problem, metric, p, n_directions, key) for p in best.components)
     warn_of_unresolved(components, stacklevel=3)
     return LANDMixtureModel(
         components=components,
@@ -272,7 +281,7 @@ def fit_land_mixture(
 
 
 def _advice(best: EMState) -> str:
-    """What to do about iterations that came to no end."""
+    """What to do about iterations that did not converge."""
     if not best.frozen.any():
         return "raise max_iter or tol"
     few = ", ".join(str(k) for k in np.flatnonzero(best.frozen))

@@ -3,7 +3,7 @@
 In polar coordinates of the tangent space, v = s A θ with Σ = A Aᵀ, the normalizer is an average
 over directions θ of integrals over s. A ray gives the integrand at all s, so every direction is
 integrated by Gauss–Legendre panels up to where it stops to be shortest, and only the average over
-directions is a (quasi-) Monte Carlo one. With the rays at hand, another Σ costs no geodesics.
+directions is a (quasi-) Monte Carlo one. Once the rays are known, another Σ costs no geodesics.
 """
 
 from typing import NamedTuple
@@ -19,9 +19,9 @@ from landform.stats.land.cut_locus import BROKEN, cut_radii
 from landform.stats.land.rays import Rays, straight, trace_rays
 
 GROUPS = 8  # interleaved parts of the directions, whose spread gives the standard error
-_PANELS, _ORDER = 10, 5
-_ONE_SIDED = 8  # nodes of a part panel without any behind it
-_TAIL = 1e-13  # Gaussian mass beyond the last radius
+_NUM_PANELS, _ORDER = 10, 5
+_ONE_SIDED_ORDER = 8  # nodes of a part panel that has no nodes behind it
+_TAIL_MASS = 1e-13  # of a normal density, beyond the last radius
 
 
 class Grid(NamedTuple):
@@ -40,11 +40,11 @@ def make_grid(d: int, count: int, seed: int = 0) -> Grid:
     One dimension has two directions and two have equal angles. From three on they are the rows of
     orthogonal matrices made from scrambled Sobol points, so that flat space is integrated exactly.
     """
-    edges = np.linspace(0.0, np.sqrt(chi2.isf(_TAIL, d)), _PANELS + 1)
+    edges = np.linspace(0.0, np.sqrt(chi2.isf(_TAIL_MASS, d)), _NUM_PANELS + 1)
     nodes, weights = np.polynomial.legendre.leggauss(_ORDER)
     width = edges[1]
     radii = (edges[:-1, None] + 0.5 * width * (nodes + 1.0)).ravel()
-    weights = np.tile(0.5 * width * weights, _PANELS)
+    weights = np.tile(0.5 * width * weights, _NUM_PANELS)
     if d == 1:
         return Grid(np.array([[1.0], [-1.0]]), radii, weights, edges, np.zeros(2, dtype=int))
     if d == 2:
@@ -146,7 +146,7 @@ class RayTable:
         radial = panel_weights(grid, self.cut.radius, finite)
         self.broken = rows = np.flatnonzero(self.cut.reason == BROKEN)
         ends, known = self.cut.radius[rows], finite[rows]
-        radial[rows] = panel_weights(grid, ends, known, _ONE_SIDED)
+        radial[rows] = panel_weights(grid, ends, known, _ONE_SIDED_ORDER)
         rough = panel_weights(grid, ends, known, np.clip(known.sum(axis=1) - 1, 1, _ORDER))
         area = np.log(2.0) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d)
         front = np.exp(area) * np.abs(np.linalg.det(self.scale)) / len(grid.directions)

@@ -11,22 +11,22 @@ from landform._core.status import ConvergenceError
 from landform.geodesics._logarithms import Logarithms, logarithms
 from landform.metrics.analytic import AbstractClosedForm
 from landform.metrics.base import AbstractMetric, metric_tensor
-from landform.stats.land.cut_locus import Cloud
+from landform.stats.land.cut_locus import PathBounds
 from landform.stats.land.density import Normalizer, euclidean_logs
 from landform.stats.land.normalizer import Grid, Moments, RayTable, make_grid
 from landform.stats.land.rays import trace_rays
-from landform.stats.land.starts import drawn
+from landform.stats.land.starts import subsample
 
-_SMALL = 1e-12  # gradient, in nats of whitened units, that no step need follow
-_SEEN = 1e-14  # gain of a step below which the value is all rounding, relative
-_FLAT = 1e-8  # smallest eigenvalue of a second moment, relative to the largest
+_GRADIENT_TOL = 1e-12  # in nats of whitened units, at which the covariance is optimal
+_MIN_RELATIVE_GAIN = 1e-14  # of a Newton step; smaller ones are rounding
+_MIN_VARIANCE_RATIO = 1e-8  # least eigenvalue of a second moment over the largest
 
-_NEIGHBOURS = 4
-_TRACED = 128  # data with rays of their own
+_NEIGHBORS = 4  # nodes from which ∂Log/∂μ is interpolated
+_MAX_TRACED = 128  # data with rays of their own
 
-_FAILED = 0.05  # share of the data without a logarithm at which a fit is refused
-_MOST = 512  # data in a first approach
-_COARSE = 64  # directions of a first approach, in two dimensions; twice that in more
+_MAX_FAILED = 0.05  # share of the weight without a logarithm, above which a fit fails
+_COARSE_DATA = 512  # data in the coarse stage
+_COARSE_DIRECTIONS = 64  # in the coarse stage in two dimensions; twice that in more
 
 
 class FitProblem(NamedTuple):
@@ -47,15 +47,15 @@ class FitProblem(NamedTuple):
         return logarithms(self.metric, mean, self.X, self.accuracy, previous)
 
     def coarser(self, weights, seed: int) -> "tuple[FitProblem, np.ndarray, np.ndarray] | None":
-        """A cheaper version to approach the optimum with, its rows of the data, and their weights.
+        """The problem of the coarse stage, its rows of the data, and their weights.
 
-        Fewer directions, looser tolerances, no more than 512 data; None if that were the same.
+        It has fewer directions, looser tolerances and at most 512 data; None if it is the same.
         """
         n, d = self.X.shape
-        count = _COARSE if d == 2 else 2 * _COARSE
-        if d == 1 or (len(self.grid.directions) < 2 * count and n <= _MOST):
+        count = _COARSE_DIRECTIONS if d == 2 else 2 * _COARSE_DIRECTIONS
+        if d == 1 or (len(self.grid.directions) < 2 * count and n <= _COARSE_DATA):
             return None
-        rows, weights = drawn(weights, _MOST, np.random.default_rng(seed))
+        rows, weights = subsample(weights, _COARSE_DATA, np.random.default_rng(seed))
         order = np.argsort(rows)
         rows, weights = rows[order], weights[order]
         level = self._replace(
@@ -78,7 +78,7 @@ class ComponentFit(NamedTuple):
     precision: np.ndarray
     moments: Moments
     objective: float  # negative log-likelihood per unit of weight, against dM
-    gradient: np.ndarray | None = None  # not known before it is asked for
+    gradient: np.ndarray | None = None  # computed when it is needed
 
     @property
     def covariance(self) -> np.ndarray:
@@ -92,14 +92,19 @@ class ComponentFit(NamedTuple):
         return float(np.sqrt(max(self.gradient @ self.covariance @ self.gradient, 0.0)))
 
 
-def with_gradient(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
-    """The point with its gradient."""
-    gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    _, tangents, share = second_moment(problem, point.mean, weights, point.logs, gram)
+def with_gradient(problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
+    """The component with its gradient."""
+    gram = np.asarray(metric_tensor(problem.metric, component.mean))
+    _, tangents, share = second_moment(problem, component.mean, weights, component.logs, gram)
     found = gradient(
-        point.table, point.precision, point.moments, tangents, share, problem.exact_gradient
+        component.table,
+        component.precision,
+        component.moments,
+        tangents,
+        share,
+        problem.exact_gradient,
     )
-    return point._replace(gradient=found)
+    return component._replace(gradient=found)
 
 
 def tangents_of(problem: FitProblem, mean, logs: Logarithms) -> np.ndarray:
@@ -124,50 +129,52 @@ def profile(problem: FitProblem, mean, weights, logs: Logarithms, whiten=None) -
     moment = second_moment(problem, mean, weights, logs, gram)[0]
     table = table_at(problem, mean, _root(problem, moment, gram) @ correction)
     logs = _reroute(problem, table, logs, weights, gram)
-    point = _assemble(problem, weights, logs, table, correction, gram)
-    if whiten is None and not covered(point):
+    component = _assemble(problem, weights, logs, table, correction, gram)
+    if whiten is None and not covered(component):
         moment = second_moment(problem, mean, weights, logs, gram)[0]
         root = _root(problem, moment, gram)
-        correction = np.linalg.solve(root, np.linalg.cholesky(point.covariance))
+        correction = np.linalg.solve(root, np.linalg.cholesky(component.covariance))
         table = table_at(problem, mean, root @ correction)
-        point = _assemble(problem, weights, logs, table, correction, gram)
-    return point
+        component = _assemble(problem, weights, logs, table, correction, gram)
+    return component
 
 
 def _root(problem: FitProblem, moment, gram) -> np.ndarray:
     return np.linalg.cholesky(restricted(moment, problem.covariance_type, gram))
 
 
-def reweight(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
-    """The same mean for other weights, with the rays at hand as long as they resolve the result."""
-    gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    check_lost(weights, point.logs.ok)
+def reweight(problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
+    """The same mean for other weights, with the same rays if they resolve the new covariance."""
+    gram = np.asarray(metric_tensor(problem.metric, component.mean))
+    check_lost(weights, component.logs.ok)
     try:
-        new = _assemble(problem, weights, point.logs, point.table, point.whiten, gram)
+        new = _assemble(problem, weights, component.logs, component.table, component.whiten, gram)
         if covered(new):
             return new
     except ConvergenceError:
-        pass  # these rays are of another size by far
-    return profile(problem, point.mean, weights, point.logs)
+        pass  # the rays are far too long or too short
+    return profile(problem, component.mean, weights, component.logs)
 
 
-def lifted(problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
-    """A point of a coarser level on the level of `problem`: curves and rays with its accuracy."""
-    same = len(point.logs.ok) == len(problem.X)
-    logs = problem.logarithms(point.mean, point.logs if same else None)
-    return profile(problem, point.mean, weights, logs, point.whiten)
+def lifted(problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
+    """A result of the coarse stage, with the curves and rays of `problem`."""
+    same = len(component.logs.ok) == len(problem.X)
+    logs = problem.logarithms(component.mean, component.logs if same else None)
+    return profile(problem, component.mean, weights, logs, component.whiten)
 
 
-def covered(point: ComponentFit) -> bool:
+def covered(component: ComponentFit) -> bool:
     """Whether the rays' directions and radii suit the covariance."""
-    spread = np.linalg.eigvalsh(point.table.scale.T @ point.precision @ point.table.scale)
+    spread = np.linalg.eigvalsh(
+        component.table.scale.T @ component.precision @ component.table.scale
+    )
     return bool(spread[0] > 0.4 and spread[-1] < 2.5)
 
 
 def check_lost(weights, usable) -> None:
     """Raise `ConvergenceError` where more than 5 % of the weight has no logarithm."""
     lost = weights[~usable].sum() / weights.sum()
-    if lost > _FAILED:
+    if lost > _MAX_FAILED:
         raise ConvergenceError(
             f"{100 * lost:.0f} % of the data have no geodesic to the mean (limit 5 %); the metric "
             "may be too rough: use a larger sigma or rho; or leave out points far from all others"
@@ -175,7 +182,7 @@ def check_lost(weights, usable) -> None:
 
 
 def warn_of_lost(usable, stacklevel: int) -> None:
-    """Warn of points without a logarithm, where there are any; from a function under `precise`."""
+    """Warn of points without a logarithm, if there are any, from the caller's line."""
     if lost := int((~usable).sum()):
         warnings.warn(
             f"{lost} of {len(usable)} points of X have no geodesic to the mean and were left out, "
@@ -216,21 +223,21 @@ def table_at(problem: FitProblem, mean, scale) -> RayTable:
 
 
 def _reroute(problem, table, logs: Logarithms, weights, gram) -> Logarithms:
-    """Shorter logarithms for data to which a ray leads on a shorter way than the one at hand."""
+    """Logarithms along shorter paths, for data to which a ray of the table leads on one."""
     if isinstance(problem.metric, AbstractClosedForm):
         return logs
     length = np.sqrt(np.einsum("ni,ij,nj->n", logs.vectors, gram, logs.vectors))
     inside = np.isfinite(table.rays.points).all(axis=2)
     inside &= table.grid.radii <= table.cut.radius[:, None]
     rows = np.flatnonzero(logs.ok & (weights > 0))
-    cloud = Cloud(problem.metric, table.rays, table.length, inside)
-    bound, through = cloud.bound(problem.X[rows], length[rows])
+    bounds = PathBounds(problem.metric, table.rays, table.length, inside)
+    bound, through = bounds.bound(problem.X[rows], length[rows])
     found = np.flatnonzero(bound < length[rows] * (1.0 - 1e-3))
     if found.size == 0:
         return logs
     nodes = logs.nodes[rows[found]].copy()
     for i, k in enumerate(found):
-        ray, last, row = cloud.ray[through[k]], cloud.node[through[k]] + 1, rows[k]
+        ray, last, row = bounds.ray[through[k]], bounds.node[through[k]] + 1, rows[k]
         way = np.concatenate(
             [table.mean[None], table.rays.points[ray, :last], problem.X[row][None]]
         )
@@ -258,7 +265,7 @@ def gradient(table: RayTable, precision, moments, tangents, share, exact: bool) 
     back = np.linalg.inv(table.scale)
     rows, columns = np.nonzero(np.abs(table.coefficient) > 0)
     tree = cKDTree(table.tangents[rows, columns] @ back.T)
-    k = min(_NEIGHBOURS, rows.size)
+    k = min(_NEIGHBORS, rows.size)
     gap, near = tree.query(tangents @ back.T, k=k)
     near, weight = near.reshape(len(tangents), k), 1.0 / (gap.reshape(len(tangents), k) + 1e-9)
     weight /= weight.sum(axis=1, keepdims=True)
@@ -266,7 +273,7 @@ def gradient(table: RayTable, precision, moments, tangents, share, exact: bool) 
     values = np.einsum("nij,ni->nj", local, tangents @ precision)
     if not exact:
         return model - share @ values
-    stride = max(1, -(-len(tangents) // _TRACED))
+    stride = max(1, -(-len(tangents) // _MAX_TRACED))
     some = np.flatnonzero(share > 0)[::stride]
     traced, known = _transport_of(table, tangents[some])
     some = some[known]
@@ -278,7 +285,7 @@ def gradient(table: RayTable, precision, moments, tangents, share, exact: bool) 
 
 def _transport_of(table: RayTable, vectors):
     """T at given velocities, and the indices where it is known."""
-    radii = np.ones_like(table.grid.radii)  # one radius, in the shape of the program that is there
+    radii = np.ones_like(table.grid.radii)  # one radius, repeated: this shape is compiled already
     rays = trace_rays(table.metric, table.mean, vectors, radii, rtol=table.rtol)
     left, right = rays.by_velocity[:, 0], rays.by_mean[:, 0]
     known = np.flatnonzero(np.isfinite(left).all(axis=(1, 2)) & np.isfinite(right).all(axis=(1, 2)))
@@ -292,7 +299,7 @@ def floored(moment, gram, floor=0.0) -> np.ndarray:
     """A second moment with no eigenvalue under `floor` and 1e-8 of the largest, by the metric."""
     root = np.linalg.cholesky(gram)
     values, vectors = np.linalg.eigh(root.T @ moment @ root)
-    least = max(floor, _FLAT * values[-1])
+    least = max(floor, _MIN_VARIANCE_RATIO * values[-1])
     if not least > 0:
         raise ValueError("X must have spread around the mean: all points of a component are equal")
     if values[0] >= least:
@@ -330,7 +337,7 @@ def best_precision(table: RayTable, moment, kind: str, gram) -> tuple[np.ndarray
     flat = basis.reshape(len(basis), -1)
     parameters = np.linalg.lstsq(flat.T, np.linalg.inv(first).ravel(), rcond=None)[0]
     nodes = (table.tangents @ back.T).reshape(-1, d)
-    features = None  # of all nodes: far more work than their second moment
+    features = None  # computed only if a step is needed: far more work than the second moment
     goal = 0.5 * flat @ target.ravel()
 
     def evaluate(p) -> tuple[float, Moments | None, np.ndarray]:
@@ -350,7 +357,7 @@ def best_precision(table: RayTable, moment, kind: str, gram) -> tuple[np.ndarray
         share = moments.probability.ravel()
         mean = 0.5 * flat @ ((nodes * share[:, None]).T @ nodes).ravel()
         gradient = goal - mean
-        if np.linalg.norm(gradient) < _SMALL:
+        if np.linalg.norm(gradient) < _GRADIENT_TOL:
             break
         features = _forms(nodes, basis, kind) if features is None else features
         hessian = (features * share[:, None]).T @ features - np.outer(mean, mean)
@@ -358,7 +365,8 @@ def best_precision(table: RayTable, moment, kind: str, gram) -> tuple[np.ndarray
         gain = -gradient @ step
         if not gain > 1e-20:
             break
-        last = gain < _SEEN * (1.0 + abs(value))  # Newton's next one would be its square
+        # Newton's method converges quadratically: the next gain would be about the square.
+        last = gain < _MIN_RELATIVE_GAIN * (1.0 + abs(value))
         for halving in range(30):
             trial = parameters + 0.5**halving * step
             lower, found, matrix = evaluate(trial)

@@ -18,12 +18,12 @@ from landform._core.linalg import solve_spd
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric
 
-_BATCH = 64  # rays in one program: it runs until the ray that needs most steps is through
+_BATCH = 64  # rays in one program, which runs until the slowest of them has ended
 _MAX_STEPS = 1500  # attempted steps, after which a ray counts as broken
 _MIN_STEP = 1e-7  # relative to the last radius; a ray with shorter steps has left the chart
-_STEP_TOLERANCE = 0.1  # of the whole tolerance: the errors of all steps add up to about the whole
+_STEP_TOLERANCE = 0.1  # share of the tolerance for one step: errors of all steps add up
 _MAX_TOLERANCE = 1e-3  # at the outer radii
-_MIN_ESCAPE = 1e-3  # of its whole way: what a ray that goes to infinity makes in a smallest step
+_MIN_ESCAPE = 1e-3  # share of its way that a ray to infinity covers in its shortest step
 _MAX_SPEED_DRIFT = 1e-3  # relative, or if larger this many times the tolerance at a radius
 _MAX_DRIFT_OVER_TOLERANCE = 30.0  # smooth metrics have up to about 8
 
@@ -33,7 +33,7 @@ _ERROR, _INTERPOLANT = RK45.E, RK45.P
 
 
 class Rays(NamedTuple):
-    """K rays at R radii as NumPy arrays; NaN from where a ray broke or is no geodesic any more."""
+    """K rays at R radii as NumPy arrays; NaN beyond the radius at which a ray broke."""
 
     points: np.ndarray  # (K, R, d): Exp_μ(s u)
     velocity: np.ndarray  # (K, R, d): d/ds Exp_μ(s u)
@@ -83,7 +83,7 @@ def trace_rays(metric: AbstractMetric, mean, directions, radii, *, rtol: float =
 
 
 def _without_drift(rays: Rays, radii, rtol) -> Rays:
-    """The rays, broken at the last radius before their speed is another than at the start."""
+    """The rays, broken at the last radius before their speed changes: no geodesic's does."""
     with np.errstate(invalid="ignore", divide="ignore"):
         square = np.einsum("kri,krij,krj->kr", rays.velocity, rays.matrix, rays.velocity)
         drift = np.abs(np.sqrt(square) / rays.speed[:, None] - 1.0)
@@ -116,7 +116,7 @@ def straight(metric) -> bool:
 
 
 def _lines(mean, directions, radii) -> Rays:
-    """The rays of flat space; what is the same everywhere is one array seen from everywhere."""
+    """The rays of flat space; arrays that are constant along them are views of one entry."""
     start, steps = directions.astype(mean.dtype), radii.astype(mean.dtype)
     points = mean + steps[:, None] * start[:, None]
     eye = np.broadcast_to(np.eye(mean.size, dtype=mean.dtype), (*points.shape, mean.size))
@@ -129,7 +129,7 @@ def _lines(mean, directions, radii) -> Rays:
 
 
 class _Front(NamedTuple):
-    """One ray on its way."""
+    """The state of one ray during the integration."""
 
     t: jax.Array
     y: jax.Array
@@ -157,7 +157,7 @@ def _trace(metric, mean, directions, radii, rtol):
 
     def advance(carry):
         state, count = carry
-        # Later steps begin with the slope that the one before has ended with.
+        # The first stage of a step is the last stage of the step before.
         known = jnp.minimum(count, 1)
         return jax.vmap(lambda s: _step(field, size, s, known, radii, rtol))(state), count + 1
 
@@ -200,7 +200,7 @@ def _equations(metric, mean, d):
         return ravel_pytree(slope)[0]
 
     def size(y):
-        # Each part of the state in its own units: near the end of a chart they differ by powers.
+        # Each part of the state has its own scale: near the end of a chart these differ widely.
         return ravel_pytree(jax.tree.map(_largest, unravel(y)))[0]
 
     return start, field, size

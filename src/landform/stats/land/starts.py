@@ -1,4 +1,4 @@
-"""Where expectation maximisation may begin: shares of the points in every component."""
+"""Starts of expectation maximisation: shares of the points in every component."""
 
 import functools
 import warnings
@@ -16,16 +16,16 @@ _DRAWS_PER_POINT = 4  # draws for the Gaussian mixture, where weights differ
 _MIN_VARIANCE = 1e-6  # of the Gaussian mixture, as a share of the data's
 _N_INIT = 5  # starts of the Gaussian mixture of each of these kinds
 _INIT_PARAMS = ("kmeans", "k-means++", "random_from_data")
-_MIXTURE_TOL = 1e-6  # gain of an iteration, in nats per point, at which the mixture has converged
+_MIXTURE_TOL = 1e-6  # gain of an iteration, in nats per point
 _MIXTURE_MAX_ITER = 2000
 _MAX_DISTANCE = 10.0  # in median distances; larger ones count as this in the choice of a medoid
 
 
-def drawn(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:
+def subsample(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:
     """No more than `most` rows of weighted data, and the weights for which they stand.
 
-    Rows so heavy that they would be drawn several times are all there. The others are drawn by
-    weight, and share theirs evenly: they stand for all that are not there.
+    Rows so heavy that they would be drawn several times are all taken. The others are drawn by
+    weight, and the weight of all of them is spread evenly over those drawn.
     """
     weights = np.asarray(weights, dtype=float)
     if len(weights) <= most:
@@ -35,21 +35,21 @@ def drawn(weights, most: int, rng) -> tuple[np.ndarray, np.ndarray]:
         sure |= more
     left = np.flatnonzero(~sure)
     light, count = weights[left], most - int(sure.sum())
-    odds = None if even(light) else light / light.sum()
+    odds = None if all_equal(light) else light / light.sum()
     some = rng.choice(left, count, replace=False, p=odds)
     rows = np.concatenate([np.flatnonzero(sure), some])
     return rows, np.concatenate([weights[sure], np.full(count, light.sum() / max(count, 1))])
 
 
-def even(weights) -> bool:
+def all_equal(weights) -> bool:
     """Whether all weights are the same."""
     return bool((weights == weights[0]).all())
 
 
 def capped(square) -> np.ndarray:
-    """Squared distances of which those far over the median count as no more than that.
+    """Squared distances, those of more than ten times the median distance replaced by that.
 
-    Otherwise the middle of data with a far outlier would be the point that is nearest to it.
+    Otherwise the medoid of data with a far outlier would be the point nearest to the outlier.
     """
     apart = square[np.isfinite(square) & (square > 0.0)]
     return np.minimum(square, _MAX_DISTANCE**2 * np.median(apart)) if apart.size else square
@@ -58,8 +58,8 @@ def capped(square) -> np.ndarray:
 class Starts:
     """Starts for weighted data under a metric; the graph distances are found once.
 
-    Where only some of the data are fitted at first, `everything` has all of them: a Gaussian
-    mixture of all costs little, and one of some may be in another optimum.
+    In the coarse stage `everything` holds all data: a Gaussian mixture of all costs little, and one
+    of a part may be in another optimum.
     """
 
     def __init__(self, metric, X, rng, everything=None, *, weights=None, all_weights=None):
@@ -68,7 +68,7 @@ class Starts:
         self.everything = X if everything is None else everything
         self.all_weights = weights if all_weights is None else all_weights
         self.seed = int(rng.integers(np.iinfo(np.int32).max))
-        self.some, self.weights = drawn(weights, _MAX_CANDIDATES, rng)
+        self.some, self.weights = subsample(weights, _MAX_CANDIDATES, rng)
         points = X[self.some]
         square = np.asarray(pairwise_distances(metric, points, method="graph", throw=False)) ** 2
         finite = square[np.isfinite(square)]
@@ -76,10 +76,10 @@ class Starts:
         self.capped = capped(self.square)
 
     def several(self, count: int, medoids: int):
-        """Different starts: `medoids` times k-medoids, and for a mixture a Gaussian one, second.
+        """Different starts: `medoids` by k-medoids; for several components the second is Gaussian.
 
-        Neither kind is best throughout. Medoids follow curves, but take every cluster to be round;
-        a Gaussian mixture knows elongated and overlapping clusters, but nothing of curves.
+        Neither kind is always better. Medoids follow curves, but assume that clusters are round; a
+        Gaussian mixture models elongated and overlapping clusters, but no curves.
         """
         found = [self.medoids(count) for _ in range(medoids)]
         if count > 1 and (other := self.gaussian(count)) is not None:
@@ -94,7 +94,7 @@ class Starts:
     def medoids(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Points of the data and memberships ``(n, k)``, by k-medoids under graph distances.
 
-        Clusters of no more than d points, as around a far outlier, do not found a component.
+        Clusters of at most d points, as around a far outlier, do not become a component.
         """
         few = self.X.shape[1] + 1
         inside = np.arange(len(self.some))
@@ -127,12 +127,12 @@ class Starts:
         return inside[chosen], label
 
     def gaussian(self, count: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Memberships ``(n, k)`` in the best of some Gaussian mixtures, and the points amid them.
+        """The medoids of the best of some Gaussian mixtures, and its memberships ``(n, k)``.
 
-        None where there is none with more than d points in every component.
+        None if no mixture has more than d points in every component.
         """
         X, d, few, weights = self.X, self.X.shape[1], self.everything, self.all_weights
-        if not even(weights):  # the mixture knows no weights: points count as often as drawn
+        if not all_equal(weights):  # scikit-learn's mixture has no weights: draw points by weight
             size = min(_DRAWS_PER_POINT * len(few), _MAX_MIXTURE_DATA)
             at = (np.arange(size) + self.rng.random()) / size
             few = few[np.searchsorted(np.cumsum(weights) / weights.sum(), at).clip(0, len(few) - 1)]
@@ -145,24 +145,24 @@ class Starts:
         shares = best.predict_proba(X @ basis)
         if shares.sum(axis=0).min() < d + 1:
             return None
-        centers = self.amid(shares)
+        centers = self.medoids_of(shares)
         return None if len(np.unique(centers, axis=0)) < count else (centers, shares)
 
-    def amid(self, shares) -> np.ndarray:
-        """Of the candidates, the medoid of every component, given memberships ``(n, k)``.
+    def medoids_of(self, shares) -> np.ndarray:
+        """The candidate that is the medoid of each component, given memberships ``(n, k)``.
 
-        Of a component to which no candidate belongs, the point that belongs to it most.
+        For a component without candidates, the point that belongs to it most.
         """
-        amid = self.some[np.argmin(self.capped * self.weights @ shares[self.some], axis=0)]
-        return self.X[np.where(shares[self.some].any(axis=0), amid, shares.argmax(axis=0))]
+        chosen = self.some[np.argmin(self.capped * self.weights @ shares[self.some], axis=0)]
+        return self.X[np.where(shares[self.some].any(axis=0), chosen, shares.argmax(axis=0))]
 
 
 @functools.lru_cache(maxsize=4)
 def _best_mixture(data: bytes, shape: tuple[int, int], count: int, seed: int):
     """The likeliest Gaussian mixture of some starts, and the basis in which it was fitted.
 
-    None for data too few or all equal. Kept, since the same data are fitted under many metrics
-    where these are compared.
+    None if the data are too few or all equal. Cached, since a comparison of metrics fits the same
+    data many times.
     """
     X = np.frombuffer(data).reshape(shape)
     d = shape[1]
@@ -185,19 +185,19 @@ def _best_mixture(data: bytes, shape: tuple[int, int], count: int, seed: int):
 
 
 def gaussian_mixtures(X, count: int, seed: int, floor: float = 1e-6) -> list:
-    """The best Gaussian mixture of some starts of each kind, with a least variance, to its end."""
+    """The best Gaussian mixture of some starts of each kind, iterated to convergence."""
     from sklearn.mixture import GaussianMixture
 
     options = {"n_init": _N_INIT, "reg_covar": floor, "random_state": seed}
     fits = [GaussianMixture(count, init_params=kind, **options).fit(X) for kind in _INIT_PARAMS]
-    return [settled(fit, X) for fit in fits]
+    return [fully_converged(fit, X) for fit in fits]
 
 
-def settled(fit, X):
-    """A Gaussian mixture of `X` iterated on from where another stopped, to a gain of 1e-6 nats.
+def fully_converged(fit, X):
+    """A Gaussian mixture of `X` started from another, iterated to a gain of 1e-6 nats.
 
-    scikit-learn's tolerance of 1e-3 leaves mixtures of one optimum further apart than different
-    optima are, so that the likeliest of several starts is a matter of luck.
+    With scikit-learn's tolerance of 1e-3, mixtures of one optimum differ more in likelihood than
+    different optima do, and the choice among starts would be arbitrary.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -213,13 +213,13 @@ def settled(fit, X):
 
 
 def central_point(metric, X, weights) -> np.ndarray:
-    """Where a search for the mean starts."""
+    """The point with the least sum of squared graph distances, or the average without a graph."""
     if metric.landmarks() is None:
         return np.average(X, axis=0, weights=weights)
     stride = -(-len(X) // _MAX_CANDIDATES)
     rows, share = np.arange(0, len(X), stride), weights[::stride]
-    if stride > 1 and not even(weights):
-        rows, share = drawn(weights, _MAX_CANDIDATES, np.random.default_rng(0))
+    if stride > 1 and not all_equal(weights):
+        rows, share = subsample(weights, _MAX_CANDIDATES, np.random.default_rng(0))
     some = X[rows]
     distance = np.asarray(pairwise_distances(metric, some, method="graph", throw=False))
     cost = capped(np.nan_to_num(distance, nan=np.inf) ** 2) @ share

@@ -27,10 +27,12 @@ class History:
     def __init__(self):
         self.rows = []
 
-    def add(self, point: ComponentFit, step):
+    def add(self, component: ComponentFit, step):
         """One more accepted step."""
-        failures = int((~point.logs.ok).sum())
-        self.rows.append((point.objective, point.moments.stderr, step, point.slope, failures))
+        failures = int((~component.logs.ok).sum())
+        self.rows.append(
+            (component.objective, component.moments.stderr, step, component.slope, failures)
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The columns by name."""
@@ -44,90 +46,90 @@ class MeanSearch:
     def __init__(self):
         self.inverse = None
 
-    def run(self, problem: FitProblem, point: ComponentFit, weights, max_iter: int, tol: float):
+    def run(self, problem: FitProblem, component: ComponentFit, weights, max_iter: int, tol: float):
         """Steps until one gains less than `tol` and the next promises less; a history with them.
 
-        Without progress, along the gradient too, it ends: converged if what is promised is hidden
-        by the objective's own error.
+        It also ends if no step along the gradient makes progress; it has converged then if the
+        gain that the gradient promises is below the objective's own error.
         """
-        point = self.prepared(problem, point, weights)
+        component = self.prepared(problem, component, weights)
         history = History()
-        history.add(point, 0.0)
-        hidden = problem.rtol + point.mean.size * problem.accuracy
+        history.add(component, 0.0)
+        hidden = problem.rtol + component.mean.size * problem.accuracy
         for _ in range(max_iter):
             fresh = self.inverse is None
-            new, step = self.advance(problem, point, weights, _MIN_PROMISE * tol)
-            gain = point.objective - new.objective
+            new, step = self.advance(problem, component, weights, _MIN_PROMISE * tol)
+            gain = component.objective - new.objective
             small = 0.5 * new.slope**2 < tol
-            point = new
+            component = new
             if step > 0:
-                history.add(point, step)
+                history.add(component, step)
             if small and gain < tol:
-                return point, history, True
-            if step == 0 and (fresh or 0.5 * point.slope**2 < hidden):
-                return point, history, bool(0.5 * point.slope**2 < hidden)
-        return point, history, False
+                return component, history, True
+            if step == 0 and (fresh or 0.5 * component.slope**2 < hidden):
+                return component, history, bool(0.5 * component.slope**2 < hidden)
+        return component, history, False
 
-    def prepared(self, problem: FitProblem, point: ComponentFit, weights) -> ComponentFit:
-        """The point with its gradient, computed where it is not known yet."""
-        if point.gradient is not None:
-            return point
+    def prepared(self, problem: FitProblem, component: ComponentFit, weights) -> ComponentFit:
+        """The component with its gradient, computed if it is not known yet."""
+        if component.gradient is not None:
+            return component
         if problem.normalizer == "paper":
-            return self._with_differences(problem, point, weights)
-        return with_gradient(problem, point, weights)
+            return self._with_differences(problem, component, weights)
+        return with_gradient(problem, component, weights)
 
     def advance(
-        self, problem: FitProblem, point: ComponentFit, weights, least=0.0
+        self, problem: FitProblem, component: ComponentFit, weights, least=0.0
     ) -> tuple[ComponentFit, float]:
-        """One step that lowers the objective, and its length in standard deviations; or neither.
+        """One step that lowers the objective, and its length in standard deviations, or no step.
 
         Steps that promise a gain under `least` are not tried.
         """
-        point = self.prepared(problem, point, weights)
-        assert point.gradient is not None
-        if self.inverse is None or point.gradient @ self.inverse @ point.gradient <= 0:
-            self.inverse = point.covariance
-        direction = -self.inverse @ point.gradient
-        size = np.sqrt(direction @ point.precision @ direction)
+        component = self.prepared(problem, component, weights)
+        assert component.gradient is not None
+        if self.inverse is None or component.gradient @ self.inverse @ component.gradient <= 0:
+            self.inverse = component.covariance
+        direction = -self.inverse @ component.gradient
+        size = np.sqrt(direction @ component.precision @ direction)
         if size > 1.0:
             direction, size = direction / size, 1.0
-        slope, share = direction @ point.gradient, 1.0
+        slope, share = direction @ component.gradient, 1.0
         for _ in range(_MAX_TRIALS):
-            new = self._attempt(problem, point, weights, share * direction)
+            new = self._attempt(problem, component, weights, share * direction)
             shorter = 0.25
             if new is not None:
-                rise = new.objective - point.objective
+                rise = new.objective - component.objective
                 if rise < 1e-13:
                     new = self.prepared(problem, new, weights)
                     # At the minimum the objective only shows rounding; the gradient then decides.
-                    if rise < 0 or new.slope < point.slope:
-                        self._update(point, new)
+                    if rise < 0 or new.slope < component.slope:
+                        self._update(component, new)
                         return new, float(share * size)
                 shorter = np.clip(-0.5 * slope * share / (rise - slope * share), 0.1, 0.5)
             share *= shorter
             if -slope * share < least:
                 break
         self.inverse = None
-        return point, 0.0
+        return component, 0.0
 
-    def _with_differences(self, problem, point: ComponentFit, weights) -> ComponentFit:
+    def _with_differences(self, problem, component: ComponentFit, weights) -> ComponentFit:
         """The gradient by central differences, a fiftieth of a standard deviation apart.
 
         The derivative of the paper's constant is not an average that the rays give.
         """
-        root = 0.02 * np.linalg.cholesky(point.covariance)
+        root = 0.02 * np.linalg.cholesky(component.covariance)
         slopes = np.zeros(len(root))
         for i, move in enumerate(root.T):
-            ends = [self._attempt(problem, point, weights, sign * move) for sign in (1.0, -1.0)]
+            ends = [self._attempt(problem, component, weights, sign * move) for sign in (1.0, -1.0)]
             if ends[0] is not None and ends[1] is not None:
                 slopes[i] = 0.5 * (ends[0].objective - ends[1].objective)
-        return point._replace(gradient=np.linalg.solve(root.T, slopes))
+        return component._replace(gradient=np.linalg.solve(root.T, slopes))
 
-    def _attempt(self, problem, point: ComponentFit, weights, move) -> ComponentFit | None:
-        mean = point.mean + move
+    def _attempt(self, problem, component: ComponentFit, weights, move) -> ComponentFit | None:
+        mean = component.mean + move
         try:
-            logs = problem.logarithms(mean, point.logs)
-            return profile(problem, mean, weights, logs, point.whiten)
+            logs = problem.logarithms(mean, component.logs)
+            return profile(problem, mean, weights, logs, component.whiten)
         except (ConvergenceError, ValueError, np.linalg.LinAlgError):
             return None  # too far: the line search goes on with a shorter step
 
@@ -161,32 +163,32 @@ def evaluated(
     return ComponentFit(table.mean, logs, table, eye, precision, moments, objective, slope)
 
 
-def moved(problem: FitProblem, point: ComponentFit, vector) -> np.ndarray:
+def moved(problem: FitProblem, component: ComponentFit, vector) -> np.ndarray:
     """Exp of a tangent vector at the mean, in the normalizer's convention."""
     if not np.any(vector):
-        return point.mean
+        return component.mean
     start = vector[None]
-    if point.table.euclidean:
-        start = start * point.table.stretch(start)[:, None]
-    radii = np.ones_like(problem.grid.radii)  # in the shape of the program that is there
-    end = trace_rays(problem.metric, point.mean, start, radii, rtol=problem.rtol).points[0, 0]
+    if component.table.euclidean:
+        start = start * component.table.stretch(start)[:, None]
+    radii = np.ones_like(problem.grid.radii)  # one radius, repeated: this shape is compiled already
+    end = trace_rays(problem.metric, component.mean, start, radii, rtol=problem.rtol).points[0, 0]
     if not np.isfinite(end).all():
         raise ConvergenceError("the step of the mean leaves the chart")
     return end
 
 
 def least_squares_step(
-    problem: FitProblem, point: ComponentFit, weights, least: float
+    problem: FitProblem, component: ComponentFit, weights, least: float
 ) -> ComponentFit:
     """Towards the Fréchet mean by the mean logarithm, with the second moment found there.
 
     The mean stays where a step would be shorter than `least`, in squared standard deviations.
     """
-    gram = np.asarray(metric_tensor(problem.metric, point.mean))
-    moment, tangents, share = second_moment(problem, point.mean, weights, point.logs, gram)
+    gram = np.asarray(metric_tensor(problem.metric, component.mean))
+    moment, tangents, share = second_moment(problem, component.mean, weights, component.logs, gram)
     step = share @ tangents
     length = float(np.sqrt(step @ np.linalg.solve(moment, step)))
     if length**2 < least:
-        return moment_matched(problem, point.mean, weights, point.logs)
-    mean = moved(problem, point, step / max(1.0, length))
-    return moment_matched(problem, mean, weights, problem.logarithms(mean, point.logs))
+        return moment_matched(problem, component.mean, weights, component.logs)
+    mean = moved(problem, component, step / max(1.0, length))
+    return moment_matched(problem, mean, weights, problem.logarithms(mean, component.logs))

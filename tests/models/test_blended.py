@@ -1,4 +1,4 @@
-"""Generators that fade off their data: limits, smoothness, and what it does to geodesics."""
+"""Decoders that fade off their data: limits, smoothness, and what it does to geodesics."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def logits(z):
 
 @pytest.fixture(scope="module")
 def faded():
-    return lf.Extrapolation.from_codes(
+    return lf.BlendedDecoder.from_codes(
         logits, CODES, key=jax.random.key(0), num_centers=30, threshold=1e-3
     )
 
@@ -52,7 +52,7 @@ def test_geodesics_of_a_faded_generator_stay_with_the_data(faded):
 
 
 def test_each_output_may_have_its_own_limit():
-    both = lf.Extrapolation(
+    both = lf.BlendedDecoder(
         lambda z: (z, jnp.exp(z)), [[0.0, 0.0]], 0.5, far=(0.0, np.array([5.0, 6.0]))
     )
     mean, std = both([50.0, 0.0])
@@ -63,32 +63,32 @@ def test_each_output_may_have_its_own_limit():
 @pytest.mark.parametrize(
     ("build", "error", "words"),
     [
-        (lambda: lf.Extrapolation(3, CODES, 1.0), TypeError, "decoder must be a callable"),
-        (lambda: lf.Extrapolation(logits, CODES, 0.0), ValueError, "bandwidths must be positive"),
+        (lambda: lf.BlendedDecoder(3, CODES, 1.0), TypeError, "decoder must be a callable"),
+        (lambda: lf.BlendedDecoder(logits, CODES, 0.0), ValueError, "bandwidths must be positive"),
         (
-            lambda: lf.Extrapolation(logits, CODES, [1.0]),
+            lambda: lf.BlendedDecoder(logits, CODES, [1.0]),
             ValueError,
             "bandwidths must be a number or have shape",
         ),
         (
-            lambda: lf.Extrapolation(logits, CODES, 1.0, threshold=0.0),
+            lambda: lf.BlendedDecoder(logits, CODES, 1.0, threshold=0.0),
             ValueError,
             "threshold must be positive",
         ),
         (
-            lambda: lf.Extrapolation(logits, CODES, 1.0, far=(0.0, 1.0))([0.0, 0.0]),
+            lambda: lf.BlendedDecoder(logits, CODES, 1.0, far=(0.0, 1.0))([0.0, 0.0]),
             ValueError,
             "far must be a number",
         ),
         (
-            lambda: lf.Extrapolation(logits, CODES, 1.0, far=np.zeros((2, 4)))([0.0, 0.0]),
+            lambda: lf.BlendedDecoder(logits, CODES, 1.0, far=np.zeros((2, 4)))([0.0, 0.0]),
             ValueError,
             r"far must broadcast to the output of shape \(4,\)",
         ),
-        (lambda: lf.Extrapolation(logits, CODES, 1.0, far=np.nan), ValueError, "far has 1 NaN"),
-        (lambda: lf.Extrapolation(logits, CODES, np.inf), ValueError, "bandwidths has 1 NaN"),
+        (lambda: lf.BlendedDecoder(logits, CODES, 1.0, far=np.nan), ValueError, "far has 1 NaN"),
+        (lambda: lf.BlendedDecoder(logits, CODES, np.inf), ValueError, "bandwidths has 1 NaN"),
         (
-            lambda: lf.Extrapolation(logits, CODES, 1.0)([0.5]),
+            lambda: lf.BlendedDecoder(logits, CODES, 1.0)([0.5]),
             ValueError,
             r"z must be one point of shape \(2,\), got \(1,\)",
         ),
@@ -102,7 +102,7 @@ def test_bad_input_is_named(build, error, words):
 def test_it_can_be_built_inside_jit():
     @jax.jit
     def at(bandwidth, z):
-        return lf.Extrapolation(logits, CODES, bandwidth)(z)
+        return lf.BlendedDecoder(logits, CODES, bandwidth)(z)
 
     z = jnp.array([0.7, 0.2])
-    np.testing.assert_allclose(at(2.0, z), lf.Extrapolation(logits, CODES, 2.0)(z), rtol=1e-12)
+    np.testing.assert_allclose(at(2.0, z), lf.BlendedDecoder(logits, CODES, 2.0)(z), rtol=1e-12)

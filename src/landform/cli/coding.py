@@ -1,4 +1,4 @@
-"""Commands that use a generator or a distribution: encode, decode, sample."""
+"""Commands that take data to codes and codes to data: encode, decode."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,20 +6,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from landform.cli._app import (
-    Columns,
-    Label,
-    Out,
-    Plot,
-    Seed,
-    app,
-    as_vae,
-    check_plot,
-    fitted_in,
-    plot_codes,
-    report,
-)
+from landform.cli.drawing import check_plot, plot_codes
 from landform.cli.inputs import Table, check_output, read_table, write_table
+from landform.cli.metric import as_vae
+from landform.cli.options import Columns, Label, Out, Plot, app
+from landform.cli.terminal import report
 from landform.io import load
 from landform.models.vae import VAE
 
@@ -105,7 +96,7 @@ def decode(
     columns: Columns = None,
     plot: Plot = None,
 ) -> None:
-    """What a generator makes of latent points: the mean of its data at each.
+    """Decode latent points: the mean of the generator's data at each.
 
     With --plot of a generator of images, up to twelve of these side by side.
 
@@ -146,15 +137,15 @@ def decode(
     )
 
 
-_PICTURES, _STRIPS = 12, 8  # at most, side by side and one above the other
+_MAX_COLUMNS, _MAX_STRIPS = 12, 8  # of pictures in a figure
 
 
 def _plot_strips(file: Path, images: np.ndarray) -> None:
     """Pictures of sequences ``(k, n, ...)``, each evenly thinned, one strip a sequence."""
     from landform import plotting
 
-    chosen = np.linspace(0, images.shape[1] - 1, min(images.shape[1], _PICTURES)).round()
-    images = images[:_STRIPS, chosen.astype(int)]
+    chosen = np.linspace(0, images.shape[1] - 1, min(images.shape[1], _MAX_COLUMNS)).round()
+    images = images[:_MAX_STRIPS, chosen.astype(int)]
     low, high = min(0.0, float(images.min())), max(1.0, float(images.max()))
     names = [[f"{number}"] for number in range(len(images))]
     fig, axes = plotting.mosaic(names, width=7.6, height=0.75 * len(images))
@@ -162,33 +153,3 @@ def _plot_strips(file: Path, images: np.ndarray) -> None:
         name = f"{number + 1}" if len(images) > 1 else ""
         plotting.strip(axes[f"{number}"], (strip - low) / (high - low), label=name)
     plotting.save_figure(fig, file)
-
-
-@app.command()
-def sample(
-    model: Annotated[
-        Path, typer.Argument(help="A .landform file with a VAE, LAND, mixture or estimator.")
-    ],
-    n: Annotated[int, typer.Option("--n", "-n", help="Number of samples.", min=1)] = 100,
-    out: Out = Path("samples.npz"),
-    seed: Seed = 0,
-) -> None:
-    """Draw from a fitted distribution or generator.
-
-    Example: `landform sample land.landform --n 500 --out samples.csv`
-    """
-    import jax
-
-    import landform as lf
-
-    check_output(out)
-    fitted = fitted_in(load(model), str(model))
-    draw = getattr(fitted, "sample", None)
-    if draw is None or isinstance(fitted, lf.AbstractMetric):
-        raise ValueError(
-            f"{model} holds a {type(fitted).__name__}, which nothing can be drawn from"
-        )
-    drawn = draw(jax.random.key(seed), n)
-    samples = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
-    write_table(out, X=samples)
-    report(f"{n} samples of a {type(fitted).__name__}", {"shape": samples.shape, "written": out})

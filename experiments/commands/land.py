@@ -1,4 +1,4 @@
-"""The published experiments of LAND, run again."""
+"""The commands of the LAND experiments: synthetic, sleep, motion."""
 
 import dataclasses
 from pathlib import Path
@@ -6,21 +6,14 @@ from typing import Annotated
 
 import typer
 
-from landform.cli._app import report, steps
+from experiments.commands.options import Out, Quick, Seeds, program
+from landform.cli.terminal import report, steps
 
-commands = typer.Typer(
-    help="Run published experiments again: a page, figures and results.json for each.",
-    no_args_is_help=True,
-)
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")]
-Quick = Annotated[bool, typer.Option("--quick", help="A small run that shows what would be done.")]
-Seeds = Annotated[int, typer.Option(help="Number of seeds.", min=1)]
 Train = Annotated[int, typer.Option(help="Training points of each group or set.", min=30)]
 Nmf = Annotated[bool, typer.Option("--nmf", help="Non-negative factors, not principal components.")]
 
 
-@commands.command("land-synthetic")
+@program.command("land-synthetic")
 def land_synthetic(
     out: Out = Path("land-synthetic"), seeds: Seeds = 3, train: Train = 500, quick: Quick = False
 ) -> None:
@@ -28,7 +21,7 @@ def land_synthetic(
 
     Example: `python -m experiments land-synthetic --out land-synthetic`
     """
-    from experiments import SyntheticSettings, run_synthetic
+    from experiments.synthetic import SyntheticSettings, run_synthetic
 
     settings = SyntheticSettings(seeds=tuple(range(seeds)), train=train)
     if quick:
@@ -56,7 +49,7 @@ def land_synthetic(
     report("the page", {"file": out / "index.html"})
 
 
-@commands.command("land-sleep")
+@program.command("land-sleep")
 def land_sleep(
     out: Out = Path("land-sleep"),
     seeds: Seeds = 2,
@@ -68,7 +61,7 @@ def land_sleep(
 
     Example: `LANDFORM_DATA=~/data python -m experiments land-sleep --out land-sleep`
     """
-    from experiments import GroupSettings, run_sleep
+    from experiments.groups import GroupSettings, run_sleep
 
     settings = GroupSettings(
         components=(5,),
@@ -81,7 +74,7 @@ def land_sleep(
     _groups(run_sleep, settings, out, quick)
 
 
-@commands.command("land-motion")
+@program.command("land-motion")
 def land_motion(
     out: Out = Path("land-motion"), seeds: Seeds = 2, train: Train = 200, quick: Quick = False
 ) -> None:
@@ -89,39 +82,10 @@ def land_motion(
 
     Example: `LANDFORM_DATA=~/data python -m experiments land-motion --out land-motion`
     """
-    from experiments import GroupSettings, run_motion
+    from experiments.groups import GroupSettings, run_motion
 
     settings = GroupSettings(components=(2, 3, 5), seeds=tuple(range(seeds)), train=train)
     _groups(run_motion, settings, out, quick)
-
-
-@commands.command("noisy-circle")
-def noisy_circle(
-    out: Out = Path("noisy-circle"),
-    seeds: Seeds = 3,
-    noise: Annotated[float, typer.Option(help="Deviation on every coordinate.", min=0.0)] = 0.02,
-    quick: Quick = False,
-) -> None:
-    """Geodesic lengths of five generators on a circle in 1000 dimensions, against the true ones.
-
-    Example: `python -m experiments noisy-circle --out noisy-circle`
-    """
-    from experiments import CircleSettings, run_circle
-
-    settings = CircleSettings(seeds=tuple(range(seeds)), noise=noise)
-    if quick:
-        settings = dataclasses.replace(
-            settings, seeds=(0,), n=80, dim=60, pairs=20, epochs=100, num_centers=10, grid=16
-        )
-    with steps() as say:
-        found = run_circle(settings, out, progress=say)
-    rows: dict[str, object] = {
-        name: f"{one['correlation']['mean']:.4f}, {one['hausdorff']['mean']:.2f}"
-        for name, one in found.items()
-        if "correlation" in one
-    }
-    report("correlation with the true lengths, Hausdorff distance to the circle", rows)
-    report("the page", {"file": out / "index.html"})
 
 
 def _groups(run, settings, out: Path, quick: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands that compute with a metric, continued: walk."""
+"""Commands that draw at random: sample, walk."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,7 +6,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from landform.cli._app import (
+from landform.cli.drawing import check_plot, volume_map
+from landform.cli.inputs import check_output, read_table, write_table
+from landform.cli.metric import fitted_in, metric_of
+from landform.cli.options import (
     Columns,
     Data,
     Label,
@@ -18,14 +21,40 @@ from landform.cli._app import (
     Sigma,
     Start,
     app,
-    check_plot,
-    metric_of,
     point_of,
-    report,
-    volume_map,
-    working,
 )
-from landform.cli.inputs import check_output, read_table, write_table
+from landform.cli.terminal import report, working
+from landform.io import load
+
+
+@app.command()
+def sample(
+    model: Annotated[
+        Path, typer.Argument(help="A .landform file with a VAE, LAND, mixture or estimator.")
+    ],
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of samples.", min=1)] = 100,
+    out: Out = Path("samples.npz"),
+    seed: Seed = 0,
+) -> None:
+    """Draw from a fitted distribution or generator.
+
+    Example: `landform sample land.landform --n 500 --out samples.csv`
+    """
+    import jax
+
+    import landform as lf
+
+    check_output(out)
+    fitted = fitted_in(load(model), str(model))
+    draw = getattr(fitted, "sample", None)
+    if draw is None or isinstance(fitted, lf.AbstractMetric):
+        raise ValueError(
+            f"{model} holds a {type(fitted).__name__}, which nothing can be drawn from"
+        )
+    drawn = draw(jax.random.key(seed), n)
+    samples = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
+    write_table(out, X=samples)
+    report(f"{n} samples of a {type(fitted).__name__}", {"shape": samples.shape, "written": out})
 
 
 @app.command()
@@ -69,7 +98,7 @@ def walk(
     import jax
 
     import landform as lf
-    from landform.demo.measure import Support
+    from landform.demo.model import Support
 
     table = read_table(data, columns=columns, label=label)
     check_output(out)
@@ -133,7 +162,7 @@ def _crossing_time(metric, X: np.ndarray) -> float:
     return time
 
 
-_SHOWN = 400  # most steps of a walk in a figure: more are a band of colour
+_MAX_STEPS_SHOWN = 400  # of a walk in a figure; more would overlap
 
 
 def _plot_walks(file: Path, metric, table, paths: np.ndarray, inside: np.ndarray) -> None:
@@ -143,7 +172,7 @@ def _plot_walks(file: Path, metric, table, paths: np.ndarray, inside: np.ndarray
     everything = np.concatenate([table.X, steps[np.isfinite(steps).all(axis=1)]])
     fig, ax = volume_map(metric, everything, table)
     plotting.points(ax, table.X, table.y, alpha=0.6)
-    skip = -(-paths.shape[1] // _SHOWN)
+    skip = -(-paths.shape[1] // _MAX_STEPS_SHOWN)
     for path, here in zip(paths[:, ::skip], inside[:, ::skip], strict=True):
         plotting.walk(ax, path, inside=here)
     style: dict[str, Any] = {"linestyle": "none", "markeredgecolor": plotting.INK}

@@ -1,27 +1,27 @@
-"""Generators of likelihoods that know nothing where they have seen nothing."""
+"""Decoders of likelihoods that know nothing where they have seen nothing."""
 
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import (
     as_floats,
     as_points,
     as_positive,
     as_positives,
+    check_decoder,
     check_finite,
-    check_generator,
 )
 from landform._core.typing import Array, Float, Point, PRNGKeyArray, Scalar
 from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class Extrapolation(eqx.Module):
+class Extrapolation(display.AbstractDisplayed):
     """A generator that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and
@@ -55,7 +55,7 @@ class Extrapolation(eqx.Module):
     Examples
     --------
     >>> import jax.numpy as jnp, landform as lf
-    >>> logits = lf.Extrapolation(lambda z: jnp.array([4.0]), [[0.0, 0.0]], 0.5, threshold=1e-6)
+    >>> logits = lf.BlendedDecoder(lambda z: jnp.array([4.0]), [[0.0, 0.0]], 0.5, threshold=1e-6)
     >>> round(float(logits([0.0, 0.0])[0]), 4), round(float(logits([9.0, 0.0])[0]), 4)
     (4.0, 0.0)
     """
@@ -68,7 +68,7 @@ class Extrapolation(eqx.Module):
 
     @precise
     def __init__(self, decoder: Callable, centers, bandwidths, *, far=0.0, threshold=1e-2):
-        self.decoder = check_generator("decoder", decoder)
+        self.decoder = check_decoder("decoder", decoder)
         self.centers = as_points("centers", centers, ndim=(2,))
         values = as_positives("bandwidths", bandwidths, len(self.centers))
         self.bandwidths = jnp.broadcast_to(values, self.centers.shape[:1])
@@ -86,10 +86,10 @@ class Extrapolation(eqx.Module):
         *,
         key: PRNGKeyArray,
         num_centers: int = 64,
-        a: float = 2.0,
+        bandwidth_scale: float = 2.0,
         far=0.0,
         threshold: float = 1e-2,
-    ) -> "Extrapolation":
+    ) -> "BlendedDecoder":
         """Centers at the k-means of latent codes, bandwidths by `rbf_bandwidths`.
 
         Parameters
@@ -100,14 +100,16 @@ class Extrapolation(eqx.Module):
             Encoded data, shape ``(n, d)``.
         key
             Key of the k-means start.
-        num_centers, a
+        num_centers, bandwidth_scale
             Number of centers, and the multiplier of their radii.
         far, threshold
             As of the class.
         """
         codes = as_points("codes", codes, ndim=(2,))
         centers, labels = kmeans_centers(codes, num_centers, key)
-        bandwidths = rbf_bandwidths(codes, labels, centers, a=a, rule="pooled")
+        bandwidths = rbf_bandwidths(
+            codes, labels, centers, bandwidth_scale=bandwidth_scale, bandwidth_rule="pooled"
+        )
         return cls(decoder, centers, bandwidths, far=far, threshold=threshold)
 
     def weight(self, z: Point) -> Scalar:
@@ -128,6 +130,10 @@ class Extrapolation(eqx.Module):
                 raise ValueError("far must be a number, or arrays in the form of the output")
             far = jax.tree.map(lambda part: far, output)
         return jax.tree.map(lambda near, away: _blend(weight, near, away), output, far)
+
+    def _summary(self):
+        centers = display.rows(self.centers, "center")
+        return [*display.named(self, "decoder"), centers, *display.named(self, "threshold")]
 
 
 def _blend(weight, near, away):
