@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
+
+from landform._core.module import Module
 
 _LONGEST = 150  # characters of a line
 _INNER = 60  # characters of an object within the line of another
@@ -32,7 +33,7 @@ class Picture(NamedTuple):
     ends: bool = True  # whether the end points of the curves are marked
 
 
-class AbstractDisplayed(eqx.Module):
+class AbstractDisplayed(Module):
     """An object with a line of values for a repr, in place of the tree of its arrays."""
 
     def _summary(self) -> Sequence[str]:

@@ -15,7 +15,7 @@ Params = Any  # a pytree of arrays: the coordinates in which the information is 
 
 
 class AbstractFamily(display.AbstractDisplayed):
-    """A likelihood: how its parameters are read from a generator's output, and their information.
+    """A likelihood: how its parameters are read from a decoder's output, and their information.
 
     A product of independent variables of one kind is one family with arrays for parameters.
     """

@@ -179,7 +179,7 @@ def _one_output(metric, z, k):
 
 
 class EnsembleMoments(display.AbstractDisplayed):
-    """The members' mean and deviation as one generator."""
+    """The members' mean and deviation as one decoder."""
 
     ensemble: EnsemblePullback
 

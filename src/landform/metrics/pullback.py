@@ -18,6 +18,7 @@ from landform._core.checks import (
     check_key,
 )
 from landform._core.linalg import solve_spd
+from landform._core.module import Module
 from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 

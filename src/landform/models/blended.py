@@ -21,8 +21,8 @@ from landform.models._checks import check_one_point
 from landform.models.rbf import kmeans_centers, rbf_bandwidths
 
 
-class Extrapolation(display.AbstractDisplayed):
-    """A generator that turns into a fixed output away from its data.
+class BlendedDecoder(display.AbstractDisplayed):
+    """A decoder that turns into a fixed output away from its data.
 
     ``g(z) = w(z) f(z) + (1 − w(z)) far`` with ``w = s / (s + ζ)`` and
     ``s(z) = Σ_k exp(−λ_k |z − c_k|²)``. For logits and ``far = 0`` the likelihood becomes uniform:

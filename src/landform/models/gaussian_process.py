@@ -19,7 +19,7 @@ def _kernel(z: Point, codes: Float[Array, "n d"], lengthscale, variance) -> Floa
 
 
 class GaussianProcessDecoder(display.AbstractDisplayed):
-    """A generator whose outputs are Gaussian processes, given data at known latent codes.
+    """A decoder whose outputs are Gaussian processes, given data at known latent codes.
 
     Every output is ``f_j ~ GP(offset_j, k)`` with the squared-exponential kernel
     ``k(z, z') = variance · exp(−½ Σ_i (z_i − z'_i)² / lengthscale_i²)``, observed with noise. Its

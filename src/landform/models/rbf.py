@@ -28,7 +28,7 @@ BANDWIDTH_RULES = ("paper", "cluster-std", "pooled")
 
 
 class AbstractPrecision(display.AbstractDisplayed):
-    """A positive precision β(z) of each output of a generator, with a bounded deviation β^(−½)."""
+    """A positive precision β(z) of each output of a decoder, with a bounded deviation β^(−½)."""
 
     centers: eqx.AbstractVar[Float[Array, "k d"]]
     bandwidths: eqx.AbstractVar[Float[Array, " k"]]

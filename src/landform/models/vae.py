@@ -35,7 +35,7 @@ class Encoder(display.AbstractDisplayed):
 
 
 class MeanDecoder(display.AbstractDisplayed):
-    """μ(z), the mean of the generator at one latent point ``(d,)``."""
+    """μ(z), the mean of the decoder at one latent point ``(d,)``."""
 
     net: MLP | ConvUp
     shift: Float[Array, " D"]

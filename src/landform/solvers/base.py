@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from landform._core import display
+from landform._core.module import Module
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule

@@ -247,6 +247,14 @@ def test_bad_arguments_are_named(change, name):
         lf.LAND(HALF_PLANE, **arguments)
 
 
+def test_the_seed_of_the_directions_is_that_of_the_key():
+    flat, about = lf.Euclidean(2), ([0.0, 0.0], EYE)
+    assert lf.LAND(flat, *about, key=jax.random.key(7)).seed == 7
+    assert lf.LAND(flat, *about).seed == lf.LAND(flat, *about, key=jax.random.key(0)).seed
+    with pytest.raises(TypeError, match="key must be one JAX key"):
+        lf.fit_land(flat, np.eye(2), key=7)
+
+
 def test_an_unknown_reference_measure_is_refused(moon):
     with pytest.raises(ValueError, match="base"):
         moon.log_prob([0.0, 0.9], "euclidean")

@@ -17,8 +17,13 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Sca
 from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
-from landform.stats.land.contours import picture
-from landform.stats.land.normalizer import Grid, RayTable, default_directions, make_grid
+from landform.stats.land.normalizer import (
+    Grid,
+    RayTable,
+    default_directions,
+    make_grid,
+    trace_table,
+)
 from landform.stats.land.rays import trace_rays
 
 _PROPOSAL_BLOCK = 256  # directions proposed together; their rays cut each other
@@ -269,7 +274,7 @@ class LAND(display.AbstractDisplayed):
         paper = self.normalizer == "paper"
         grid = make_grid(self.mean.size, self.n_directions, self.seed)
         scale = np.linalg.cholesky(np.asarray(self.covariance))
-        return RayTable(
+        return trace_table(
             self.metric, self.mean, scale, grid, euclidean=paper, jacobian=not paper, rtol=self.rtol
         )
 
@@ -319,7 +324,7 @@ def sample_points(land, rng, n: int) -> np.ndarray:
     euclidean = land.normalizer == "paper"
 
     def table(grid):
-        return RayTable(
+        return trace_table(
             land.metric, land.mean, scale, grid, euclidean=euclidean, jacobian=True, rtol=land.rtol
         )
 

@@ -38,29 +38,19 @@ class EMState:
     """
 
     def __init__(
-        self, problem: FitProblem, centers, shares, weights, *, least_squares: bool = False
+        self,
+        problem: FitProblem,
+        components: list[ComponentFit],
+        shares,
+        weights,
+        *,
+        least_squares: bool = False,
     ):
-        logs = [problem.logarithms(center) for center in centers]
-        soft = _reachable(shares, logs) * weights[:, None]
+        self.problem, self.components, self.shares = problem, components, shares
         self.weights = weights / weights.sum()
-        spread, around = 0.0, np.inf
-        for k, center in enumerate(centers):
-            gram = np.asarray(metric_tensor(problem.metric, center))
-            tangents = tangents_of(problem, center, logs[k])
-            squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
-            spread += soft[:, k] @ squares / weights.sum()
-            around = min(around, weights @ squares / weights.sum())
-        if not spread > _POINT_VARIANCE * around:
-            spread = around
-        self.problem = problem._replace(floor=_MIN_VARIANCE * spread / centers.shape[1])
         self.least_squares = least_squares
-        estimate = moment_matched if least_squares else profile
-        self.components: list[ComponentFit] = [
-            estimate(self.problem, center, soft[:, k], logs[k]) for k, center in enumerate(centers)
-        ]
-        self.searches = [MeanSearch() for _ in centers]
-        self.shares = soft.sum(axis=0) / weights.sum()
-        self.frozen = np.zeros(len(centers), dtype=bool)
+        self.searches = [MeanSearch() for _ in components]
+        self.frozen = np.zeros(len(components), dtype=bool)
         self.steps = 0
         self.bounds: list[float] = []
         self.coarse_bounds: list[float] = []
@@ -159,6 +149,28 @@ class EMState:
             )
 
 
+def first_state(
+    problem: FitProblem, centers, shares, weights, *, least_squares: bool = False
+) -> EMState:
+    """The components of a start, fitted to memberships ``(n, k)`` around centers ``(k, d)``."""
+    logs = [problem.logarithms(center) for center in centers]
+    soft = _reachable(shares, logs) * weights[:, None]
+    spread, around = 0.0, np.inf
+    for k, center in enumerate(centers):
+        gram = np.asarray(metric_tensor(problem.metric, center))
+        tangents = tangents_of(problem, center, logs[k])
+        squares = np.einsum("ni,ij,nj->n", tangents, gram, tangents)
+        spread += soft[:, k] @ squares / weights.sum()
+        around = min(around, weights @ squares / weights.sum())
+    if not spread > _POINT_VARIANCE * around:
+        spread = around
+    problem = problem._replace(floor=_MIN_VARIANCE * spread / centers.shape[1])
+    fit = moment_matched if least_squares else profile
+    components = [fit(problem, c, soft[:, k], logs[k]) for k, c in enumerate(centers)]
+    shares = soft.sum(axis=0) / weights.sum()
+    return EMState(problem, components, shares, weights, least_squares=least_squares)
+
+
 def best_state(
     problem: FitProblem,
     starts,
@@ -179,7 +191,7 @@ def best_state(
     error: Exception | None = None
     for centers, shares in starts:
         try:
-            run = EMState(problem, centers, shares, weights, least_squares=least_squares)
+            run = first_state(problem, centers, shares, weights, least_squares=least_squares)
             run.iterate(min(_TRIAL_ITERATIONS, max_iter), tol)
             runs.append(run)
         except (ConvergenceError, np.linalg.LinAlgError) as failure:

@@ -12,10 +12,9 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import chi2, norm, qmc
 
-from landform._core.checks import as_positive
 from landform._core.status import ConvergenceError
-from landform.metrics.base import metric_tensor
-from landform.stats.land.cut_locus import BROKEN, cut_radii
+from landform.metrics.base import AbstractMetric, metric_tensor
+from landform.stats.land.cut_locus import BROKEN, Cut, cut_radii
 from landform.stats.land.rays import Rays, straight, trace_rays
 
 GROUPS = 8  # interleaved parts of the directions, whose spread gives the standard error
@@ -78,85 +77,25 @@ class Moments(NamedTuple):
     groups: np.ndarray  # (GROUPS,) estimates of C / exp(log_normalizer)
 
 
-class RayTable:
-    """The rays from one mean with everything that integrals over the tangent space need.
+class RayTable(NamedTuple):
+    """The rays from one mean with everything that integrals over the tangent space need."""
 
-    Parameters
-    ----------
-    metric, mean
-        Where the rays start.
-    scale
-        Matrix A, shape ``(d, d)``; directions are A θ, so that a covariance near A Aᵀ is resolved.
-    grid
-        From `make_grid`.
-    euclidean
-        Whether v has the authors' convention, in which the Euclidean norm of a logarithm is the
-        length, in place of Exp's own.
-    jacobian
-        Whether the volume is transported by det D Exp, as it must be, or left as √det M.
-    rtol
-        Tolerance of the integration.
-
-    Raises
-    ------
-    ValueError
-        For a tolerance that is not positive.
-    """
-
-    def __init__(
-        self, metric, mean, scale, grid: Grid, *, euclidean=False, jacobian=True, rtol=1e-5
-    ):
-        self.metric, self.mean, self.scale = metric, np.asarray(mean), np.asarray(scale)
-        as_positive("rtol", rtol)
-        self.grid, self.rtol = grid, rtol
-        self.euclidean, d = euclidean, self.mean.size
-        start = grid.directions @ self.scale.T
-        stretch = self.stretch(start) if euclidean else np.ones(len(start))
-        self.initial = start * stretch[:, None]
-        self.rays: Rays = trace_rays(metric, mean, self.initial, grid.radii, rtol=rtol)
-        self.tangents = start[:, None, :] * grid.radii[None, :, None]  # (K, R, d)
-        with np.errstate(invalid="ignore"):  # NaN where a ray has left the chart
-            volume = np.sqrt(np.maximum(np.linalg.det(self.rays.matrix), 0.0))
-            turning = np.linalg.det(self.rays.by_velocity)
-        self.length = self.rays.speed[:, None] * grid.radii
-        self.cut = cut_radii(metric, self.rays, self.length, turning, grid.radii, not jacobian)
-        self.integrand = volume * turning * stretch[:, None] ** d if jacobian else volume
-        self._set_weights(self.integrand, stretch**d if jacobian else np.ones(len(start)))
-
-    def stretch(self, start) -> np.ndarray:
-        """|u| / |u|_M, from the authors' logarithm to the velocity."""
-        gram = np.asarray(metric_tensor(self.metric, self.mean))
-        return np.linalg.norm(start, axis=1) / np.sqrt(np.einsum("ki,ij,kj->k", start, gram, start))
-
-    def _set_weights(self, integrand, begin):
-        """Quadrature coefficients: the density of another precision is coefficient × exp(−½q).
-
-        What lies beyond the end of broken rays is estimated by their integrand, continued; nothing
-        does beyond those that are on their way to infinity.
-        """
-        grid, d = self.grid, self.tangents.shape[-1]
-        finite = np.isfinite(integrand)
-        if finite.all():
-            continued = integrand
-        else:
-            volume = np.sqrt(np.linalg.det(np.asarray(metric_tensor(self.metric, self.mean))))
-            continued = _continued(integrand, grid.radii, begin * volume)
-            continued[~finite & self.rays.escaped[:, None]] = 0.0
-        integrand = np.where(finite, integrand, 0.0)
-        radial = panel_weights(grid, self.cut.radius, finite)
-        self.broken = rows = np.flatnonzero(self.cut.reason == BROKEN)
-        ends, known = self.cut.radius[rows], finite[rows]
-        radial[rows] = panel_weights(grid, ends, known, _ONE_SIDED_ORDER)
-        rough = panel_weights(grid, ends, known, np.clip(known.sum(axis=1) - 1, 1, _ORDER))
-        area = np.log(2.0) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d)
-        front = np.exp(area) * np.abs(np.linalg.det(self.scale)) / len(grid.directions)
-        polar = front * grid.radii ** (d - 1)
-        self.coefficient = radial * polar * integrand
-        self.beyond = np.abs(grid.weights * polar * continued)
-        self.beyond *= grid.radii > self.cut.radius[:, None]
-        self.beyond[rows] = (grid.weights * polar * continued - self.coefficient)[rows]
-        self.beyond[(self.cut.reason == BROKEN) & self.rays.escaped] = 0.0
-        self.doubt = (radial[rows] - rough) * polar * integrand[rows]
+    metric: AbstractMetric
+    mean: np.ndarray
+    scale: np.ndarray  # A, (d, d): directions are A θ
+    grid: Grid
+    rtol: float
+    euclidean: bool  # whether tangents are in the authors' convention
+    initial: np.ndarray  # (K, d): velocities of the rays at radius 1
+    rays: Rays
+    tangents: np.ndarray  # (K, R, d)
+    length: np.ndarray  # (K, R)
+    cut: Cut
+    integrand: np.ndarray  # (K, R): the volume, transported or not
+    coefficient: np.ndarray  # (K, R): another density's weights are coefficient × exp(−½q)
+    beyond: np.ndarray  # (K, R): the same for what lies beyond the ends of the rays
+    doubt: np.ndarray  # (broken, R): error of the coefficients of broken rays
+    broken: np.ndarray  # indices of broken rays
 
     def moments(self, precision) -> Moments:
         """The normalizer ∫ m(v) exp(−½ vᵀPv) dv of a precision matrix P, and what goes with it."""
@@ -207,6 +146,93 @@ class RayTable:
         usable = np.isfinite(rays.by_mean).all(axis=(2, 3)) & (np.abs(self.integrand) > 1e-12)
         left = np.where(usable[..., None, None], rays.by_velocity, eye)
         return np.linalg.solve(left, np.where(usable[..., None, None], rays.by_mean, eye))
+
+
+def trace_table(
+    metric, mean, scale, grid: Grid, *, euclidean=False, jacobian=True, rtol=1e-5
+) -> RayTable:
+    """Integrate the rays from a mean.
+
+    Parameters
+    ----------
+    metric, mean
+        Where the rays start.
+    scale
+        Matrix A, shape ``(d, d)``; directions are A θ, so that a covariance near A Aᵀ is resolved.
+    grid
+        From `make_grid`.
+    euclidean
+        Whether v has the authors' convention, in which the Euclidean norm of a logarithm is the
+        length, in place of Exp's own.
+    jacobian
+        Whether the volume is transported by det D Exp, as it must be, or left as √det M.
+    rtol
+        Tolerance of the integration.
+    """
+    mean, scale = np.asarray(mean), np.asarray(scale)
+    d, radii = mean.size, grid.radii
+    start = grid.directions @ scale.T
+    factor = stretch(metric, mean, start) if euclidean else np.ones(len(start))
+    initial = start * factor[:, None]
+    rays = trace_rays(metric, mean, initial, radii, rtol=rtol)
+    with np.errstate(invalid="ignore"):  # NaN where a ray has left the chart
+        volume = np.sqrt(np.maximum(np.linalg.det(rays.matrix), 0.0))
+        turning = np.linalg.det(rays.by_velocity)
+        begin = np.sqrt(np.linalg.det(np.asarray(metric_tensor(metric, mean))))
+    length = rays.speed[:, None] * radii
+    cut = cut_radii(metric, rays, length, turning, radii, not jacobian)
+    integrand = volume * turning * factor[:, None] ** d if jacobian else volume
+    begin = begin * (factor**d if jacobian else np.ones(len(start)))
+    return RayTable(
+        metric,
+        mean,
+        scale,
+        grid,
+        rtol,
+        euclidean,
+        initial,
+        rays,
+        start[:, None, :] * radii[None, :, None],
+        length,
+        cut,
+        integrand,
+        *_quadrature(grid, scale, integrand, begin, cut, rays.escaped),
+    )
+
+
+def stretch(metric, mean, start) -> np.ndarray:
+    """|u| / |u|_M, from the authors' logarithm to the velocity."""
+    gram = np.asarray(metric_tensor(metric, mean))
+    return np.linalg.norm(start, axis=1) / np.sqrt(np.einsum("ki,ij,kj->k", start, gram, start))
+
+
+def _quadrature(grid: Grid, scale, integrand, begin, cut: Cut, escaped):
+    """Coefficients, those beyond the ends of the rays, their doubt, and the broken rays.
+
+    What lies beyond the end of broken rays is estimated by their integrand, continued; nothing lies
+    beyond rays that go to infinity. `begin` is the integrand at radius zero.
+    """
+    d, finite = len(scale), np.isfinite(integrand)
+    if finite.all():
+        continued = integrand
+    else:
+        continued = _continued(integrand, grid.radii, begin)
+        continued[~finite & escaped[:, None]] = 0.0
+    integrand = np.where(finite, integrand, 0.0)
+    radial = panel_weights(grid, cut.radius, finite)
+    broken = np.flatnonzero(cut.reason == BROKEN)
+    ends, known = cut.radius[broken], finite[broken]
+    radial[broken] = panel_weights(grid, ends, known, _ONE_SIDED_ORDER)
+    rough = panel_weights(grid, ends, known, np.clip(known.sum(axis=1) - 1, 1, _ORDER))
+    area = np.log(2.0) + 0.5 * d * np.log(np.pi) - gammaln(0.5 * d)
+    front = np.exp(area) * np.abs(np.linalg.det(scale)) / len(grid.directions)
+    polar = front * grid.radii ** (d - 1)
+    coefficient = radial * polar * integrand
+    beyond = np.abs(grid.weights * polar * continued) * (grid.radii > cut.radius[:, None])
+    beyond[broken] = (grid.weights * polar * continued - coefficient)[broken]
+    beyond[(cut.reason == BROKEN) & escaped] = 0.0
+    doubt = (radial[broken] - rough) * polar * integrand[broken]
+    return coefficient, beyond, doubt, broken
 
 
 def _lost(density, beyond) -> np.ndarray:

@@ -13,7 +13,7 @@ from landform.metrics.analytic import AbstractClosedForm
 from landform.metrics.base import AbstractMetric, metric_tensor
 from landform.stats.land.cut_locus import PathBounds
 from landform.stats.land.density import Normalizer, euclidean_logs
-from landform.stats.land.normalizer import Grid, Moments, RayTable, make_grid
+from landform.stats.land.normalizer import Grid, Moments, RayTable, make_grid, trace_table
 from landform.stats.land.rays import trace_rays
 from landform.stats.land.starts import subsample
 
@@ -211,7 +211,7 @@ def _assemble(problem, weights, logs, table, whiten, gram) -> ComponentFit:
 def table_at(problem: FitProblem, mean, scale) -> RayTable:
     """New rays from a mean."""
     paper = problem.normalizer == "paper"
-    return RayTable(
+    return trace_table(
         problem.metric,
         mean,
         scale,

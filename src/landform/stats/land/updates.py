@@ -6,7 +6,7 @@ from landform._core.linalg import bfgs_update
 from landform._core.status import ConvergenceError
 from landform.geodesics._logarithms import Logarithms
 from landform.metrics.base import metric_tensor
-from landform.stats.land.normalizer import RayTable
+from landform.stats.land.normalizer import RayTable, stretch
 from landform.stats.land.objective import (
     ComponentFit,
     FitProblem,
@@ -169,7 +169,7 @@ def moved(problem: FitProblem, component: ComponentFit, vector) -> np.ndarray:
         return component.mean
     start = vector[None]
     if component.table.euclidean:
-        start = start * component.table.stretch(start)[:, None]
+        start = start * stretch(problem.metric, component.mean, start)[:, None]
     radii = np.ones_like(problem.grid.radii)  # one radius, repeated: this shape is compiled already
     end = trace_rays(problem.metric, component.mean, start, radii, rtol=problem.rtol).points[0, 0]
     if not np.isfinite(end).all():
