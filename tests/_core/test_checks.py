@@ -127,3 +127,18 @@ def test_a_generator_without_derivatives_is_refused_in_words(convert, metric):
 def test_constants_of_python_beside_real_outputs_are_allowed():
     found = lf.metric_tensor(lf.Pullback(lambda z: (z, 0)), [0.3, 0.4])
     np.testing.assert_array_equal(found, np.eye(2))
+
+
+def test_estimators_take_tensors_that_require_gradients():
+    torch = pytest.importorskip("torch")
+    from landform.sklearn import GeodesicKMeans, LANDMixture
+
+    X = np.random.default_rng(0).normal(size=(24, 2))
+    tensor = torch.tensor(X, requires_grad=True)
+    for model in (
+        GeodesicKMeans(2, metric="euclidean", random_state=0),
+        LANDMixture(1, metric="euclidean", random_state=0),
+    ):
+        labels = model.fit(X).predict(X)
+        for value in (tensor, list(tensor)):
+            np.testing.assert_array_equal(model.fit(value).predict(value), labels)

@@ -13,7 +13,6 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
-    validate_data,
 )
 
 from landform._core.status import ConvergenceError
@@ -24,6 +23,7 @@ from landform.sklearn._base import (
     Positive,
     key_from,
     resolve_metric,
+    validate_data,
 )
 from landform.stats.land.bandwidth import (
     check_varies,
