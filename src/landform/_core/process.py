@@ -5,10 +5,10 @@ Nothing here changes ``jax.config``: settings hold within a call, and in its thr
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 import jax
-from jax._src import xla_bridge
 
 # The library's own arithmetic mixes precisions and ranks, reads its arrays on the host, and turns
 # NaN and infinity into statuses. A user who forbids these in code of their own gets the same
@@ -28,16 +28,23 @@ _FORKED = (
     "loky), or fork before anything computes"
 )
 
-_forked = False
+_started = _forked = False
+
+
+def _look_at_parent() -> None:
+    """Note whether JAX has started its threads, which no public function of JAX says."""
+    global _started
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    _started = getattr(bridge, "backends_are_initialized", lambda: True)()
 
 
 def _mark_child() -> None:
     global _forked
-    _forked = xla_bridge.backends_are_initialized()
+    _forked = _forked or _started
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_mark_child)
+    os.register_at_fork(before=_look_at_parent, after_in_child=_mark_child)
 
 
 def check_not_forked() -> None:
