@@ -72,11 +72,13 @@ def draw(settings: CircleSettings, seed: int) -> Circle:
 def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str, Learned]:
     """The five generators; two of them share the kernel's width, all autoencoders one mean."""
     key = jax.random.key(seed)
-    rbf = {"bandwidth_scale": settings.bandwidth_scale, "bandwidth_rule": "pooled"}
-    vae = train_vae(
-        circle.X, 2, key=key, epochs=settings.epochs, num_centers=settings.num_centers, **rbf
-    )
-    network = fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
+    rbf = {
+        "num_centers": settings.num_centers,
+        "bandwidth_scale": settings.bandwidth_scale,
+        "bandwidth_rule": "pooled",
+    }
+    vae = lf.train_vae(circle.X, 2, key=key, epochs=settings.epochs, **rbf)
+    network = lf.fit_variance(vae, circle.X, key=key, variance="network", max_iter=settings.epochs)
     codes = np.asarray(vae.encode(circle.X))
     smooth = lf.train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)

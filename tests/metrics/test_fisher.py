@@ -407,3 +407,15 @@ def tensor_of(family, output):
 def test_bad_input_is_named(build, error, words):
     with pytest.raises(error, match=words):
         build()
+
+
+@pytest.mark.parametrize(
+    "family", ["bernoulli", "poisson", ["bernoulli", "poisson"], lf.families.Normal()]
+)
+def test_logits_given_as_parameters_are_refused_at_the_landmarks(family):
+    def decoder(z):
+        return (-z, -z) if isinstance(family, list | lf.families.Normal) else -z
+
+    with pytest.raises(ValueError, match=r"domain of .* at 2 of 3 landmarks.*bernoulli-logits"):
+        lf.FisherRaoPullback(decoder, family, landmarks=[[-0.5], [1.0], [2.0]])
+    lf.FisherRaoPullback(decoder, family, landmarks=[[-0.5]])

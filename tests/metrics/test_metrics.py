@@ -98,7 +98,7 @@ def test_blocks_of_data_change_nothing(monkeypatch, rng):
     data = rng.normal(size=(50, 2))
     metric = lf.LocalVariance(data, 0.5, 1e-2)
     whole = metric.energy_terms(X, V)
-    monkeypatch.setattr(local, "_BLOCK", 16)
+    monkeypatch.setattr(local, "_BLOCK_ROWS", 16)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), metric.energy_terms(X, V), whole
     )
@@ -241,3 +241,75 @@ def test_closed_forms_of_the_sphere_from_close_points_to_the_antipode(gap):
     np.testing.assert_allclose(sphere.exact_log(x, y), v, atol=rounding)
     back = np.asarray(sphere.exact_log(x, y))
     np.testing.assert_allclose(2.0 * np.hypot(*back) / (1.0 + x @ x), gap, rtol=4e-16 / min(gap, 1))
+
+
+def test_christoffel_symbols_of_the_half_plane():
+    gamma = lf.christoffel(lf.PoincareHalfPlane(), [0.3, 2.0])
+    expected = np.zeros((2, 2, 2))
+    expected[0, 0, 1] = expected[0, 1, 0] = expected[1, 1, 1] = -0.5
+    expected[1, 0, 0] = 0.5
+    np.testing.assert_allclose(gamma, expected, atol=1e-14)
+
+
+def test_curvatures_of_space_forms():
+    sphere, plane = lf.StereographicSphere(3), lf.PoincareHalfPlane()
+    points = np.array([[0.1, 0.5, -0.3], [1.0, 0.2, 0.4]])
+    np.testing.assert_allclose(lf.scalar_curvature(sphere, points), [6.0, 6.0], rtol=1e-9)
+    u, v = np.array([[1.0, 0.0, 0.0]] * 2), np.array([[0.3, 1.0, 1.0]] * 2)
+    np.testing.assert_allclose(lf.sectional_curvature(sphere, points, u, v), [1, 1], rtol=1e-9)
+    assert np.isnan(lf.sectional_curvature(sphere, points[0], u[0], 2 * u[0]))
+    np.testing.assert_allclose(lf.gaussian_curvature(4.0 * plane, [0.1, 0.7]), -0.25, rtol=1e-9)
+    with pytest.raises(ValueError, match="2 coordinates"):
+        lf.gaussian_curvature(sphere, points)
+
+
+def test_gaussian_curvature_of_a_surface_of_revolution():
+    torus = lf.Pullback(
+        lambda z: jnp.array(
+            [
+                (2 + jnp.cos(z[1])) * jnp.cos(z[0]),
+                (2 + jnp.cos(z[1])) * jnp.sin(z[0]),
+                jnp.sin(z[1]),
+            ]
+        )
+    )
+    latitude = 0.8
+    expected = np.cos(latitude) / (2 + np.cos(latitude))
+    np.testing.assert_allclose(lf.gaussian_curvature(torus, [0.3, latitude]), expected, rtol=1e-10)
+
+
+def test_riemann_tensor_has_its_symmetries():
+    metric = METRICS["expected pullback"]
+    up = np.asarray(lf.riemann_curvature(metric, X))
+    low = np.einsum("al,lkij->akij", metric(X), up)
+    np.testing.assert_allclose(low, -np.swapaxes(low, 2, 3), atol=1e-10)
+    np.testing.assert_allclose(low, -np.swapaxes(low, 0, 1), atol=1e-10)
+    np.testing.assert_allclose(low, np.transpose(low, (2, 3, 0, 1)), atol=1e-10)
+
+
+def pair(z):
+    return smooth_decoder(z), jnp.log(smooth_std(z))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda marks: lf.ExpectedPullback(pair, landmarks=marks),
+        lambda marks: lf.ExpectedPullback(pair, scale="variance", landmarks=marks),
+        lambda marks: lf.ExpectedPullback(
+            smooth_decoder, lambda z: -smooth_std(z), landmarks=marks
+        ),
+    ],
+)
+def test_a_negative_deviation_at_the_landmarks_is_refused_with_the_scale_to_give(build):
+    with pytest.raises(ValueError, match=r'negative at 3 of 3 landmarks.*scale="log-variance"'):
+        build(np.full((3, 2), 0.2))
+    assert jax.jit(lambda marks: build(marks).landmarks())(jnp.ones((3, 2))).shape == (3, 2)
+
+
+def test_two_heads_of_a_decoder_are_not_taken_for_its_output():
+    with pytest.raises(ValueError, match=r"two heads of shape .*use ExpectedPullback\(f, scale="):
+        lf.metric_tensor(lf.Pullback(pair), [0.1, 0.2])
+    joined = lf.Pullback(lambda z: (smooth_decoder(z), z))
+    expected = lf.metric_tensor(lf.Pullback(smooth_decoder), [0.1, 0.2]) + np.eye(2)
+    np.testing.assert_allclose(lf.metric_tensor(joined, [0.1, 0.2]), expected, rtol=1e-12)

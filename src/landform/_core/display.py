@@ -19,8 +19,8 @@ from jax.core import Tracer
 from landform._core.module import Module
 
 _LONGEST = 150  # characters of a line
-_INNER = 60  # characters of an object within the line of another
-_ENTRIES = 6  # of an array that is shown by its numbers
+_INNER = 80  # characters of an object within the line of another
+_ENTRIES = {1: 6, 2: 4}  # of a vector and of a matrix that are shown by their numbers
 _FEW = 3  # items of a tuple that are shown one by one
 
 
@@ -29,6 +29,7 @@ class Picture(NamedTuple):
 
     points: Any = None  # (n, 2)
     curves: Any = None  # (n, T, 2)
+    failed: Any = None  # (m, T, 2), curves that are not what was asked for, drawn faintly
     centers: Any = None  # (k, 2), drawn above all else
     ends: bool = True  # whether the end points of the curves are marked
 
@@ -93,7 +94,9 @@ def brief(value) -> str:
         return counted(len(value), "entry", "entries")
     if isinstance(value, functools.partial):
         return f"partial({brief(value.func)})"
-    return getattr(value, "__name__", type(value).__name__)
+    name = getattr(value, "__name__", type(value).__name__)
+    owner = getattr(value, "__self__", None)
+    return f"{type(owner).__name__}.{name}" if isinstance(owner, eqx.Module) else name
 
 
 def number(value) -> str:
@@ -115,10 +118,9 @@ def numbers(array) -> str:
         return sides(shape) or "number"
     if not shape:
         return number(array)
-    if math.prod(shape) > _ENTRIES or len(shape) > 2 or 0 in shape:
+    if not 0 < math.prod(shape) <= _ENTRIES.get(len(shape), 0):
         return sides(shape)
-    rows = [row if len(shape) == 1 else numbers(row) for row in np.asarray(array)]
-    return f"[{', '.join(row if isinstance(row, str) else number(row) for row in rows)}]"
+    return f"[{', '.join(map(numbers, np.asarray(array)))}]"
 
 
 def span(values) -> str:

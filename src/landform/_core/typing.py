@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 ArrayLike: TypeAlias = jax.typing.ArrayLike | np.ndarray
 Scalar: TypeAlias = Float[Array, ""]
-Point: TypeAlias = Float[Array, " d"]
+Point: TypeAlias = Float[Array | np.ndarray, " d"]  # NumPy's too, as a user may give it
 Points: TypeAlias = Float[Array, "n d"]
 Matrix: TypeAlias = Float[Array, "d d"]
 F = TypeVar("F", bound=Callable[..., Any])

@@ -182,7 +182,11 @@ class GraphDistances(AbstractResult):
 
     def _summary(self):
         failed = "traced" if is_traced(self.failed) else int(np.sum(self.failed))
-        ratio = f"graph/geodesic={display.span(self.ratio)}" if len(self.pairs) else "not measured"
+        ratio = (
+            f"graph/geodesic={display.span(self.ratio)}"
+            if len(self.pairs)
+            else "error not measured"
+        )
         return [f"{display.sides(self.matrix.shape)} distances", f"{failed} without a path", ratio]
 
 

@@ -67,8 +67,7 @@ class FrechetMean(AbstractOutcome):
 
     def _summary(self):
         values = display.named(self, "point", "variance")
-        used = f"{display.counted(len(self.distances), 'point')}: {tally(self.statuses)}"
-        return [*values, outcome(self.status), used]
+        return [*values, outcome(self.status), f"logarithms: {tally(self.statuses)}"]
 
 
 @precise

@@ -58,12 +58,8 @@ class FreeGeodesic(AbstractOutcome):
 
     def _summary(self):
         found = self.geodesic
-        return [
-            display.polylines(found.points),
-            f"length={display.span(found.length)}",
-            f"gap={display.span(self.gap)}",
-            outcome(self.status),
-        ]
+        spans = [f"length={display.span(found.length)}", f"gap={display.span(self.gap)}"]
+        return [display.polylines(found.points), outcome(self.status), *spans]
 
 
 @precise

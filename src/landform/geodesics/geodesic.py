@@ -75,14 +75,17 @@ class Geodesic(AbstractOutcome):
         return self.path(t)
 
     def _summary(self):
-        parts = [f"length={display.span(self.length)}", outcome(self.status)]
-        points = display.polylines(self.points)
-        return [*parts, points] if self.points.ndim == 2 else [points, *parts]
+        length, points = f"length={display.span(self.length)}", display.polylines(self.points)
+        if self.points.ndim > 2:
+            return [points, outcome(self.status), length]
+        return [length, outcome(self.status), points]
 
     def _picture(self):
         if not display.is_plane(self.points):
             return None
-        return display.Picture(curves=np.reshape(self.points, (-1, *self.points.shape[-2:])))
+        curves = np.reshape(self.points, (-1, *self.points.shape[-2:]))
+        good = np.ravel(succeeded(self.status))
+        return display.Picture(curves=curves[good], failed=curves[~good])
 
 
 @precise

@@ -9,21 +9,10 @@ from jax.scipy.special import polygamma
 
 from landform._core.typing import Array
 
-_MIN_ASYMPTOTIC = 30.0  # from where eight terms are all of float64
-_ASYMPTOTIC_TERMS = (
-    1 / 2,
-    1 / 6,
-    0.0,
-    -1 / 30,
-    0.0,
-    1 / 42,
-    0.0,
-    -1 / 30,
-)  # times x^(−2), x^(−3), …
+_MIN_ASYMPTOTIC = 30.0  # above this, eight terms reach float64
+_ASYMPTOTIC = (1 / 2, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0, -1 / 30)  # times x^(−2), x^(−3), …
 
-_LOG_DENSITY_CUT = (
-    38.0  # logarithm of the density, below its mode, at which it is cut: e^-38 = 3e-17
-)
+_LOG_DENSITY_CUT = 38.0  # cut where the density is e^-38 = 3e-17 of its mode
 
 
 def concentration_slopes(kappa: Array, p: int) -> tuple[Array, Array]:
@@ -71,7 +60,7 @@ def trigamma_excess(x: Array) -> Array:
 def _excess(x, trigamma):
     large = x > _MIN_ASYMPTOTIC
     inverse = 1.0 / jnp.where(large, x, _MIN_ASYMPTOTIC)
-    series = inverse**2 * jnp.polyval(jnp.asarray(_ASYMPTOTIC_TERMS[::-1], x.dtype), inverse)
+    series = inverse**2 * jnp.polyval(jnp.asarray(_ASYMPTOTIC[::-1], x.dtype), inverse)
     return jnp.where(large, series, trigamma - 1.0 / x)
 
 

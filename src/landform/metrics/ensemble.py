@@ -148,7 +148,7 @@ class EnsemblePullback(AbstractEmbedded):
 
     def _summary(self):
         kinds = sorted({display.brief(member) for member in self.members})
-        members = f"{display.counted(self.count, 'member')} {display.brief(kinds)}"
+        members = f"{display.counted(self.count, 'member')}: {', '.join(kinds)}"
         return [members, *display.landmarks(self.points)]
 
 

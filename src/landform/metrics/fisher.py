@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from landform._core import display
-from landform._core.arrays import precise
+from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_positive, check_decoder
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, check_metric
 from landform.metrics.families import AbstractFamily, as_family
 from landform.metrics.inner import AbstractInner
-from landform.metrics.pullback import as_landmarks, embedded_acceleration
+from landform.metrics.pullback import as_landmarks, embedded_acceleration, values_at
 
 _MAX_UNROLLED_DIM = 4  # latent dimensions up to which dot products beat a product of thin matrices
 
@@ -43,8 +43,9 @@ class FisherRaoPullback(AbstractInner):
     Raises
     ------
     TypeError, ValueError
-        If `decoder` is not callable, `family` is not known, or, where the metric is evaluated, the
-        decoder's outputs are not of the family's form.
+        If `decoder` is not callable, `family` is not known, or the parameters at one of up to 64
+        landmarks are outside of their domain, as logits given for probabilities are. Where the
+        metric is evaluated, if the decoder's outputs are not of the family's form.
 
     Notes
     -----
@@ -73,6 +74,24 @@ class FisherRaoPullback(AbstractInner):
         self.decoder = check_decoder("decoder", decoder)
         self.family = as_family(family)
         self.points = as_landmarks(landmarks)
+        if not is_traced(self.decoder):
+            self._check_domain()
+
+    def _check_domain(self) -> None:
+        """Refuse parameters that no likelihood of the family has, where the data live."""
+
+        def proper(z):
+            chart = self.family.chart(self.decoder(z))
+            return jnp.all(jnp.stack([jnp.all(~jnp.isnan(a)) for a in jax.tree.leaves(chart)]))
+
+        values = values_at(proper, self.points)
+        if values is not None and not values.all():
+            raise ValueError(
+                f"the decoder's output is outside of the domain of {type(self.family).__name__} at "
+                f"{np.sum(~values)} of {len(values)} landmarks: if it returns logits or logarithms "
+                "in place of probabilities, rates or scales, say so by the family, such as "
+                "'bernoulli-logits' or lf.families.Normal(scale='log-variance')"
+            )
 
     @property
     def embeds(self) -> bool:

@@ -7,9 +7,9 @@ from typing import Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from landform._core import display
-from landform._core.arrays import precise
+from landform._core.arrays import is_traced, precise
 from landform._core.checks import (
     NO_DERIVATIVE,
     as_points,
@@ -23,6 +23,7 @@ from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKe
 from landform.metrics.base import AbstractMetric, check_dtype
 
 Scale = Literal["std", "log-std", "variance", "log-variance"]
+_MAX_CHECKED = 64  # landmarks at which the outputs of a decoder are checked
 _MAX_FORWARD_MODE_DIM = 4  # dimensions in which second derivatives are cheaper by forward mode
 
 
@@ -53,6 +54,14 @@ def as_std(output: Array, scale: Scale) -> Array:
 def as_landmarks(points, dim: int | None = None) -> Float[Array, "k d"] | None:
     """Landmarks as an array of points, of `dim` columns where they are known, or None."""
     return None if points is None else as_points("landmarks", points, dim, ndim=(2,))
+
+
+def values_at(function: Callable, points) -> np.ndarray | None:
+    """A function of one point at up to 64 landmarks, or None if these are unknown or traced."""
+    if points is None or is_traced(points):
+        return None
+    values = jax.vmap(function)(points[:: -(-len(points) // _MAX_CHECKED)])
+    return None if is_traced(values) else np.asarray(values)
 
 
 def embedded_acceleration(embed: Callable, x: Point, v: Point) -> Point:
@@ -112,9 +121,9 @@ class Pullback(AbstractEmbedded):
     Parameters
     ----------
     f
-        A differentiable function of one latent point, ``(d,)`` to an array (or a tuple of
-        arrays) of any shape. Pass an Equinox module, or another pytree, to keep its weights as
-        leaves.
+        The decoder: a differentiable function of one latent point ``(d,)`` to an array of any
+        shape, or to several arrays, which are joined. Pass an Equinox module, or another pytree, to
+        keep its weights as leaves.
     landmarks
         Optional points of the latent space where the data live, shape ``(k, d)``, say encoded
         data. Geodesics then also start from a path through them.
@@ -123,6 +132,9 @@ class Pullback(AbstractEmbedded):
     ------
     TypeError
         If `f` is not callable.
+    ValueError
+        Where the metric is evaluated, if `f` returns a pair of arrays of one shape: such a pair is
+        a mean and its deviation, which `ExpectedPullback` takes.
 
     Notes
     -----
@@ -147,7 +159,16 @@ class Pullback(AbstractEmbedded):
 
     def embed(self, x: Point) -> Float[Array, " D"]:
         """The decoder's output as one vector."""
-        return flatten_output(self.f(x))
+        output = self.f(x)
+        if isinstance(output, tuple | list) and len(output) == 2:
+            first, second = (jnp.shape(head) for head in output)
+            if first == second:
+                raise ValueError(
+                    f"f returns two heads of shape {first}: for a mean and its deviation use "
+                    "ExpectedPullback(f, scale=...) with scale 'std' or 'log-variance'; for one of "
+                    "them return it alone; for one output in two parts join them to one array"
+                )
+        return flatten_output(output)
 
     def landmarks(self) -> Float[Array, "k d"] | None:
         """The landmarks given at construction."""
@@ -182,12 +203,13 @@ class ExpectedPullback(AbstractEmbedded):
     TypeError
         If `mean` or `std` is not callable.
     ValueError
-        If `scale` is not known.
+        If `scale` is not known, or a σ or variance is negative at a landmark (up to 64 of them are
+        looked at): then it is a logarithm, and `scale` has to say so.
 
     Notes
     -----
-    The sign of σ does not matter, so that a logarithm given without its `scale` is a metric, but of
-    another decoder. A negative variance is NaN. Arvanitidis, Hansen and Hauberg 2018
+    The sign of σ does not change the metric, and a negative variance gives NaN, where no landmarks
+    show that a logarithm was meant. Arvanitidis, Hansen and Hauberg 2018
     (arXiv:1710.11379), theorems 1 and 2; Tosi et al. 2014.
 
     Examples
@@ -212,9 +234,31 @@ class ExpectedPullback(AbstractEmbedded):
         self.mean = check_decoder("mean", mean)
         self.std = None if std is None else check_decoder("std", std)
         self.points = as_landmarks(landmarks)
+        if not scale.startswith("log") and not is_traced(self.mean, self.std):
+            self._check_sign()
+
+    def _check_sign(self) -> None:
+        """Refuse a σ or a variance that is negative where the data live."""
+
+        def least(z):
+            return jnp.min(self._heads(z)[1] if self.std is None else flatten_output(self.std(z)))
+
+        values = values_at(least, self.points)
+        if values is not None and (values < 0.0).any():
+            name = "σ" if self.scale == "std" else "the variance"
+            raise ValueError(
+                f"{name} is negative at {np.sum(values < 0.0)} of {len(values)} landmarks: if this "
+                'output is a log-variance, as of many autoencoders, pass scale="log-variance"'
+                ' (or "log-std")'
+            )
 
     def moments(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
         """μ(z) and σ(z), each as one vector."""
+        mean, std = self._heads(z)
+        return mean, as_std(std, self.scale)
+
+    def _heads(self, z: Point) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+        """Both outputs of the decoder as they are, each as one vector."""
         if self.std is not None:
             mean, std = flatten_output(self.mean(z)), flatten_output(self.std(z))
         else:
@@ -226,7 +270,7 @@ class ExpectedPullback(AbstractEmbedded):
             raise ValueError(
                 f"mean and std must have the same number of outputs, got {mean.size} and {std.size}"
             )
-        return mean, as_std(std, self.scale)
+        return mean, std
 
     def embed(self, x: Point) -> Float[Array, " D2"]:
         """(μ(z), σ(z)) as one vector."""

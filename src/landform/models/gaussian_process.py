@@ -7,7 +7,7 @@ import numpy as np
 from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points, as_positive
-from landform._core.typing import Array, Float, Matrix, Point, Scalar
+from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, Scalar
 from landform.metrics.base import AbstractMetric, EnergyTerms
 from landform.metrics.pullback import as_landmarks
 from landform.models._checks import as_lengthscale, as_rows, check_one_point
@@ -106,7 +106,7 @@ class GaussianProcessDecoder(display.AbstractDisplayed):
         """Number D of outputs."""
         return self.offset.shape[0]
 
-    def kernel(self, z: Point) -> Float[Array, " n"]:
+    def kernel(self, z: ArrayLike) -> Float[Array, " n"]:
         """Prior covariance of an output at `z` with its values at the codes."""
         check_one_point(z, self.latent_dim)
         return _kernel(z, self.codes, self.lengthscale, self.variance)

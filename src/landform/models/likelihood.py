@@ -16,11 +16,7 @@ from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
 _WIDE_FACTOR = 3.0
-_PROPOSAL_SHARES = (
-    0.5,
-    0.25,
-    0.25,
-)  # of the posterior, of the same three times as wide, of the prior
+_PROPOSAL_SHARES = (0.5, 0.25, 0.25)  # posterior, the same three times as wide, prior
 _CHUNK_BYTES = 2**28
 
 

@@ -21,7 +21,7 @@ from landform._core.checks import (
     check_positive,
     host_rng,
 )
-from landform._core.typing import Array, Float, Point, PRNGKeyArray
+from landform._core.typing import Array, ArrayLike, Float, Point, PRNGKeyArray
 from landform.models.networks import halved, up
 
 BANDWIDTH_RULES = ("paper", "cluster-std", "pooled")
@@ -38,7 +38,7 @@ class AbstractPrecision(display.AbstractDisplayed):
     def __call__(self, z: Point) -> Float[Array, " D"]:
         """The precision β(z) at one point ``(d,)``."""
 
-    def features(self, z: Point) -> Float[Array, " k"]:
+    def features(self, z: ArrayLike) -> Float[Array, " k"]:
         """The basis functions ``v_k(z) = exp(−λ_k |z − c_k|²)``."""
         if jnp.shape(z) != self.centers.shape[1:]:
             raise ValueError(
@@ -156,11 +156,8 @@ class RBFPrecision(AbstractPrecision):
 
     def _summary(self):
         outputs = display.counted(self.weights.shape[-2], "output")
-        return [
-            display.rows(self.centers, "center"),
-            outputs,
-            f"std at most {display.span(self.max_std)}",
-        ]
+        std = f"std at most {display.span(self.max_std)}"
+        return [display.rows(self.centers, "center"), outputs, std]
 
 
 class ConvRBFPrecision(AbstractPrecision):

@@ -6,9 +6,7 @@ import numpy as np
 
 from landform.models.variance import spread_of
 
-_MAX_CENTER_FLOAT32 = (
-    1e3  # centers in units of the spread: float32 then keeps five digits of what varies
-)
+_MAX_CENTER_FLOAT32 = 1e3  # spreads from zero: float32 then keeps five digits of what varies
 _SPREAD_RANGE_FLOAT32 = (1e-12, 1e12)  # between these float32 holds all squares and precisions
 
 

@@ -208,7 +208,7 @@ class VAE(display.AbstractDisplayed):
         return int(np.prod(self.shape))
 
     @precise
-    def encode(self, X) -> Float[Array, "n d"]:
+    def encode(self, X) -> Float[Array, "*batch d"]:
         """Means of q(z | x).
 
         Parameters
@@ -228,7 +228,7 @@ class VAE(display.AbstractDisplayed):
         return self.posterior(X)[0]
 
     @precise
-    def posterior(self, X) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    def posterior(self, X) -> tuple[Float[Array, "*batch d"], Float[Array, "*batch d"]]:
         """Means and standard deviations of q(z | x); shapes as in `encode`."""
         data, single = flatten_data("X", X, self.shape)
         mean, std = posterior_at(self.encoder, data.astype(self.codes.dtype))
@@ -287,13 +287,10 @@ class VAE(display.AbstractDisplayed):
 
     def _summary(self):
         sizes = f"{' × '.join(map(str, self.shape))} → {self.latent_dim}"
-        history = (
-            []
-            if self.history is None
-            else [f"ELBO={display.number(self.history.best_held_out_elbo)}"]
-        )
-        std = f"std={type(self.std).__name__}"
-        return [sizes, self.likelihood, std, *history, display.counted(len(self.codes), "code")]
+        parts = [sizes, self.likelihood, f"std={type(self.std).__name__}"]
+        if self.history is not None:
+            parts.append(f"held-out ELBO={display.number(self.history.best_held_out_elbo)}")
+        return [*parts, display.counted(len(self.codes), "code")]
 
     def _picture(self):
         return display.Picture(points=self.codes) if display.is_plane(self.codes) else None

@@ -12,13 +12,15 @@ _WIDTH, _DPI = 2.4, 110
 
 def preview(picture: Picture) -> bytes | None:
     """A picture as a PNG file; None where nothing in it is finite."""
-    cloud, paths, centers = _thinned(picture)
-    known = np.concatenate([part.reshape(-1, 2) for part in (cloud, paths, centers)])
+    cloud, centers = (_few(part, (2,), _POINTS) for part in (picture.points, picture.centers))
+    paths, failed = (_few(part, (1, 2), _CURVES) for part in (picture.curves, picture.failed))
+    known = np.concatenate([part.reshape(-1, 2) for part in (cloud, paths, failed, centers)])
     known = known[np.isfinite(known).all(axis=1)]
     if not len(known):
         return None
     fig, (ax,) = figure(1, width=_WIDTH)
-    points(ax, cloud, np.full(len(cloud), -1), size=14.0)
+    points(ax, cloud, np.full(len(cloud), -1), size=20.0)
+    curves(ax, failed, width=1.0, alpha=0.3, ends=picture.ends)
     curves(ax, paths, width=1.2, alpha=0.9 if len(paths) < 10 else 0.5, ends=picture.ends)
     points(ax, centers, size=22.0, alpha=1.0)
     low, high = bounds(known)
@@ -26,10 +28,7 @@ def preview(picture: Picture) -> bytes | None:
     return png_bytes(fig, dpi=_DPI)
 
 
-def _thinned(picture: Picture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    def few(array, shape, most):
-        array = np.zeros((0, *shape)) if array is None else np.asarray(array, float)
-        return array[:: -(-len(array) // most) or 1]
-
-    paths = few(picture.curves, (1, 2), _CURVES)
-    return few(picture.points, (2,), _POINTS), paths, few(picture.centers, (2,), _POINTS)
+def _few(array, shape: tuple[int, ...], most: int) -> np.ndarray:
+    """At most so many entries of an array, evenly chosen; none of this shape for None."""
+    array = np.zeros((0, *shape)) if array is None else np.asarray(array, float)
+    return array[:: max(1, -(-len(array) // most))]

@@ -10,7 +10,7 @@ from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, as_points, as_weights, check_choice, seed_of
 from landform._core.status import ConvergenceError
-from landform._core.typing import Array, Float, PRNGKeyArray
+from landform._core.typing import Array, Float, Int, PRNGKeyArray
 from landform.metrics.base import log_volume
 from landform.metrics.local_variance import LocalVariance
 from landform.stats.land.bandwidth import auto_rho, auto_sigma
@@ -66,7 +66,7 @@ class Bandwidth(display.AbstractDisplayed):
     scores: Float[Array, " c"]
     stderr: Float[Array, " c"]
     variation: Float[Array, " c"]
-    n_scored: Float[Array, " c"]
+    n_scored: Int[Array, " c"]
 
     def _summary(self):
         tried = f"chosen from {display.counted(len(self.scores), 'pair')}"

@@ -7,7 +7,7 @@ from landform.geodesics.exponential import exp
 from landform.metrics.base import metric_tensor
 
 _RADII = (1.0, 2.0)  # standard deviations
-_DIRECTIONS = 64
+_DIRECTIONS = 128
 
 
 def picture(*lands) -> display.Picture | None:

@@ -17,6 +17,7 @@ from landform._core.typing import Array, Float, Matrix, Point, PRNGKeyArray, Sca
 from landform.geodesics._logarithms import accuracy_for, logarithms
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_metric, log_volume, metric_tensor
+from landform.stats.land.contours import picture
 from landform.stats.land.normalizer import (
     Grid,
     RayTable,

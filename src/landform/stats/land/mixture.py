@@ -93,11 +93,8 @@ class LANDMixtureModel(display.AbstractDisplayed):
 
     def _summary(self):
         means = f"means={display.brief([component.mean for component in self.components])}"
-        return [
-            *display.named(self, "weights"),
-            means,
-            *display.named(self, "converged", "n_failed"),
-        ]
+        weights = display.named(self, "weights")
+        return [*weights, means, *display.named(self, "converged", "n_failed")]
 
     def _picture(self):
         return picture(*self.components)
