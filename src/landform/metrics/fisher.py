@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_positive, check_decoder
 from landform._core.typing import Array, Float, Matrix, Point, Scalar
