@@ -82,9 +82,10 @@ def generators(circle: Circle, settings: CircleSettings, seed: int) -> dict[str,
     codes = np.asarray(vae.encode(circle.X))
     smooth = lf.train_gplvm(circle.X, 2)
     latent = np.asarray(smooth.codes)
-    width = lf.RBFPrecision.from_codes(latent, 1, key=key, **rbf).bandwidths[0]
+    precision = lf.RBFPrecision.from_codes(latent, 1, key=key, **rbf)
+    width = float(np.asarray(precision.bandwidths)[0])
     short = lf.train_gplvm(
-        circle.X, 2, codes=latent, learn_codes=False, lengthscale=float((2.0 * width) ** -0.5)
+        circle.X, 2, codes=latent, learn_codes=False, lengthscale=(2.0 * width) ** -0.5
     )
     return {
         "deterministic": Learned(lf.Pullback(vae.mean, landmarks=codes), vae.mean, codes),

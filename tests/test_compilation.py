@@ -32,6 +32,9 @@ class Draw:
     def __init__(self, seed):
         rng = np.random.default_rng(seed)
         self.x, self.y = half_plane_points(rng, 6), half_plane_points(rng, 6)
+        # So near that no curve is refined: which resolutions are needed depends on the data.
+        self.plane = (1.0 + seed) * lf.PoincareHalfPlane()
+        self.near = self.x * np.exp(rng.uniform(0.1, 0.3, size=(6, 1)))
         self.v, self.w = rng.normal(size=(2, 6, 2)) * 0.3
         self.curve = np.linspace(self.x[0], self.y[0], 9)
         self.metric = lf.LocalVariance(rng.normal(size=(12, 2)), 0.8 + 0.1 * seed, 1e-1)
@@ -63,9 +66,9 @@ ENTRY_POINTS = {
     "exp": lambda d: lf.exp(d.metric, d.x, d.v),
     "exp, fixed steps": lambda d: lf.exp(d.metric, d.x, d.v, solver=lf.FixedStepIVP(8)),
     "geodesic_ivp": lambda d: lf.geodesic_ivp(d.metric, d.x, d.v),
-    "geodesic": lambda d: lf.geodesic(d.metric, d.cloud[:6], d.cloud[6:], throw=False),
-    "log": lambda d: lf.log(d.metric, d.cloud[:6], d.cloud[6:], throw=False),
-    "distance": lambda d: lf.distance(d.metric, d.cloud[:6], d.cloud[6:], throw=False),
+    "geodesic": lambda d: lf.geodesic(d.plane, d.x, d.near),
+    "log": lambda d: lf.log(d.plane, d.x, d.near),
+    "distance": lambda d: lf.distance(d.plane, d.x, d.near),
     "shooting": lambda d: lf.distance(
         d.metric, d.cloud[:1], d.cloud[:1] + 0.1, solver=lf.ShootingSolver(), throw=False
     ),
@@ -76,7 +79,7 @@ ENTRY_POINTS = {
     "jacobi_field": lambda d: lf.jacobi_field(d.metric, d.x, d.v, slope=d.w),
     "exp_differential": lambda d: lf.exp_differential(d.metric, d.x, d.v),
     "parallel_transport": lambda d: lf.parallel_transport(
-        d.metric, lf.geodesic(d.metric, d.cloud[:6], d.cloud[6:], throw=False), d.w
+        d.plane, lf.geodesic(d.plane, d.x, d.near), d.w
     ),
     "frechet_mean": lambda d: lf.frechet_mean(FLAT, d.cloud),
     "metric_variance": lambda d: lf.metric_variance(d.noisy, d.x),

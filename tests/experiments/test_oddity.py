@@ -9,7 +9,7 @@ import pytest
 
 import landform as lf
 from experiments.commands import program
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_clusters import (
     Space,
     euclidean,
@@ -22,7 +22,7 @@ from experiments.oddity_kmeans import KMeansSettings, groups_of, run_kmeans
 from experiments.oddity_variance import VarianceSettings, _floored, run_variance
 from landform import cli
 
-SMALL = Training(hidden=(16,), epochs=10, num_centers=8, bandwidth_scale=1.0)
+SMALL = lf.Training(hidden=(16,), epochs=10, num_centers=8, bandwidth_scale=1.0)
 
 
 def write_images(path, X, **arrays):

@@ -14,7 +14,7 @@ from experiments import (
     oddity_walk as walking,
 )
 from experiments.commands import program
-from experiments.oddity import Training, load_images
+from experiments.oddity import load_images
 from experiments.oddity_generator import GeneratorSettings, over, train_generator
 from experiments.oddity_interpolation import (
     InterpolationSettings,
@@ -29,7 +29,8 @@ from landform.demo.model import generator_of
 from landform.models.vae import PrecisionStd
 
 SMALL = GeneratorSettings(
-    training=Training(hidden=(16,), epochs=12, num_centers=12, bandwidth_scale=1.0), table_size=32
+    training=lf.Training(hidden=(16,), epochs=12, num_centers=12, bandwidth_scale=1.0),
+    table_size=32,
 )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform.models import gaussian_process
+from landform.models import gplvm
 
 RNG = np.random.default_rng(0)
 CODES = RNG.normal(size=(25, 2))
@@ -86,9 +86,7 @@ def test_the_slope_of_the_objective_is_that_of_its_differences():
     products = DATA @ DATA.T
 
     def bound(**changed):
-        return gaussian_process._negative_bound(
-            **{**values, **changed}, products=products, outputs=4
-        )
+        return gplvm._negative_bound(**{**values, **changed}, products=products, outputs=4)
 
     slopes, h = bound()[1], 1e-5
     for name in ("lengthscale", "variance", "noise"):
@@ -135,14 +133,14 @@ def test_the_fit_to_fixed_codes_depends_on_neither_their_unit_nor_their_origin()
 def test_a_given_lengthscale_is_kept_and_the_rest_has_the_largest_likelihood():
     gp = lf.train_gplvm(DATA, 2, codes=CODES, learn_codes=False, lengthscale=0.8)
     assert gp.lengthscale.tolist() == [0.8, 0.8]
-    centerd = DATA - DATA.mean(axis=0)
-    found = {"codes": CODES, "lengthscale": 0.8, "products": centerd @ centerd.T, "outputs": 4}
+    centered = DATA - DATA.mean(axis=0)
+    found = {"codes": CODES, "lengthscale": 0.8, "products": centered @ centered.T, "outputs": 4}
     best = {"variance": float(gp.variance), "noise": float(gp.noise)}
-    value, slopes = gaussian_process._negative_bound(**found, **best)
+    value, slopes = gplvm._negative_bound(**found, **best)
     assert abs(slopes["variance"]) < 1e-3
     for name, factor in (("variance", 0.8), ("variance", 1.25), ("noise", 1.25)):
         worse = best | {name: best[name] * factor}
-        assert gaussian_process._negative_bound(**found, **worse)[0] > value
+        assert gplvm._negative_bound(**found, **worse)[0] > value
     with pytest.raises(ValueError, match=r"^lengthscale"):
         lf.train_gplvm(DATA, 2, lengthscale=0.8)
 

@@ -44,8 +44,8 @@ class NegativeBinomial(AbstractFlat):
     Parameters
     ----------
     total_count
-        r > 0, a number, or one for each variable; not to depend on the latent point. It is called
-        θ, inverse dispersion or size as well; a dispersion of ``1 / r`` has to be inverted.
+        r > 0, a number, or one for each variable; constant over the latent space. Also called
+        θ, inverse dispersion or size; invert a dispersion of ``1 / r``.
     log_mean
         Whether the decoder returns log μ.
 
@@ -57,8 +57,8 @@ class NegativeBinomial(AbstractFlat):
 
     Notes
     -----
-    A decoder with further outputs, such as r itself, is told which is the mean first, for example
-    by `TorchDecoder.select`. Large r tends to `Poisson`.
+    Select the mean of a decoder with further outputs, such as r itself, first, for example by
+    `TorchDecoder.select`. The limit of large r is `Poisson`.
 
     Examples
     --------

@@ -137,7 +137,7 @@ def root(values):
 
 
 def root_of_classes(values, logits: bool):
-    """``√p`` with p normalised over the last axis."""
+    """``√p`` with p normalized over the last axis."""
     if logits:
         return jnp.exp(0.5 * jax.nn.log_softmax(values, axis=-1))
     total = jnp.sum(values, axis=-1, keepdims=True)  # below zero for logarithms given by mistake

@@ -41,7 +41,7 @@ def concentration_slopes(kappa: Array, p: int) -> tuple[Array, Array]:
 def _offsets(q: int) -> np.ndarray:
     """Nodes around the mode, as far as the slowest tail and as close as the sharpest peak asks.
 
-    On the line shifted by iθ the density is at most ``cos(2θ)^(−q/2)`` times its peak, whatever κ,
+    On the line shifted by iθ the density is at most ``cos(2θ)^(−q/2)`` times its peak, for any κ,
     which bounds the error of the step h by ``cos(2θ)^(−q/2) e^(−2πθ/h)`` for every θ < π/4.
     """
     ratio = _LOG_DENSITY_CUT / q

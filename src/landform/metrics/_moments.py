@@ -30,7 +30,7 @@ def central(raw: Float[Array, " count"], y: Float[Array, " d"], order: int) -> A
     """``C[α] = Σ w (x − y)^α`` from the raw moments, shape ``(order + 1,) * d``, |α| ≤ order.
 
     The binomial theorem, one coordinate at a time. Cancellation costs |y|^k of the digits, so that
-    data and y are centerd by the caller.
+    data and y are centered by the caller.
     """
     d, size = y.shape[0], order + 1
     known = exponents(d, order)

@@ -44,7 +44,7 @@ class EnsemblePullback(AbstractEmbedded):
 
     Notes
     -----
-    Syrota, Moreno-Muñoz and Hauberg 2024 (arXiv:2408.07507) minimise an energy in which the members
+    Syrota, Moreno-Muñoz and Hauberg 2024 (arXiv:2408.07507) minimize an energy in which the members
     at neighboring points are drawn independently. It is not the energy of a metric: without the
     covariance between neighbors each step costs the spread of the members, however short it is,
     and the energy of one curve grows with its number of points. `energy` has both forms. Members of

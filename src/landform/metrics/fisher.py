@@ -163,8 +163,8 @@ def supervised_metric(
         ``"bernoulli-logits"`` for one of two classes, ``"normal"`` for a regression.
     base
         The metric that the predictor is added to, such as ``lf.Euclidean(d)`` or a decoder's. The
-        information of a predictor alone is seldom positive definite: it is blind to whatever does
-        not change the prediction.
+        information of a predictor alone is seldom positive definite: it does
+        not see directions that leave the prediction alone.
     weight
         Positive factor of the predictor's information.
 

@@ -29,7 +29,7 @@ class AbstractInner(AbstractMetric):
         return symmetrize(rows(eye))
 
     def square(self, x: Point, v: Point) -> Scalar:
-        """``vᵀ M(x) v``, of which all derivatives are taken."""
+        """The squared norm ``vᵀ M(x) v``."""
         return self.inner(x, v, v)
 
     def energy_gradient(self, x: Point, v: Point) -> Point:

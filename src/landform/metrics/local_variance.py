@@ -17,7 +17,7 @@ from landform.metrics.base import AbstractMetric, EnergyTerms
 
 _MAX_LANDMARKS = 1000
 _BLOCK_ROWS = 8192  # data points whose weights are held at once for every point evaluated
-_MAX_ONE_PASS_DIM = 3  # dimensions in which all moments at once cost less than a second pass
+_MAX_ONE_PASS_DIM = 3  # above it a second pass costs less than all moments at once
 _ERROR_PROBES = 200  # points at which a compression is measured, among the data and anywhere
 _MAX_SPACINGS = 12  # spacings tried
 _MAX_UNROLLED_DIM = 8  # coordinates summed one by one rather than through an (n, d) temporary
@@ -28,17 +28,16 @@ class LocalVariance(AbstractMetric):
 
     M(x) is diagonal with ``M_jj(x) = 1 / (Σ_n w_n(x) (x_nj − x_j)² + ρ)`` and
     ``w_n(x) = exp(−|x_n − x|² / (2σ²))``: distances are short where data vary and long where there
-    are none, with M → I/ρ far away. The kernel carries no normalising constant.
+    are none, with M → I/ρ far away. The kernel carries no normalizing constant.
 
     Parameters
     ----------
     data
         Points the metric is learned from, shape ``(n, d)``, n ≥ 2.
     sigma
-        Width σ of the neighborhood, in the units of the data. Too small and the metric is flat at
-        I/ρ between the points; too large, beyond the data's radius, and of the data only the mean
-        m and the variances are left: ``S_j → n (var_j + (m_j − x_j)²) + ρ``, under which steps are
-        short far from the mean and geodesics bend, whatever the data's shape.
+        Width σ of the neighborhood, in the units of the data; see `auto_sigma`. If it is smaller
+        than the spacing of the points, the metric is I/ρ between them; if it exceeds the radius of
+        the data, the metric depends on their mean and variances alone.
     rho
         Bound ρ on the inverse metric, in squared units of the data: √det M ≤ ρ^(−d/2).
     weights
@@ -55,13 +54,10 @@ class LocalVariance(AbstractMetric):
 
     Notes
     -----
-    All sums are moments of w, so that M and its derivatives at B points are matrix products with
-    the monomials of the data: O(B n d²) time, O(B n) memory. They cancel to one
-    part in (R / σ)² in M and (R / σ)³ in its derivatives, with R the radius of the data, and are
-    therefore in double precision also for data in single, except within a user's own `jit` with
-    JAX's 64-bit flag off. Hauberg, Freifeld and Black 2012;
-    Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 3. The authors' code divides w by
-    ``(2πσ²)^{d/2}``, so its σ and ρ are not ours.
+    O(B n d²) time and O(B n) memory at B points. Sums are in double precision also for data in
+    single, except within a user's own `jit` with JAX's 64-bit flag off. Hauberg, Freifeld and Black
+    2012; Arvanitidis, Hansen and Hauberg 2016 (arXiv:1606.02518), eq. 3. The authors' code divides
+    w by ``(2πσ²)^{d/2}``: its σ and ρ have other values.
 
     Examples
     --------
@@ -110,20 +106,19 @@ class LocalVariance(AbstractMetric):
     def compress(self, tolerance: float = 1e-8) -> "LocalVariance":
         """The same metric from fewer, weighted points, for data of 10⁴ points and more.
 
-        Each point is laid on a regular grid with weights that keep its moments up to degree 15, as
-        closely spaced as it takes; the kernel is smooth on the scale σ, so that the number of nodes
-        does not depend on that of the data.
+        Each point becomes weights on a regular grid that keep its moments up to degree 15. The
+        spacing is reduced until the tolerance is met. The kernel is smooth on the scale σ, so the
+        number of nodes does not grow with the number of points.
 
         Parameters
         ----------
         tolerance
-            Largest relative error of M that is allowed at some hundreds of points, half of them
-            among the data and half anywhere in their box, where it is measured against the sums
-            over all data.
+            Largest relative error of M, measured at 400 points: half of them data, half uniform in
+            their bounding box.
 
         Returns
         -------
-        A `LocalVariance`; this one where nothing is gained, as for little data.
+        A `LocalVariance`; this one if the grid has at least as many nodes as there are points.
 
         Raises
         ------
@@ -198,9 +193,9 @@ class LocalVariance(AbstractMetric):
         return jax.tree.map(lambda a: a.astype(jnp.result_type(x, self.data)), tree)
 
     def _sum(self, x, sums):
-        """Σ_n of what `sums` makes of data, point and weights, and the point, both centerd.
+        """Σ_n of what `sums` makes of data, point and weights, and the point, both centered.
 
-        Centring keeps the digits of the raw moments; blocks bound the memory when many points are
+        Centering keeps the digits of the raw moments; blocks bound the memory when many points are
         evaluated at once. The moments of order k cancel to one part in (R / σ)^k with R the data's
         radius, which is more than single precision has: sums are in double wherever JAX allows it.
         """

@@ -309,7 +309,7 @@ class ExpectedPullback(AbstractEmbedded):
         point = check_dtype(self, as_points("z", z, ndim=(1,)))
         outputs = jax.eval_shape(lambda point: self.moments(point)[0], point)
         noise = jax.random.normal(key, outputs.shape, outputs.dtype)
-        return Pullback(_Realisation(self, noise), landmarks=self.points)
+        return Pullback(_Realization(self, noise), landmarks=self.points)
 
     def _summary(self):
         functions = display.named(self, "mean", "std")
@@ -317,7 +317,7 @@ class ExpectedPullback(AbstractEmbedded):
         return [*functions, *scale, *display.landmarks(self.points)]
 
 
-class _Realisation(Module):
+class _Realization(Module):
     """The decoder with its noise fixed."""
 
     metric: ExpectedPullback

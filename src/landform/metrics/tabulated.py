@@ -20,7 +20,7 @@ class Tabulated(AbstractMetric):
     """Another metric, interpolated between its values on a regular grid over a box.
 
     For decoders with two or three latent dimensions: their metric costs Jacobians of a network
-    with many outputs, this one a weighted sum of 4^d table entries, whatever the decoder. The
+    with many outputs, this one a weighted sum of 4^d table entries, for any decoder. The
     table holds the Cholesky factor of M with the logarithm of its diagonal, interpolated by cubic
     B-splines, so that the metric is positive definite everywhere and twice differentiable.
 

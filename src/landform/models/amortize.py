@@ -1,4 +1,4 @@
-"""Training of amortised geodesics: a few exact curves, then the energy of the network's own."""
+"""Training of amortized geodesics: a few exact curves, then the energy of the network's own."""
 
 from typing import NamedTuple
 
@@ -19,10 +19,10 @@ from landform.models.loop import cosine_rates, progress_bar
 from landform.models.networks import MLP
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
-_TRAIN_TIMES = 16  # points of a curve at which a training step looks
+_TRAIN_TIMES = 16  # points of a curve in one training step
 _STEPS_PER_EPOCH = 100  # training steps in an epoch
-_HELD_OUT_PAIRS = 256  # pairs that choose the best iterate
-_GUIDE_TIMES = 33  # points of an exact geodesic that are regressed on
+_HELD_OUT_PAIRS = 256  # pairs on which the best iterate is chosen
+_GUIDE_TIMES = 33  # points of an exact geodesic in the first stage
 
 
 @precise
@@ -43,10 +43,10 @@ def train_interpolant(
 ) -> GeodesicInterpolant:
     """Train a network to give geodesics of a metric for a distribution of pairs.
 
-    First it is fitted to a few exact geodesics, which tell it on which side of a hole to go; then
-    it lowers the energy of its own curves for pairs drawn anew in every step. The objective is the
-    mean *logarithm* of the energy: a pair in an expensive region counts as much as one in a cheap
-    one.
+    The first stage fits the network to a few exact geodesics, which show on which side of a hole to
+    pass; the second lowers the energy of its own curves, for new pairs in every step. The
+    objective is the mean *logarithm* of the energy: a pair in an expensive region counts as much as
+    one in a cheap one.
 
     Parameters
     ----------
@@ -86,9 +86,7 @@ def train_interpolant(
     -----
     Metric flow matching (Kapuśniak et al. 2024, arXiv:2405.14780, algorithm 1) has the second stage
     alone, with the energy itself. A step costs 16 × `batch_size` inner products and their gradient.
-    On two moons under `LocalVariance` (200 points, σ = 0.15, ρ = 1e-3) curves between points that
-    were not trained on are 0.8 % longer than geodesics in the median and 3.2 % at the 90th
-    percentile, without guides 1.0 and 5.3 %; straight lines 4.4 % in the median.
+    `GeodesicInterpolant.gap` measures the error.
 
     Examples
     --------

@@ -66,14 +66,14 @@ class Checkpoint:
             raise self._damaged()
         names = [n for n in {**theirs, **self.arguments} if theirs.get(n) != self.arguments.get(n)]
         if names:
-            told = "; ".join(
+            difference = "; ".join(
                 "other data"
                 if n == "data"
                 else f"{n} = {theirs.get(n)} there, {self.arguments.get(n)} here"
                 for n in names
             )
             raise ValueError(
-                f"checkpoint {self.path} belongs to another training ({told}): repeat its "
+                f"checkpoint {self.path} belongs to another training ({difference}): repeat its "
                 "arguments to go on with it, or give another path"
             )
         self._stages, self._arrays = header["stages"], arrays

@@ -53,12 +53,12 @@ class GaussianProcessDecoder(display.AbstractDisplayed):
     ------
     TypeError, ValueError
         If an argument is not numeric, not finite, of a shape that does not match or not positive,
-        or `noise` is too small for a factorisation.
+        or `noise` is too small for a factorization.
 
     Notes
     -----
     O(n³ + n² D) once; the mean costs O(n (d + D)) a point, its uncertainty and the metric O(n² d)
-    whatever D. Tosi et al. 2014 (arXiv:1411.7432), §4; Hauberg 2018 (arXiv:1806.04994).
+    for any D. Tosi et al. 2014 (arXiv:1411.7432), §4; Hauberg 2018 (arXiv:1806.04994).
 
     Examples
     --------
@@ -90,7 +90,7 @@ class GaussianProcessDecoder(display.AbstractDisplayed):
         if not is_traced(factor) and not np.isfinite(np.asarray(factor)).all():
             raise ValueError(
                 f"noise must be larger: with {float(self.noise)} the kernel of the codes cannot be "
-                "factorised"
+                "factorized"
             )
         eye = jnp.eye(len(factor), dtype=factor.dtype)
         self.root = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)

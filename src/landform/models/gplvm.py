@@ -54,7 +54,7 @@ def train_gplvm(
 ) -> GaussianProcessDecoder:
     """A Gaussian-process latent variable model: codes and kernel of largest posterior probability.
 
-    Maximises ``log p(X | Z) + log p(Z)`` by L-BFGS over the latent codes ``Z ~ N(0, I)`` and the
+    Maximizes ``log p(X | Z) + log p(Z)`` by L-BFGS over the latent codes ``Z ~ N(0, I)`` and the
     variance and the noise; the lengthscale, which only sets the unit of the codes, is 1. With the
     codes fixed it is fitted in their place, unless it is given.
 
@@ -70,11 +70,11 @@ def train_gplvm(
     learn_codes
         With False the codes stay where they are, and only the kernel is fitted.
     lengthscale
-        A number to use with fixed codes instead of the likelihood's. The likelihood takes the
-        longest that explains the data: where these lie in a plane, the decoder is then certain
-        of the whole plane, holes included. A short one is doubtful away from the codes.
+        A number to use with fixed codes instead of the likelihood's. The likelihood prefers the
+        longest that explains the data: if the data lie in a plane, the decoder is then certain in
+        the whole plane, holes included. A shorter one is uncertain away from the codes.
     max_iter
-        Most iterations of L-BFGS; each costs O(n³), whatever D. Data without noise need the most.
+        Most iterations of L-BFGS; each costs O(n³) for any D. Data without noise need most.
     throw
         Raise if there is no convergence; with False warn and return the best iterate.
 
@@ -88,7 +88,7 @@ def train_gplvm(
     TypeError, ValueError
         If an argument is out of range or the shapes do not fit.
     ConvergenceError
-        If the kernel of the codes cannot be factorised on the way, or with ``throw=True`` without
+        If the kernel of the codes cannot be factorized on the way, or with ``throw=True`` without
         convergence; it carries the decoder.
 
     Notes
@@ -108,18 +108,18 @@ def train_gplvm(
     if data.ndim < 2 or data.shape[0] < 3:
         raise ValueError(f"X must have shape (n, D) with n of at least 3, got {data.shape}")
     flat = np.asarray(as_rows("X", data, data.shape[0]), np.float64)
-    centerd = flat - flat.mean(axis=0)
-    spread = float(np.sqrt(np.mean(centerd**2)))
+    centered = flat - flat.mean(axis=0)
+    spread = float(np.sqrt(np.mean(centered**2)))
     if spread == 0.0:
         raise ValueError("X must not consist of copies of one point")
     latent_dim, max_iter = as_count("latent_dim", latent_dim), as_count("max_iter", max_iter)
-    start = _start(centerd, latent_dim) if codes is None else codes
+    start = _start(centered, latent_dim) if codes is None else codes
     start = np.asarray(as_points("codes", start, latent_dim, ndim=(2,)), np.float64)
     if len(start) != len(flat):
         raise ValueError(f"codes must have {len(flat)} rows to match X, got {len(start)}")
-    if np.ptp(start, axis=0).max() == 0.0:  # where the slopes vanish, and no lengthscale is a start
+    if np.ptp(start, axis=0).max() == 0.0:  # the slopes vanish there
         raise ValueError("codes must hold at least two different points")
-    products = centerd @ centerd.T
+    products = centered @ centered.T
     # codes and lengthscale may be scaled together: at most one of them is free
     free = "codes" if learn_codes else "lengthscale" if lengthscale is None else None
     extent = np.sqrt(np.mean(np.var(start, axis=0)))
@@ -176,11 +176,11 @@ def train_gplvm(
     return decoder
 
 
-def _start(centerd: np.ndarray, latent_dim: int) -> np.ndarray:
+def _start(centered: np.ndarray, latent_dim: int) -> np.ndarray:
     """Whitened principal components."""
-    left, values, _ = np.linalg.svd(centerd, full_matrices=False)
+    left, values, _ = np.linalg.svd(centered, full_matrices=False)
     if latent_dim > np.sum(values > 1e-9 * values[0]):
         raise ValueError(
             f"latent_dim must be at most the rank of the data, {np.sum(values > 1e-9 * values[0])}"
         )
-    return left[:, :latent_dim] * np.sqrt(len(centerd))
+    return left[:, :latent_dim] * np.sqrt(len(centered))

@@ -1,4 +1,4 @@
-"""Amortised geodesics: one small network in place of a solve for every pair."""
+"""Amortized geodesics: one small network in place of a solve for every pair."""
 
 import equinox as eqx
 import jax
@@ -19,7 +19,7 @@ _LENGTH_NODES = 64  # Gauss points of a length
 
 
 class InterpolantGap(AbstractResult):
-    """Lengths of amortised curves beside those of exact geodesics.
+    """Lengths of amortized curves beside those of exact geodesics.
 
     Attributes
     ----------

@@ -122,7 +122,7 @@ def fit(
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
-    """Maximise a variational bound by Adam with a cosine schedule, and keep the best iterate.
+    """Maximize a variational bound by Adam with a cosine schedule, and keep the best iterate.
 
     Parameters
     ----------

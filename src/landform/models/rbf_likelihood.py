@@ -1,4 +1,4 @@
-"""Maximum likelihood of the RBF weights by minorise–maximise steps, with early stopping."""
+"""Maximum likelihood of the RBF weights by minorize–maximize steps, with early stopping."""
 
 from typing import NamedTuple
 
@@ -17,9 +17,9 @@ from landform.models.training import Training
 from landform.models.vae import VAE, posterior_at
 
 _CHUNK_ROWS = 1024
-_MIN_DRAWS = 4096  # latent draws to fit W to, so that few data points are seen several times
+_MIN_DRAWS = 4096  # latent draws that W is fitted to; few data points get several each
 _CHECK_EVERY = 10
-_MIN_GAIN = 1e-2  # nats on the held-out data, for one more round of steps
+_MIN_GAIN = 1e-2  # nats on the held-out data; stop if a round of steps gains less
 
 
 class Draws(NamedTuple):
@@ -66,7 +66,7 @@ class Statistics(Module):
 
 @eqx.filter_jit
 def statistics(mean, centers, bandwidths, draws: Draws, floor) -> Statistics:
-    """One pass over the draws; memory of one chunk times the outputs, whatever their number."""
+    """One pass over the draws; memory of one chunk times the outputs, for any number of draws."""
 
     def add(total, item):
         codes, data, mask = item
@@ -100,7 +100,7 @@ def log_likelihood_of_weights(weights, zeta, data: Statistics):
 def climb(weights, zeta, train: Statistics, held: Statistics, steps):
     """`steps` updates ``W ← W · (Vᵀβ⁻¹) / (Vᵀr²)``, and the likelihoods after them.
 
-    Each update maximises a minorant of the likelihood (Jensen's inequality on the logarithm), so
+    Each update maximizes a minorant of the likelihood (Jensen's inequality on the logarithm), so
     that the training likelihood never falls; W stays ≥ 0 because all factors are.
     """
     denominator = jnp.maximum(train.moments, jnp.finfo(weights.dtype).tiny)

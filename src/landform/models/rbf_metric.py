@@ -25,7 +25,7 @@ def fit_rbf_metric(
     """The radial-basis metric with h as close to 1 on the data as non-negative weights allow.
 
     Centers are those of k-means, bandwidths ``½ (a r_k)^(−2)`` with r_k the mean distance of a
-    cluster to its center, and the weights minimise ``Σ_n (1 − h(x_n))²`` exactly. M is then about
+    cluster to its center, and the weights minimize ``Σ_n (1 − h(x_n))²`` exactly. M is then about
     the identity on the data and ``I / ε`` far from them.
 
     Parameters

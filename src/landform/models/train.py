@@ -115,14 +115,15 @@ def train_vae(
         )
     kept = None
     if checkpoint is not None:
-        told = {
+        arguments = {
             **dataclasses.asdict(training),
             "latent_dim": latent_dim,
             "key": jax.random.key_data(key).tolist(),
             "data": digest(data, shape),
         }
-        del told["max_landmarks"]  # read after training alone
-        kept = Checkpoint(checkpoint, {k: str(v) for k, v in told.items()}, checkpoint_every)
+        del arguments["max_landmarks"]  # used only after training
+        arguments = {name: str(value) for name, value in arguments.items()}
+        kept = Checkpoint(checkpoint, arguments, checkpoint_every)
     split_key, net_key, fit_key, variance_key = jax.random.split(key, 4)
     rows, rows_held = split(data, training.held_out, split_key)
     train, held = data[rows], data[rows_held]

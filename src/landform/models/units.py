@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def enter(train, held, offsets: tuple, output: str) -> Entry:
-    """Data as they are, or centerd and scaled before float32 rounds off what varies in them.
+    """Data as they are, or centered and scaled before float32 rounds off what varies in them.
 
     Those of a sigmoid mean are between 0 and 1, and stay.
     """

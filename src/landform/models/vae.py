@@ -114,7 +114,7 @@ class History(display.AbstractDisplayed):
         the training data (a running mean) and on the data held out.
     variance_elbo, variance_held_out_elbo
         The same for stage two (the variance, everything else fixed), at each check; once for a
-        constant variance. Of the Gaussian with the variance fitted, whatever the likelihood.
+        constant variance. Of the Gaussian with the fitted variance, for either likelihood.
     stopped_early
         Whether the held-out bound stopped improving before the epochs were used up.
     likelihood

@@ -69,11 +69,10 @@ def fit_variance(
         What to fit and how; None for `Training` with batches of 64 and a rate of 3e-3. Only the
         fields that `options` names are used.
     held_out
-        The data used to stop early: None for the rows that training held out (`History.held_out`),
-        if `X` has as many rows as the training data: `X` is then taken for these, and the bound is
-        of data that neither stage has seen. Otherwise a share, drawn at random, or rows of `X`, as
-        integers or a mask. With None for a model that remembers no rows, or for `X` of another
-        length, a tenth is drawn.
+        The data used to stop early: a share, drawn at random, or rows of `X`, as integers or a
+        mask. None for the rows that training held out (`History.held_out`), so that neither stage
+        has seen them: `X` must then be the training data. A tenth is drawn if `X` has another
+        length, or if the model does not remember the rows.
     max_iter
         Most updates of W, or epochs of the gradient methods; at least 1.
     progress
@@ -98,7 +97,7 @@ def fit_variance(
     -----
     With the mean fixed, the likelihood of the RBF model is concave in W. It is climbed by
     ``W ← W · (Vᵀβ⁻¹) / (Vᵀr²)`` with r the residuals and V the basis functions at draws of
-    q(z | x): a minorise–maximise step that keeps W ≥ 0, raises the likelihood at every iteration
+    q(z | x): a minorize–maximize step that keeps W ≥ 0, raises the likelihood at every iteration
     and needs no step size. O(n K D) an iteration. Arvanitidis, Hansen and Hauberg 2018
     (arXiv:1710.11379), §4.
 

@@ -96,7 +96,7 @@ class LatentVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     Notes
     -----
-    Data enter centerd and divided by one number, so no scaler is needed; one per feature changes
+    Data enter centered and divided by one number, so no scaler is needed; one per feature changes
     the metric. Arvanitidis, Hansen and Hauberg 2018 (arXiv:1710.11379).
 
     Examples
