@@ -148,7 +148,7 @@ class Writer:
             )
         raise TypeError(
             f"{where} is a {type(value).__module__}.{type(value).__name__}, which cannot be saved; "
-            "register your own modules and named tuples with lf.register_class"
+            "lf.register_class registers modules and named tuples of your own"
         )
 
 
