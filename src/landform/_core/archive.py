@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, to_jax
+from landform._core.module import Module
 from landform._core.numpy_files import check_content_size
 
 _STORED = {"bool", "float16", "float32", "float64"} | {
@@ -38,7 +39,8 @@ def own_classes() -> dict[str, type]:
         for cls in queue.pop().__subclasses__():
             queue.append(cls)
             home = sys.modules.get(cls.__module__)
-            if cls.__module__.startswith("landform.") and vars(home).get(cls.__name__) is cls:
+            ours = cls.__module__.startswith("landform.") and cls is not Module  # the bare base
+            if ours and vars(home).get(cls.__name__) is cls:
                 found[cls.__name__] = cls
     return found
 
