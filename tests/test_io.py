@@ -313,7 +313,7 @@ def test_a_foreign_or_damaged_file_is_one_clear_value_error(tmp_path):
     with pytest.raises(ValueError, match="is not a file"):
         lf.load(tmp_path)
     save_file({"a": np.zeros(2)}, bad)
-    with pytest.raises(ValueError, match="landform has not written it"):
+    with pytest.raises(ValueError, match="landform did not write it"):
         lf.load(bad)
     for tree in [
         {"class": "LocalVariance", "fields": {}},

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from landform._core import display, numpy_files as _numpy_files
-from landform._core.checks import as_count
+from landform._core.checks import as_count, as_numpy
 
 ENVIRONMENT = "LANDFORM_DATA"
 _FILES = {
@@ -32,7 +32,7 @@ class Dataset(NamedTuple):
     X
         Data, one row (or image) for each point.
     y
-        Integer labels, shape ``(n,)``; of no meaning to a method that learns without them.
+        Integer labels, shape ``(n,)``; zeros if the source has none.
     name
         Name of the data set.
     extras
@@ -60,7 +60,7 @@ def names() -> tuple[str, ...]:
 
 
 def find_name(name: str) -> str | None:
-    """The name of a data set from it or from its file's name without ending; None for neither.
+    """The name of a data set, from its name or its file's name without the suffix.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def data_folder() -> Path | None:
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{ENVIRONMENT} must name a folder, and {value!r} is none")
+        raise ValueError(f"{ENVIRONMENT} must name a folder, but {value!r} is not one")
     return folder
 
 
@@ -112,8 +112,8 @@ def load(
     name
         ``"digits"`` needs nothing but scikit-learn: 1797 real handwritten digits of 8 × 8 pixels.
         The others are files in the folder that ``LANDFORM_DATA`` names; ``"mnist"`` is downloaded
-        from OpenML where it is not among them. The name of a file without its ending, as
-        ``"fashion900"``, does as well; the result has the name of `names`.
+        from OpenML if it is not there. The name of a file without its suffix, such as
+        ``"fashion900"``, is accepted too; the result has the name in `names`.
     classes
         Labels to keep; all of them when None.
     per_class
@@ -131,7 +131,7 @@ def load(
     ValueError
         If `name` or a class is unknown, or the file is unreadable or lacks its arrays.
     FileNotFoundError
-        If the data are neither in the folder nor to be downloaded.
+        If the data are not in the folder and cannot be downloaded.
 
     Examples
     --------
@@ -182,13 +182,13 @@ def choose_rows(
     >>> lf.datasets.choose_rows([4, 7, 7, 4, 9], classes=(7, 9), per_class=1, seed=None)
     array([1, 4])
     """
-    y = np.asarray(y)
+    y = as_numpy(y)
     order = np.arange(len(y)) if seed is None else np.random.default_rng(seed).permutation(len(y))
     return order[_is_wanted(y[order], classes, per_class)]
 
 
 def _is_wanted(y: np.ndarray, classes, per_class) -> np.ndarray:
-    """Which labels of a sequence are of the classes, and among the first ones of theirs."""
+    """A mask of the labels to keep: the first ones of each of the classes."""
     keep = np.ones(len(y), bool)
     if classes is not None:
         wanted, known = np.unique(np.asarray(classes)), np.unique(y)
@@ -222,21 +222,21 @@ def _from_file(name: str):
         raise FileNotFoundError(f"{_FILES[name][0]} ({_FILES[name][1]}) was not found: {where}")
     arrays = read_npz(path)
     if "X" not in arrays:
-        raise ValueError(f"{path} must hold an array X, and has {', '.join(arrays) or 'none'}")
+        raise ValueError(f"{path} must hold an array X, but holds {', '.join(arrays) or 'none'}")
     X = arrays.pop("X")
     y = arrays.pop("y") if "y" in arrays else arrays.pop("t", np.zeros(len(X)))
     return (_greys(X) if name in _IMAGES else _plain(X)), y.astype(int), arrays
 
 
 def _greys(X: np.ndarray) -> np.ndarray:
-    """Images as floats in [0, 1]; those of floats may have been so in the file."""
+    """Images as floats in [0, 1]; float images are scaled only if they exceed 1."""
     if X.dtype.kind == "f" and X.max(initial=0.0) <= 1.0:
         return X.astype(np.float64)
     return X / 255.0
 
 
 def _plain(X: np.ndarray) -> np.ndarray:
-    """Floats in double precision; indices as they are."""
+    """Floats in double precision; integers as `int`."""
     return X.astype(np.float64) if X.dtype.kind == "f" else X.astype(int)
 
 
@@ -260,7 +260,7 @@ def read_npz(path) -> dict[str, np.ndarray]:
     """
     try:
         return _numpy_files.read_npz(path)
-    except Exception as error:  # whatever a damaged file leads to is one kind of failure
+    except Exception as error:  # a damaged file can raise anything
         raise ValueError(f"{path} could not be read as an .npz file of arrays: {error}") from None
 
 

@@ -23,8 +23,8 @@ _registered: dict[str, type] = {}
 def register_class(cls: type) -> type:
     """Let `save` and `load` know a class of your own: an Equinox module or a named tuple.
 
-    A file names classes; only those of landform and those registered in the running program are
-    ever made from it, so that a file cannot run code.
+    A file names classes. Only classes of landform and classes registered in the running program
+    are created, so that a file cannot run code.
 
     Parameters
     ----------
@@ -68,18 +68,19 @@ def save(path, obj: Any, *, metadata: dict[str, Any] | None = None) -> None:
     Parameters
     ----------
     path
-        File to write, by custom ``*.landform``. It is replaced only when all has been written.
+        File to write, usually ``*.landform``. An old file is replaced only after all is written.
     obj
         A landform object, an estimator of `landform.sklearn`, fitted or not, an instance of a class
-        made known with `register_class`, or lists, tuples and dictionaries of these, arrays,
+        registered with `register_class`, or lists, tuples and dictionaries of these, arrays,
         numbers and strings.
     metadata
-        Anything that JSON can hold, kept in the header; `describe_file` returns it.
+        Anything that JSON can hold; `describe_file` returns it.
 
     Raises
     ------
     TypeError
-        If something inside has no place in a file, such as a Python function; says where it is.
+        If `obj` contains something that cannot be saved, such as a Python function. The message
+        says where it is.
 
     Notes
     -----
@@ -107,7 +108,7 @@ def save(path, obj: Any, *, metadata: dict[str, Any] | None = None) -> None:
 
 
 def load(path) -> Any:
-    """Read what `save` has written.
+    """Read a file that `save` wrote.
 
     Parameters
     ----------
@@ -123,8 +124,8 @@ def load(path) -> Any:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it cannot be read, is no landform file, is damaged, is of a newer version, needs a class
-        that is not known, or would take more than 64 MiB and more than 100 times its size.
+        If the file cannot be read, is not a landform file, is damaged, comes from a newer version,
+        needs an unknown class, or would take more than 64 MiB and more than 100 times its size.
 
     Examples
     --------
@@ -141,12 +142,12 @@ def load(path) -> Any:
             return Reader(tensors, _classes(), Path(path).expanduser()).decode(header["tree"])
     except UnknownClass as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
-    except Exception as error:  # whatever a damaged header leads to is one kind of failure
+    except Exception as error:  # a damaged header can raise anything
         raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
 
 def describe_file(path) -> dict[str, Any]:
-    """What a file holds, without reading its arrays.
+    """Describe a file without reading its arrays.
 
     Parameters
     ----------
@@ -210,10 +211,12 @@ def _read(path, *, arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:
             else:
                 parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
                 content = {k: (s.get_dtype(), tuple(s.get_shape())) for k, s in parts.items()}
-    except Exception as error:  # the package has no one error: an unknown type is AttributeError
+    except (
+        Exception
+    ) as error:  # safetensors raises several kinds, AttributeError for an unknown dtype
         raise ValueError(f"{path} is not a landform file, or is damaged: {error}") from None
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise ValueError(f"{path} is a safetensors file, but landform has not written it")
+        raise ValueError(f"{path} is a safetensors file, but landform did not write it")
     if header["format"] > FORMAT:
         raise ValueError(
             f"{path} was written by landform {header.get('landform', '?')} in format "
@@ -222,5 +225,5 @@ def _read(path, *, arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     if "tree" not in header:
         raise ValueError(f"{path} is damaged: its header lacks the tree")
     if not isinstance(header.setdefault("metadata", {}), dict):
-        raise ValueError(f"{path} is damaged: its metadata are no dictionary")
+        raise ValueError(f"{path} is damaged: its metadata is not a dictionary")
     return header, content

@@ -42,6 +42,9 @@ OBJECTS = {
     "initial value problem": lambda: lf.geodesic_ivp(
         lf.PoincareHalfPlane(), [0.1, 1.0], [0.3, 0.2]
     ),
+    "named result": lambda: lf.jacobi_field(
+        lf.PoincareHalfPlane(), [0.1, 1.0], [0.3, 0.2], slope=[0.1, 0.7]
+    ),
     "distribution": lambda: lf.LAND(lf.Euclidean(2), [1 / 3, 1e6 / 3], np.eye(2) / 7),
     "precision": lambda: lf.RBFPrecision(CLOUD[:3], 0.7, np.ones((5, 3)) / 3, 2.0),
 }

@@ -217,3 +217,26 @@ def test_a_metric_that_is_worse_than_none_is_reported(behind, count, recwarn):
     else:
         _land._warn_if_worse(land, X)
         assert not recwarn.list
+
+
+@pytest.mark.parametrize("kind", ["full", "diag", "spherical"])
+@pytest.mark.parametrize("offset", [1e6, 1.7e9])
+def test_a_shift_of_the_data_shifts_the_fit(kind, offset, rng):
+    X = rng.normal(size=(60, 2)) * [0.5, 0.2]
+    here, there = (
+        LANDMixture(1, metric="euclidean", covariance_type=kind, random_state=0).fit(data)
+        for data in (X, X + offset)
+    )
+    np.testing.assert_allclose(there.means_ - offset, here.means_, atol=1e-6)
+    np.testing.assert_allclose(there.covariances_, here.covariances_, rtol=1e-2, atol=1e-5)
+
+
+def test_a_comparison_that_fails_leaves_the_fit_alone(monkeypatch, rng):
+    def refuse(*_, **__):
+        raise ValueError("ill-defined empirical covariance")
+
+    monkeypatch.setattr(_land.GaussianMixture, "fit", refuse)
+    land = SimpleNamespace(
+        n_components=1, covariance_type="full", metric_=lf.Euclidean(2), lower_bound_=-5.0
+    )
+    assert _land._warn_if_worse(land, rng.normal(size=(60, 2))) is None

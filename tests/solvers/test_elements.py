@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import landform as lf
-from landform._core.compilation import MOST_TOGETHER, block_size, map_blocks
+from landform._core.compilation import MAX_BLOCK, block_size, map_blocks
 from landform._core.lanes import AbstractMethod, run
 from landform._core.quadrature import gauss, lagrange_matrix, lobatto, lobatto_integral
 from landform.solvers.block_tridiagonal import solve_newton
@@ -216,5 +216,5 @@ def test_blocks_shrink_with_the_work_of_inner_programs_too():
     def heavy(z):
         return jax.jit(lambda a: jnp.sum(jnp.outer(jnp.ones(3000) * a[0], jnp.ones(1000))))(z)
 
-    assert block_size(lambda z: jnp.sum(z**2), jnp.zeros(2)) == MOST_TOGETHER
+    assert block_size(lambda z: jnp.sum(z**2), jnp.zeros(2)) == MAX_BLOCK
     assert 1 <= block_size(heavy, jnp.zeros(2)) <= 2

@@ -1,4 +1,4 @@
-"""Trees of objects as JSON and a table of arrays, and back; only known classes are ever made."""
+"""Trees of objects as JSON and a table of arrays, and back; only known classes are created."""
 
 import enum
 import importlib
@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, to_jax
-from landform._core.numpy_files import check_room
+from landform._core.module import Module
+from landform._core.numpy_files import check_content_size
 
 _STORED = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -20,7 +21,7 @@ _STORED = {"bool", "float16", "float32", "float64"} | {
 
 
 estimators: dict[str, type] = {}
-"""Estimators by name: saved with all of their attributes, made without running `__init__`."""
+"""Estimators by name: saved with all attributes, created without running `__init__`."""
 
 
 class UnknownClass(ValueError):
@@ -38,7 +39,8 @@ def own_classes() -> dict[str, type]:
         for cls in queue.pop().__subclasses__():
             queue.append(cls)
             home = sys.modules.get(cls.__module__)
-            if cls.__module__.startswith("landform.") and vars(home).get(cls.__name__) is cls:
+            ours = cls.__module__.startswith("landform.") and cls is not Module  # the bare base
+            if ours and vars(home).get(cls.__name__) is cls:
                 found[cls.__name__] = cls
     return found
 
@@ -54,7 +56,7 @@ class Writer:
 
     def __init__(self, known: dict[str, type]):
         self.tensors: dict[str, np.ndarray] = {}
-        # Keeps the arrays alive, so that ids are theirs.
+        # Hold the arrays, so that no other object gets their ids.
         self._names: dict[int, tuple[dict[str, Any], Any]] = {}
         self._known = known
 
@@ -114,14 +116,14 @@ class Writer:
             return {"names": array.tolist()}
         if array.dtype.hasobject:
             raise TypeError(f"{where} is an array of Python objects, which cannot be saved")
-        if issubclass(array.dtype.type, np.bytes_ | np.void):  # bfloat16 is of kind V, but is none
+        if issubclass(array.dtype.type, np.bytes_ | np.void):  # not bfloat16, also of kind V
             raise TypeError(
                 f"{where} is an array of {array.dtype}, which cannot be saved: give text as "
                 "strings, array.astype(str), and the fields of a record one by one"
             )
         array = np.array(array, order="C")
         if array.dtype.name not in _STORED or not array.dtype.isnative:
-            added = array.dtype.isbuiltin == 2  # such as bfloat16, which is known by name alone
+            added = array.dtype.isbuiltin == 2  # such as bfloat16, identified by its name only
             name = array.dtype.name if added else array.dtype.str
             node |= {"dtype": name, "shape": list(array.shape)}
             array = np.frombuffer(array.tobytes(), np.uint8)
@@ -130,7 +132,7 @@ class Writer:
         return node
 
     def _method(self, value, where):
-        """A bound method of something that can be saved; everything else ends here."""
+        """Encode a bound method of an object that can be saved; refuse anything else."""
         owner, function = getattr(value, "__self__", None), getattr(value, "__func__", None)
         name = getattr(function, "__name__", "")
         if (
@@ -143,12 +145,12 @@ class Writer:
             label = getattr(value, "__qualname__", type(value).__name__)
             raise TypeError(
                 f"{where} is {label!r}, a callable that no file can hold without running code; "
-                "give its place to an Equinox module made known with lf.register_class, or to a "
+                "use an Equinox module registered with lf.register_class instead, or a "
                 "landform generator such as lf.VAE or lf.from_torch(...)"
             )
         raise TypeError(
             f"{where} is a {type(value).__module__}.{type(value).__name__}, which cannot be saved; "
-            "lf.register_class makes modules and named tuples of your own known"
+            "lf.register_class registers modules and named tuples of your own"
         )
 
 
@@ -216,11 +218,11 @@ class Reader:
         return self._arrays[name]
 
     def _names(self, node):
-        """Text, whose type is the file's word: its width alone may ask for gigabytes."""
+        """Text; its width in the file is not trusted, since it may ask for gigabytes."""
         names, dtype = np.array(node["names"], dtype=object), np.dtype(node.get("dtype", object))
         if dtype.kind not in "OU":
-            raise ValueError(f"text cannot be of type {dtype}")
-        check_room(names.size * dtype.itemsize, self._path, "it is not a file of landform's")
+            raise ValueError(f"text cannot have type {dtype}")
+        check_content_size(names.size * dtype.itemsize, self._path, "landform did not write it")
         return names.astype(dtype).reshape(node.get("shape", names.shape))
 
     def _object(self, name, fields):
@@ -228,7 +230,7 @@ class Reader:
         if cls is None:
             raise UnknownClass(
                 f"it needs the class {name!r}, which this version of landform does not have; "
-                "a class of your own must be made known with lf.register_class first"
+                "register a class of your own with lf.register_class first"
             )
         unknown = sorted(set(fields) - set(_fields(cls)))
         if unknown:
@@ -252,7 +254,9 @@ class Reader:
         if name not in estimators:
             importlib.import_module("landform.sklearn")  # it is not imported with landform
         if name not in estimators:
-            raise UnknownClass(f"it needs the estimator {name!r}, which this landform has not")
+            raise UnknownClass(
+                f"it needs the estimator {name!r}, which this version of landform does not have"
+            )
         cls: Any = estimators[name]
         lacking = sorted(set(cls().get_params(deep=False)) - set(node["state"]))
         if lacking:

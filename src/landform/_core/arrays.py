@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from landform._core.process import check_not_forked, is_wide, needed_settings
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, F
 
@@ -18,28 +19,31 @@ def is_traced(*trees) -> bool:
 
 
 def precise(function: F) -> F:
-    """Run `function` in a scoped 64-bit mode unless it is called inside a user's transformation.
+    """Run `function` with 64 bits, unless it is called inside a user's transformation.
 
     A NumPy user has float64 data and must not lose half of the digits because a global flag of JAX
-    is off; a JAX user who is already tracing has chosen a precision, which then rules. With the
-    flag off, 64-bit results are handed out as NumPy arrays: JAX would cut them to 32 bits in the
-    next operation.
+    is off; a JAX user who is already tracing has chosen a precision, which then holds. With the
+    flag off, 64-bit results are returned as NumPy arrays: JAX would cut them to 32 bits in the next
+    operation. Other settings of JAX that the library needs are scoped here as well, and a forked
+    process in which JAX would wait for ever is refused.
     """
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
+        check_not_forked()
         if is_traced(args, kwargs):
-            return function(*args, **kwargs)
-        wide = jax.config.read("jax_enable_x64")
-        with jax.enable_x64(True):
+            with needed_settings():
+                return function(*args, **kwargs)
+        wide = is_wide()
+        with needed_settings(wide=True):
             out = function(*args, **kwargs)
-        return out if wide else _safe_outside(out)
+            return out if wide else _safe_outside(out)
 
     return wrapped  # type: ignore[return-value]
 
 
 def _safe_outside(out):
-    """64-bit arrays as NumPy's, in containers and results, but not inside models and metrics."""
+    """Turn 64-bit arrays in containers and results into NumPy's; leave models and metrics alone."""
 
     def convert(leaf):
         wide = isinstance(leaf, jax.Array) and not is_traced(leaf)
@@ -52,20 +56,20 @@ def _safe_outside(out):
 
 
 def to_jax(array) -> Array:
-    """Any array as JAX's; NumPy's are copied.
+    """Any array as a JAX array; a NumPy array is copied.
 
-    `jax.numpy.asarray` compiles a program for every new shape, which takes longer than most of
-    what is done with the array.
+    `jax.numpy.asarray` compiles a program for every new shape, which often takes longer than the
+    computation on the array.
     """
     if isinstance(array, jax.Array):
         return array
-    return jax.device_put(np.array(array))  # it may share the memory it is given, so a private copy
+    return jax.device_put(np.array(array))  # device_put may share the memory it is given: copy
 
 
 def on_host(tree):
-    """Arrays that lie in the main memory as NumPy's, without a copy; others as they are.
+    """Arrays in main memory as NumPy's, without a copy; arrays elsewhere unchanged.
 
-    NumPy slices and joins them, where JAX would compile a program for every new shape.
+    NumPy slices and joins arrays at once; JAX compiles a program for every new shape.
     """
 
     def convert(leaf):
@@ -79,7 +83,7 @@ def on_host(tree):
 
 
 def to_length(array, length: int):
-    """`array` with copies of its first row behind it until it has `length`."""
+    """`array` padded to `length` with copies of its first row."""
     missing = length - array.shape[0]
     if missing == 0:
         return array
@@ -88,7 +92,7 @@ def to_length(array, length: int):
 
 
 def join(parts):
-    """Trees of arrays, one behind the other along the leading axis; as JAX's arrays."""
+    """Concatenate trees of arrays along the leading axis, into JAX arrays."""
 
     def one(*pieces):
         if not isinstance(pieces[0], np.ndarray):
@@ -115,7 +119,7 @@ def promote(*trees):
 
 
 def chunked(function, size, *arrays, ladder: tuple[int, ...] = ()):
-    """Apply a batched function in chunks of at most `size`; short ones padded to a power of two.
+    """Apply a batched function in chunks of at most `size`; pad small batches to a power of two.
 
     Few distinct shapes mean few compilations, and a bounded chunk means bounded memory. With a
     `ladder` a batch is padded to the first of its sizes that holds it, or else to `size`.

@@ -1,4 +1,4 @@
-"""Arguments checked once: arrays of numbers, points, counts, choices, keys."""
+"""Check arguments: arrays of numbers, points, counts, choices, keys."""
 
 import functools
 from collections.abc import Callable
@@ -10,28 +10,81 @@ import numpy as np
 from landform._core.arrays import is_traced, to_jax
 from landform._core.typing import Array, PRNGKeyArray
 
+NO_DERIVATIVE = (
+    ": integers and booleans have no derivative, so leave out the cast, rounding or argmax; of "
+    "complex numbers return the real and imaginary parts"
+)
+
+_REAL = "fiub"  # NumPy's kinds of numbers that are real: floats, integers, booleans
+
 
 def as_floats(name: str, value) -> Array:
-    """`value` as a JAX array of floats; integers and lists become the widest float."""
+    """`value` as a JAX array of floats, of 32 or 64 bits.
+
+    Taken are arrays of NumPy, JAX and PyTorch (also such that require gradients), of any byte
+    order, data frames, sparse matrices, and nested lists of all these. Single precision stays;
+    everything else, integers and half precision included, becomes the widest float. A missing
+    value of a data frame becomes NaN.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not of real numbers; text is none, though it may be of digits.
+    ValueError
+        If rows are of different lengths, or values are masked.
+    """
+    if isinstance(value, list | tuple) and is_traced(value):
+        value = jnp.asarray(value)
     if isinstance(value, jax.Array):
         if jnp.issubdtype(value.dtype, jnp.floating):
-            return value
+            return value if value.dtype.itemsize >= 4 else value.astype(float)
         if not (jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool):
             raise TypeError(f"{name} must be an array of real numbers, got {value.dtype}")
         return value.astype(float)
+    return to_jax(numpy_floats(name, value))
+
+
+def numpy_floats(name: str, value) -> np.ndarray:
+    """`as_floats` without JAX, for use where its 64-bit mode is not known to be on."""
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked values; remove or impute them first")
     try:
-        array = np.asarray(value)
+        array = as_numpy(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
-    if hasattr(value, "toarray") or array.dtype.kind not in "fiub":
+    is_float = jnp.issubdtype(array.dtype, np.floating)  # also bfloat16, which NumPy does not know
+    if not (is_float or array.dtype.kind in _REAL):
         raise TypeError(
             f"{name} must be an array of real numbers, got {type(value).__name__} ({array.dtype})"
         )
-    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
-        array = array.astype(np.float64)
-    return to_jax(array)
+    single = is_float and array.dtype.itemsize == 4
+    return array.astype(np.float32 if single else np.float64, copy=False)
+
+
+def as_numpy(value) -> np.ndarray:
+    """`numpy.asarray`, also for tensors of PyTorch, sparse matrices and nullable data frames."""
+    return np.asarray(_readable(value))
+
+
+def _readable(value):
+    """`value`, or its content in a form that `numpy.asarray` reads as numbers."""
+    if isinstance(value, np.ndarray | float | int):  # a view of AnnData too has `toarray`
+        return value
+    if isinstance(value, list | tuple):
+        return [_readable(part) for part in value]
+    if hasattr(value, "detach"):  # a tensor of PyTorch, perhaps in a graph or on another device
+        tensor = value.detach().cpu()
+        tensor = tensor.to_dense() if tensor.is_sparse else tensor
+        half = tensor.is_floating_point() and tensor.element_size() < 4
+        return (tensor.double() if half else tensor).numpy()
+    if hasattr(value, "toarray"):  # a sparse matrix of SciPy
+        return value.toarray()
+    if hasattr(value, "to_numpy"):  # pandas' columns with missing values are objects to NumPy
+        dtypes = list(value.dtypes) if hasattr(value, "columns") else [value.dtype]
+        real = all(getattr(dtype, "kind", "O") in _REAL for dtype in dtypes)
+        if real and np.asarray(value).dtype == object:
+            return value.to_numpy(dtype=float, na_value=np.nan)
+    return value
 
 
 def check_finite(name: str, value) -> None:
@@ -95,7 +148,7 @@ def as_positive(name: str, value) -> Array:
 
 
 def as_tolerance(name: str, value) -> float:
-    """A positive finite number that is known, also inside a traced function."""
+    """A positive finite number; it must be concrete, also inside a traced function."""
     number = float(value)
     if not (np.isfinite(number) and number > 0.0):
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
@@ -103,7 +156,7 @@ def as_tolerance(name: str, value) -> float:
 
 
 def as_positives(name: str, value, size: int | None = None) -> Array:
-    """Positive finite numbers: one, or `size` of them; of any shape where that is None."""
+    """Positive finite numbers: one, or `size` of them; any shape if `size` is None."""
     array = as_floats(name, value)
     if size is not None and array.shape not in ((), (size,)):
         raise ValueError(f"{name} must be a number or have shape ({size},), got {array.shape}")
@@ -113,7 +166,7 @@ def as_positives(name: str, value, size: int | None = None) -> Array:
 
 
 def check_positive(name: str, array: Array, *, zero: bool = False) -> None:
-    """Raise unless all are positive, or with `zero` not negative."""
+    """Raise `ValueError` unless all entries are positive; with `zero`, 0 is allowed."""
     if is_traced(array):
         return
     values = np.asarray(array)
@@ -134,7 +187,7 @@ def as_weights(weights, n: int) -> np.ndarray:
 
 
 def host_rng(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key, for draws on the host: they compile nothing."""
+    """A NumPy generator seeded by a JAX key, for draws that compile nothing."""
     return np.random.default_rng(np.asarray(jax.random.key_data(check_key(key))).tolist())
 
 
@@ -147,7 +200,7 @@ def seed_of(key: PRNGKeyArray | None) -> int:
 
 
 def check_key(key) -> PRNGKeyArray:
-    """One key of JAX, of the new style or the old; `TypeError` for anything else."""
+    """One JAX key, typed or raw; raise `TypeError` for anything else."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
         return key
@@ -157,7 +210,7 @@ def check_key(key) -> PRNGKeyArray:
 
 
 def check_decoder(name: str, f) -> Callable:
-    """Raise `TypeError` unless `f` can be called, and by JAX."""
+    """Raise `TypeError` unless `f` is callable, and not a PyTorch module."""
     owner = getattr(f, "__self__", f)
     if any(base.__module__.startswith("torch.nn.") for base in type(owner).__mro__):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Programs: how they are compiled, what identifies them, and how many points they take at once."""
+"""Compile programs, identify them, and choose how many points they evaluate at once."""
 
 import functools
 from collections.abc import Callable
@@ -11,17 +11,17 @@ import jax.numpy as jnp
 from landform._core.arrays import is_traced
 from landform._core.typing import F
 
-MOST_TOGETHER = 2048
+MAX_BLOCK = 2048  # points evaluated at once
 _POOL_CALLS = ("@lapack_", "stablehlo.fft", "@xla_python", "@xla_ffi_python")
-_CACHED = 5_000_000  # intermediate numbers, most of which are never stored
+_MAX_INTERMEDIATES = 5_000_000  # numbers in a block; XLA fuses most of them away
 
 
 @functools.cache
 def _options() -> dict[str, bool] | None:
-    """Options that compile loops over many small arrays in half of the time, where XLA knows them.
+    """Options that halve the compilation time of loops over small arrays; None if XLA lacks them.
 
-    The fusion emitters of XLA's CPU back end compile each fusion through a pipeline of its own,
-    which costs seconds in a program with hundreds and brings nothing at these sizes.
+    The fusion emitters of XLA's CPU backend compile each fusion in a separate pipeline. A program
+    with hundreds of fusions takes seconds more, and runs no faster at these sizes.
     """
     options = {"xla_cpu_use_fusion_emitters": False}
     if jax.default_backend() != "cpu":
@@ -47,14 +47,14 @@ class _Compiled:
         return filter_jit(self._function, compiler_options=_options())
 
     def __call__(self, *args, **kwargs):
-        # Inside another program only that one has options.
+        # Options apply to the outermost program only.
         return (self._plain if is_traced(args, kwargs) else self._quick)(*args, **kwargs)
 
     def pool_calls(self, *args) -> int:
-        """How often the program calls what waits for XLA's pool of workers inside one of them.
+        """How many calls of the program run inside a worker of XLA's pool and wait for others.
 
-        LAPACK, the Fourier transform and Python do. Two such calls at once may wait for each other
-        for ever. Lowering is kept: the call that follows, or came before, pays for it.
+        LAPACK, Fourier transforms and Python callbacks do. Two such calls at once may wait for each
+        other for ever. JAX caches the lowering, so that the program is not lowered twice.
         """
         module = self._quick.lower(*args).lowered.compiler_ir()
         text = module.operation.get_asm(large_elements_limit=16)
@@ -62,19 +62,19 @@ class _Compiled:
 
 
 def compiled(function: Callable[..., Any]) -> _Compiled:
-    """`function` as a compiled program, with the options that suit many small arrays."""
+    """Compile `function`, with options for loops over many small arrays."""
     return _Compiled(function)
 
 
 def signature(*trees) -> int:
-    """What a compiled program depends on: the structure, and the shapes of the arrays; hashed."""
+    """A hash of what a compiled program depends on: tree structure, shapes and dtypes."""
     leaves, structure = jax.tree.flatten(trees)
     shapes = [(leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else leaf for leaf in leaves]
     return hash((structure, *shapes))
 
 
 def by_structure(function: F) -> F:
-    """Call `function` once for all arguments of one structure and shape, for it traces them."""
+    """Cache `function` by the structure and shapes of its arguments: it only traces them."""
     known: dict[int, Any] = {}
 
     @functools.wraps(function)
@@ -89,19 +89,19 @@ def by_structure(function: F) -> F:
 
 @by_structure
 def block_size(function, *args) -> int:
-    """How many evaluations of a function of one point go together through a processor's cache.
+    """How many points a function of one point should evaluate at once, from 1 to `MAX_BLOCK`.
 
-    A generator of images has millions of intermediate numbers a point, and many points at once only
-    move them through memory; a small network is a matrix product that wants many. Between 1 and
-    `MOST_TOGETHER`, by the numbers in all intermediate results of one evaluation.
+    A generator of images has millions of intermediate numbers for each point, and evaluating many
+    points at once moves them all through memory. A small network is faster in large batches. The
+    size follows from the count of numbers in all intermediate results of one evaluation.
     """
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)), args)
     work = _count(jax.make_jaxpr(lambda *a: function(*a))(*shapes).jaxpr)
-    return int(min(max(_CACHED // max(work, 1), 1), MOST_TOGETHER))
+    return int(min(max(_MAX_INTERMEDIATES // max(work, 1), 1), MAX_BLOCK))
 
 
 def _count(jaxpr) -> int:
-    """Numbers in the results of all operations of a program, those of inner programs included."""
+    """Numbers in the results of all operations of a program, inner programs included."""
     total = 0
     for equation in jaxpr.eqns:
         total += sum(v.aval.size for v in equation.outvars if hasattr(v.aval, "size"))
@@ -115,10 +115,10 @@ def _program(value) -> bool:
 
 
 def map_blocks(function, block: int, *args):
-    """`jax.vmap` over leading axes; where there are more, about `block` entries at a time."""
+    """`jax.vmap` over leading axes, in blocks of about `block` entries."""
     count = jax.tree.leaves(args)[0].shape[0]
     if count <= block:
         return jax.vmap(function)(*args)
     even = max(b for b in range(1, block + 1) if count % b == 0)
-    block = even if 4 * even >= block else block  # a rest would be a second program to compile
+    block = even if 4 * even >= block else block  # a remainder would compile a second program
     return jax.lax.map(lambda one: function(*one), args, batch_size=block)

@@ -10,32 +10,31 @@ from typing import BinaryIO
 
 try:
     import fcntl
-except ImportError:  # Windows: files of killed writers stay there
+except ImportError:  # Windows: temporary files of killed processes are not removed
     fcntl = None
 
 _open: set[str] = set()  # temporary files of this process
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file next to `path`, then take its place."""
+    """Write to a temporary file next to `path`, then rename it to `path`."""
     with replaced(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` when all is written and on the disk.
+    """A file to write that replaces `path` after all its content is on the disk.
 
-    A link keeps pointing where it did, and a file keeps its permissions. What is no file, such as
-    /dev/null or a pipe, is written to: in its place would be a file. What a killed process left
-    beside `path` is removed.
+    Symbolic links and permissions are kept. A device or a pipe, such as /dev/null, is written to
+    and not replaced. Temporary files that a killed process left beside `path` are removed.
     """
     path = path.expanduser()
     if path.is_dir():
-        raise ValueError(f"path must be a file, and {path} is a folder")
+        raise ValueError(f"path must be a file, but {path} is a folder")
     if not path.parent.is_dir():
         raise FileNotFoundError(
-            f"path must lie in a folder that exists, and {path.parent} does not"
+            f"path must be in an existing folder, but {path.parent} does not exist"
         )
     path = Path(os.path.realpath(path))
     mode = 0o666 & ~_umask()
@@ -45,7 +44,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
                 yield file
             return
         mode = stat.S_IMODE(path.stat().st_mode)
-    prefix = f".{path.name[:40]}."  # a name may be as long as the system allows: this one is longer
+    prefix = f".{path.name[:40]}."  # shortened: systems limit the length of a name
     _remove_abandoned(path.parent, prefix)
     handle, temporary = _temporary(path.parent, prefix)
     try:
@@ -64,13 +63,13 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_unfinished() -> None:
-    """Remove the temporary files of this process, before it ends without unwinding."""
+    """Remove the temporary files of this process; call before it ends without unwinding."""
     for name in list(_open):
         Path(name).unlink(missing_ok=True)
 
 
 def _temporary(folder: Path, prefix: str) -> tuple[int, str]:
-    """A new hidden file, locked as long as it is open, so that others see it is in use."""
+    """A new hidden file, locked while it is open, so that other processes see it is in use."""
     while True:
         handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".part")
         _open.add(name)
@@ -84,7 +83,7 @@ def _temporary(folder: Path, prefix: str) -> tuple[int, str]:
 
 
 def _remove_abandoned(folder: Path, prefix: str) -> None:
-    """Remove the temporary files that no process holds any more."""
+    """Remove temporary files that no process has locked."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -97,7 +96,7 @@ def _remove_abandoned(folder: Path, prefix: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the new name itself to the disk, where the system can."""
+    """Sync the folder, so that the new name is on the disk, if the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

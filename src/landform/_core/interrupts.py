@@ -11,7 +11,7 @@ import sys
 from landform._core.files import remove_unfinished
 
 INTERRUPTED = 130
-stopped = False  # whether an interrupt has come
+stopped = False  # whether an interrupt has arrived
 
 
 def is_program() -> bool:
@@ -22,7 +22,7 @@ def is_program() -> bool:
 
 
 def leave(*_) -> None:
-    """End the process at once with one line: nothing is half-written, and threads do not matter."""
+    """End the process at once with one line; leave no half-written file, and wait for no thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     remove_unfinished()
     os.write(2, b"landform: interrupted\n")
@@ -30,11 +30,11 @@ def leave(*_) -> None:
 
 
 def stop(*_) -> None:
-    """Unwind, so that bars are taken off the screen; a second interrupt does not wait for it."""
+    """Raise, so that progress bars are cleared; a second interrupt ends the process at once."""
     global stopped
     stopped = True
     signal.signal(signal.SIGINT, leave)
-    sys.unraisablehook = leave  # where no exception may rise, Python would print it and go on
+    sys.unraisablehook = leave  # where Python would print the exception and go on
     raise KeyboardInterrupt
 
 

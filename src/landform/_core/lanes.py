@@ -19,12 +19,13 @@ from jax.flatten_util import ravel_pytree
 from landform._core.arrays import is_traced, join, on_host, to_length
 from landform._core.compilation import compiled, signature
 from landform._core.module import Module
+from landform._core.process import is_wide, needed_settings
 from landform._core.typing import Array
 
 PyTree = Any
 
-_FEW = 8  # problems that get a small program of their own, so that one pair does not pay for many
-_FEW_LANES = 2
+_SMALL_BATCH = 8  # batches up to this size use a smaller program, which compiles and runs faster
+_SMALL_BATCH_LANES = 2
 
 
 class AbstractMethod(Module):
@@ -32,12 +33,13 @@ class AbstractMethod(Module):
 
     @abc.abstractmethod
     def init(self, args: PyTree, problem: PyTree) -> PyTree:
-        """First state of a problem; no expensive evaluation."""
+        """The first state of a problem; without an expensive evaluation."""
 
     def renew(self, args: PyTree, state: PyTree, problem: PyTree) -> PyTree:
-        """First state of a problem in a lane that another has left; `init` unless overridden.
+        """The first state of a problem in a lane whose last problem is finished; by default `init`.
 
-        What the first step does not read may stay as it is, which saves copies and compilation.
+        Entries that the first step does not read may keep their values, which saves copies and
+        compilation.
         """
         return self.init(args, problem)
 
@@ -51,7 +53,7 @@ class AbstractMethod(Module):
 
     @abc.abstractmethod
     def finish(self, state: PyTree) -> PyTree:
-        """The result; no expensive evaluation."""
+        """The result; without an expensive evaluation."""
 
 
 @compiled
@@ -59,7 +61,7 @@ def _run(method, args, problems, count, lanes):
     """Solve the first `count` of the queued problems on `lanes` lanes."""
     capacity = jax.tree.leaves(problems)[0].shape[0]
     step = jax.vmap(lambda state: method.step(args, state))
-    if lanes == 1:  # a lane alone keeps its branches and inner loops
+    if lanes == 1:  # without vmap, branches stay branches and inner loops end early
         step = lambda state: _widen(method.step(args, jax.tree.map(lambda a: a[0], state)))  # noqa: E731
 
     def take(index):
@@ -69,7 +71,7 @@ def _run(method, args, problems, count, lanes):
         fresh = method.renew(args, state, problem)
         return jax.tree.map(lambda a, b: b if a is b else jnp.where(over, a, b), fresh, state)
 
-    # All of a result in one row: one store an iteration, whatever the result is made of.
+    # A result is stored as one row, so that each iteration needs one store for all its arrays.
     state = jax.vmap(lambda problem: method.init(args, problem))(take(jnp.arange(lanes)))
     example = jax.tree.map(lambda a: a[0], state)
     shape = jax.eval_shape(lambda s: ravel_pytree(method.finish(s))[0], example)
@@ -103,9 +105,9 @@ def run(
     Parameters
     ----------
     method
-        The method, hashable but for its arrays.
+        The method; its fields other than arrays must be hashable.
     args
-        What all problems share: the metric.
+        What all problems share, such as the metric.
     problems
         A pytree with a leading axis n.
     lanes
@@ -117,12 +119,12 @@ def run(
         Called with the number of problems finished after each chunk.
     """
     n = jax.tree.leaves(problems)[0].shape[0]
-    if n <= _FEW:
-        lanes, chunk = min(lanes, _FEW_LANES), _FEW
+    if n <= _SMALL_BATCH:
+        lanes, chunk = min(lanes, _SMALL_BATCH_LANES), _SMALL_BATCH
     lanes = min(lanes, chunk)
     share = chunk
-    if n > _FEW and not is_traced(args, problems):
-        # As many parts of equal size as all processors are busy with to the end.
+    if n > _SMALL_BATCH and not is_traced(args, problems):
+        # Parts of equal size, in a number that keeps all processors busy to the end.
         rounds = -(-n // (chunk * cores()))
         share = min(chunk, max(lanes, -(-n // (rounds * cores()))))
 
@@ -141,23 +143,31 @@ def run(
 
 
 def cores() -> int:
-    """Processors that this process may use; one where XLA computes on something else."""
+    """Processors to use: all that this process may use, or at most ``LANDFORM_THREADS``."""
+    asked = os.environ.get("LANDFORM_THREADS", "").strip()
+    if asked and not (asked.isdecimal() and int(asked) > 0):
+        raise ValueError(f"LANDFORM_THREADS must be a positive integer, got {asked!r}")
+    return min(_processors(), int(asked)) if asked else _processors()
+
+
+def _processors() -> int:
+    """Processors that this process may use; one if XLA computes on another device."""
     if jax.default_backend() != "cpu":
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-_calls: dict[tuple, int] = {}  # compiled programs: how often they call what waits for workers
+_calls: dict[tuple, int] = {}  # for each compiled program, its calls that wait for workers
 
 
 def side_by_side(program, arguments: Callable[[Any], tuple], items: Iterable) -> Iterable:
     """Results on the host of ``program(*arguments(item))``, in order, on all processors.
 
-    XLA runs a loop over small arrays on a single processor. `program` is made by `compiled`, and
-    all arguments are of one structure and shape. Until it is compiled, which two threads would do
-    twice, items wait for the first one. A program that itself waits for workers of XLA's pool, such
-    as a user's metric with an eigendecomposition, runs alone: two of them may wait for ever.
+    XLA runs a loop over small arrays on a single processor. `program` must come from `compiled`,
+    and all arguments must have one structure and shapes. The first item runs alone, so that two
+    threads do not compile the same program. A program that waits for workers of XLA's pool, such as
+    one with a user's eigendecomposition, always runs alone: two of them may wait for ever.
     """
     items = list(items)
     workers = min(cores(), len(items))
@@ -175,10 +185,10 @@ def side_by_side(program, arguments: Callable[[Any], tuple], items: Iterable) ->
         yield on_host(jax.block_until_ready(program(*first)))
         items = items[1:]
     workers = 1 if _calls[known] else min(workers, len(items))
-    wide = jax.config.read("jax_enable_x64")
+    wide = is_wide()
 
     def call(item):
-        with jax.enable_x64(wide):  # a thread has flags of its own
+        with needed_settings(wide):  # a thread has settings of its own
             return on_host(jax.block_until_ready(program(*arguments(item))))
 
     if workers < 2:
@@ -189,9 +199,9 @@ def side_by_side(program, arguments: Callable[[Any], tuple], items: Iterable) ->
 
 
 def _pool_workers() -> int:
-    """Workers in XLA's pool; one where it computes on something else."""
+    """Workers in XLA's pool; one if XLA does not compute on the processor."""
     asked = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or ""
-    return int(asked) if asked.isdecimal() and jax.default_backend() == "cpu" else cores()
+    return int(asked) if asked.isdecimal() and jax.default_backend() == "cpu" else _processors()
 
 
 def _warn_of_waiting(calls: int) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from landform._core.typing import Array, Bool, Float
 
-_MIN_CURVATURE = 1e-10  # cosine of step and change of gradient, below which BFGS learns nothing
-_ELIMINATED = 16  # largest order that is eliminated row by row; larger ones are halved
+_MIN_CURVATURE = 1e-10  # least cosine of the step and the change of gradient in a BFGS update
+_MAX_ELIMINATION_ORDER = 16  # larger systems are halved by a Schur complement
 
 
 def symmetrize(matrix: Array) -> Array:
@@ -20,12 +20,12 @@ def solve_positive(
 ) -> tuple[Float[Array, "*b n k"], Bool[Array, "*b"]]:
     """Solve ``matrix @ out = rhs`` by elimination, and say whether all pivots are positive.
 
-    Written as array operations, the same step in all systems of a batch at once. LAPACK's batched
-    kernels split a batch over XLA's pool of workers and wait inside one of them, so that two
-    programs that run side by side on two cores wait for each other for ever.
+    All systems of a batch take the same step at once, as array operations. LAPACK's batched
+    kernels split a batch over XLA's pool of workers and wait inside one of them: two programs that
+    run side by side on two cores would wait for each other for ever.
     """
     n = matrix.shape[-1]
-    if n > _ELIMINATED:
+    if n > _MAX_ELIMINATION_ORDER:
         return _solve_halves(matrix, rhs)
     table = jnp.concatenate([matrix, rhs], axis=-1)
     positive = jnp.ones(table.shape[:-2], dtype=bool)
@@ -59,7 +59,7 @@ def _solve_halves(matrix, rhs):
 
 
 def cholesky(matrix: Float[Array | np.ndarray, "*b n n"]) -> Float[Array, "*b n n"]:
-    """The lower Cholesky factor by array operations; NaN where the matrix has none."""
+    """The lower Cholesky factor by array operations; NaN if the matrix is not positive definite."""
     n = matrix.shape[-1]
     below = jnp.arange(n)
 
@@ -104,9 +104,9 @@ def _logdet_derivative(primals, tangents):
 
 
 def root(xp, square):
-    """Square roots, whose derivative at 0 is 0 instead of infinite: that of a curve at rest.
+    """Square roots with derivative 0, instead of infinity, at 0.
 
-    There the length, like |x|, has many slopes and no derivative, but its square has one.
+    The length of a curve at rest, like |x| at 0, has no derivative; 0 is one of its subgradients.
     """
     still = square == 0.0
     return xp.where(still, 0.0, xp.sqrt(xp.where(still, 1.0, square)))
@@ -115,7 +115,7 @@ def root(xp, square):
 def bfgs_update(inverse: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
     """The BFGS update of inverse Hessians ``(*b, n, n)`` by steps and changes of the gradient.
 
-    Those for which the curvature along the step is not positive stay as they are. On the host.
+    Matrices are unchanged where the curvature along the step is not positive. Uses NumPy.
     """
     curvature = np.sum(step * change, axis=-1)
     size = np.linalg.norm(step, axis=-1) * np.linalg.norm(change, axis=-1)

@@ -1,4 +1,4 @@
-"""Statuses: every computation says how it ended, as data that passes through `jit` and `vmap`."""
+"""Statuses: how each computation ended, as data that passes through `jit` and `vmap`."""
 
 import enum
 
@@ -44,7 +44,7 @@ class Status(enum.IntEnum):
 
 _MESSAGES = {
     Status.CONVERGED: "converged",
-    Status.APPROXIMATE: "a path of a graph or a grid, no geodesic: its length is an estimate",
+    Status.APPROXIMATE: "a path of a graph or a grid, not a geodesic: its length is an estimate",
     Status.MAX_STEPS: "the iteration limit was reached before the curve became a geodesic; "
     "raise max_steps",
     Status.STALLED: "no step lowers the energy further although the curve is not a geodesic "
@@ -61,7 +61,7 @@ _MESSAGES = {
 
 
 def succeeded(status):
-    """Where a computation gave what it promised: a geodesic, or a path of a graph or a grid."""
+    """Whether each computation succeeded: a geodesic, or a path of a graph or a grid."""
     return status <= int(Status.APPROXIMATE)
 
 
@@ -106,7 +106,7 @@ def _word(code: int) -> str:
 
 
 class AbstractResult(display.AbstractDisplayed):
-    """Numbers for the user, as opposed to a model: see `landform._core.arrays.precise`."""
+    """Numbers for the user, as opposed to a model; `precise` returns their arrays as NumPy's."""
 
 
 class AbstractOutcome(AbstractResult):
@@ -141,10 +141,10 @@ class ConvergenceError(RuntimeError):
 
 
 class MetricError(ConvergenceError, ValueError):
-    """Raised with ``throw=True`` when all failures come from a metric that is not one.
+    """Raised with ``throw=True`` if every failure is of a metric that is not positive definite.
 
-    It is a `ValueError` too: the metric was the caller's, and it is not finite and positive
-    definite where it was asked.
+    It is a `ValueError` too: the caller's metric is not finite and positive definite at a point
+    where it was evaluated.
 
     Examples
     --------
@@ -158,7 +158,7 @@ class MetricError(ConvergenceError, ValueError):
 
 
 def raise_if_failed(what: str, status, result=None) -> None:
-    """Raise one `ConvergenceError` that counts the failures by reason; do nothing without any."""
+    """Raise one `ConvergenceError` that counts the failures by reason, if there are any."""
     codes = np.asarray(status).ravel()
     failed = codes[~succeeded(codes)]
     if failed.size == 0:

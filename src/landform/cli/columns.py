@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landform._core.numpy_files import check_room
+from landform._core.numpy_files import check_content_size
 
 LABELS = ("y", "label", "labels", "class", "target")
 MISSING = ("", "NA", "N/A", "null", "None")  # cells without a value, as R, Excel and Python write
@@ -141,7 +141,7 @@ def read_parquet(path: Path) -> Columns:
                 batch_size=_BATCH
             ):  # a damaged header may give wrong sizes
                 asked += batch.nbytes
-                check_room(asked, path, "write it without compression and dictionaries")
+                check_content_size(asked, path, "write it without compression and dictionaries")
                 batches.append(batch)
             table = pyarrow.Table.from_batches(batches, file.schema_arrow)
         names = table.column_names

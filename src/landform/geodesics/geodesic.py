@@ -297,10 +297,9 @@ def _package(metric, x, y, solution: Solution, chord: bool, num_points: int) -> 
             x, y, nodes
         )
         measured = jax.vmap(lambda c: certify_one(metric, rule, c))(nodes)
-    inner = (
-        xp.asarray(interpolation(rule, np.linspace(0.0, 1.0, num_points))[1:-1], nodes.dtype)
-        @ nodes
-    )
+    weights = interpolation(rule, np.linspace(0.0, 1.0, num_points))[1:-1]
+    with np.errstate(over="ignore", invalid="ignore"):  # a failed curve may leave the floats' range
+        inner = xp.asarray(weights, nodes.dtype) @ nodes
     x, y = xp.asarray(x), xp.asarray(y)
     points = xp.concatenate([x[:, None], inner, y[:, None]], axis=1)
     stats = {

@@ -9,6 +9,7 @@ from landform._core import display
 from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_points
 from landform._core.compilation import compiled
+from landform._core.module import reduced
 from landform._core.status import Status, outcome, raise_if_failed
 from landform._core.typing import Array, Float
 from landform.geodesics.geodesic import check_pair, where_succeeded
@@ -48,6 +49,9 @@ class JacobiField(NamedTuple):
         return [*values, outcome(self.status)]
 
     __repr__ = display.line
+
+    def __reduce__(self):
+        return reduced(self)
 
 
 @precise

@@ -10,11 +10,6 @@ from landform._core.arrays import is_traced, precise
 from landform._core.checks import as_floats
 from landform._core.typing import Array, Float
 
-NO_DERIVATIVE = (
-    ": integers and booleans have no derivative, so leave out the cast, rounding or argmax; of "
-    "complex numbers return the real and imaginary parts"
-)
-
 
 class AbstractDecoder(display.AbstractDisplayed):
     """A pure JAX function of one latent point, whose weights are leaves."""

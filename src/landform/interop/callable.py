@@ -10,9 +10,9 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import precise
-from landform._core.checks import as_floats, check_decoder
+from landform._core.checks import NO_DERIVATIVE, as_floats, check_decoder
 from landform._core.typing import Array, Float
-from landform.interop._decoder import NO_DERIVATIVE, AbstractDecoder
+from landform.interop._decoder import AbstractDecoder
 
 
 class CallableDecoder(AbstractDecoder):

@@ -11,7 +11,13 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import is_traced, precise
-from landform._core.checks import as_points, check_choice, check_decoder, check_key
+from landform._core.checks import (
+    NO_DERIVATIVE,
+    as_points,
+    check_choice,
+    check_decoder,
+    check_key,
+)
 from landform._core.linalg import solve_spd
 from landform._core.module import Module
 from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
@@ -23,13 +29,19 @@ _MAX_FORWARD_MODE_DIM = 4  # dimensions in which second derivatives are cheaper 
 
 
 def flatten_output(output) -> Float[Array, " D"]:
-    """All arrays of a decoder's output as one vector."""
+    """All arrays of a decoder's output as one vector.
+
+    Raises
+    ------
+    TypeError
+        If one of them is of complex numbers, integers or booleans. A number of Python's is a
+        constant, and allowed.
+    """
+    for leaf in jax.tree.leaves(output):
+        dtype = getattr(leaf, "dtype", type(leaf) if isinstance(leaf, complex) else float)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"the decoder must return real numbers, got {dtype}{NO_DERIVATIVE}")
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(output)]
-    if any(jnp.iscomplexobj(leaf) for leaf in leaves):  # JᵀJ would be no metric, nor real
-        raise TypeError(
-            "the decoder must return real numbers; for complex ones return "
-            "jnp.concatenate([y.real, y.imag])"
-        )
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
 
 

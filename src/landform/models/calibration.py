@@ -8,6 +8,7 @@ import numpy as np
 from landform._core import display
 from landform._core.arrays import precise, to_jax
 from landform._core.checks import as_count, check_key
+from landform._core.module import reduced
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, posterior_at
 
@@ -43,6 +44,9 @@ class Calibration(NamedTuple):
     error: float
 
     __repr__ = display.line
+
+    def __reduce__(self):
+        return reduced(self)
 
 
 @precise

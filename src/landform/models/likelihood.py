@@ -11,6 +11,7 @@ from landform._core import display
 from landform._core.arrays import precise
 from landform._core.checks import as_count
 from landform._core.compilation import block_size, map_blocks
+from landform._core.module import reduced
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.vae import VAE, flatten_data, gaussian_kl, log_likelihood
 
@@ -49,6 +50,9 @@ class MarginalLikelihood(NamedTuple):
     effective_samples: Float[Array, " n"]
 
     __repr__ = display.line
+
+    def __reduce__(self):
+        return reduced(self)
 
 
 def check_data(vae, X):

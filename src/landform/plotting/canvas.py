@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from landform._core.checks import numpy_floats
 from landform._core.files import replaced
 
 RIEMANNIAN = "#d55e00"
@@ -131,7 +132,7 @@ def grid(low, high, size: int = 120) -> tuple[np.ndarray, tuple[float, float, fl
     -------
     Points ``(size, size, 2)``, rows from the bottom to the top, and ``(left, right, bottom, top)``.
     """
-    (x0, y0), (x1, y1) = np.asarray(low, float), np.asarray(high, float)
+    (x0, y0), (x1, y1) = numpy_floats("low", low), numpy_floats("high", high)
     x, y = np.linspace(x0, x1, size), np.linspace(y0, y1, size)
     return np.stack(np.meshgrid(x, y), axis=-1), (x0, x1, y0, y1)
 
@@ -146,7 +147,7 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
 
 def planar(name: str, value, shapes: dict[int, str]) -> np.ndarray:
     """Points of the plane as an array, whose numbers of axes allowed are the keys of `shapes`."""
-    array = np.asarray(value)
+    array = numpy_floats(name, value)
     if array.ndim not in shapes or array.shape[-1] != 2:
         raise ValueError(
             f"{name} must have shape {' or '.join(shapes.values())}, got {array.shape}"
@@ -165,7 +166,7 @@ def one_each(name: str, values, count: int, what: str, *, ndim: int = 1) -> None
 
 def bounds(Z, margin: float = 0.12) -> tuple[np.ndarray, np.ndarray]:
     """Corners of a square around points of the plane, with a margin relative to its side."""
-    Z = np.asarray(Z)
+    Z = numpy_floats("Z", Z)
     center, half = (Z.max(0) + Z.min(0)) / 2, 0.5 * np.ptp(Z, axis=0).max()
     half = (half if half > 0 else 1.0) * (1 + 2 * margin)
     return center - half, center + half

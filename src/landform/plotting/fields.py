@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
 
+from landform._core.checks import numpy_floats
 from landform.metrics.base import AbstractMetric, log_volume
 from landform.metrics.curvature import gaussian_curvature
 from landform.plotting.canvas import EUCLIDEAN, FIELD, RIEMANNIAN, draw_field, finite, grid, style
@@ -49,7 +50,7 @@ def field(
     ValueError
         If no value is finite and no limits are given.
     """
-    values = np.asarray(values)
+    values = numpy_floats("values", values)
     low, high = np.percentile(finite("values", values), [1, 99]) if limits is None else limits
     return draw_field(
         ax, extent, values, label, bar, cmap=cmap, vmin=low, vmax=high, interpolation="bilinear"
@@ -94,7 +95,7 @@ def density(
     shares = sorted(shares, reverse=True)
     if not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must lie between 0 and 1, got {shares}")
-    log_density = np.asarray(log_density)
+    log_density = numpy_floats("log_density", log_density)
     finite("log_density", log_density)
     if np.isposinf(log_density).any():
         raise ValueError("log_density must be less than infinity: such a peak holds all the mass")

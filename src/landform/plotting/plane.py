@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from landform._core.checks import check_choice
+from landform._core.checks import as_numpy, check_choice
 from landform.plotting.canvas import (
     DASHED,
     EUCLIDEAN,
@@ -79,7 +79,7 @@ def points(
         If the points are not of the plane, or there are too few or too many labels or names.
     """
     Z = planar("Z", Z, {2: "(n, 2)"})
-    labels = np.zeros(len(Z), int) if labels is None else np.asarray(labels)
+    labels = np.zeros(len(Z), int) if labels is None else as_numpy(labels)
     one_each("labels", labels, len(Z), "points")
     kinds = np.unique(labels)
     if names is not None:
@@ -210,7 +210,7 @@ def strip(ax: Axes, images, *, label: str = "", limits=None, gap: int = 1) -> An
     -------
     The image.
     """
-    images = np.asarray(images)
+    images = as_numpy(images)
     images = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
     deep = images.dtype.kind in "iu" and images.max(initial=0) > 1
     low, high = ((0, 255) if deep else (0.0, 1.0)) if limits is None else limits
@@ -247,7 +247,7 @@ def walk(ax: Axes, path, *, kind: str = "riemannian", inside=None) -> None:
         For any other `kind`, if `path` is not one walk of the plane, or `inside` not of its length.
     """
     path = planar("path", path, {2: "(T, 2)"})
-    inside = np.ones(len(path), bool) if inside is None else np.asarray(inside, bool)
+    inside = np.ones(len(path), bool) if inside is None else as_numpy(inside).astype(bool)
     one_each("inside", inside, len(path), "steps")
     check_choice("kind", kind, _GEOMETRIES)
     colour, _ = _GEOMETRIES[kind]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from landform._core.checks import as_numpy, numpy_floats
 from landform.plotting.canvas import (
     DASHED,
     EUCLIDEAN,
@@ -202,10 +203,10 @@ def distance_matrix(
     ValueError
         If D is not square, or there are too few or too many labels or names.
     """
-    D = np.asarray(D)
+    D = numpy_floats("D", D)
     if D.ndim != 2 or D.shape[0] != D.shape[1]:
         raise ValueError(f"D must have shape (n, n), got {D.shape}")
-    labels = np.zeros(len(D), int) if labels is None else np.asarray(labels)
+    labels = np.zeros(len(D), int) if labels is None else as_numpy(labels)
     one_each("labels", labels, len(D), "rows")
     order = np.argsort(labels, kind="stable")
     kinds, counts = np.unique(labels, return_counts=True)

@@ -7,10 +7,11 @@ from numbers import Integral, Real
 import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, validation
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
+from landform._core.checks import as_numpy
 from landform.metrics.analytic import Euclidean
 from landform.metrics.base import AbstractMetric
 from landform.stats.land.bandwidth import local_variance
@@ -88,6 +89,13 @@ def key_from(random_state) -> jax.Array:
     """A JAX key from a seed, a NumPy RandomState or None."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     return jax.random.key(int(seed))
+
+
+def validate_data(estimator, X, **options) -> np.ndarray:
+    """scikit-learn's function, also for tensors of PyTorch that require gradients."""
+    rows = X if isinstance(X, list | tuple) else [X]
+    X = as_numpy(X) if any(hasattr(row, "detach") for row in rows) else X
+    return validation.validate_data(estimator, X, **options)
 
 
 def clustered(estimator, X, sample_weight) -> tuple[np.ndarray, np.ndarray]:

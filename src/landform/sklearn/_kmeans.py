@@ -14,7 +14,7 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
@@ -23,6 +23,7 @@ from landform.sklearn._base import (
     clustered,
     key_from,
     resolve_metric,
+    validate_data,
     warn_unless_converged,
 )
 from landform.stats.clustering.kmeans import distances_to, geodesic_kmeans, nearest_centers

@@ -12,7 +12,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from landform.sklearn._base import (
     METRIC_CONSTRAINTS,
@@ -21,6 +21,7 @@ from landform.sklearn._base import (
     clustered,
     key_from,
     resolve_metric,
+    validate_data,
     warn_unless_converged,
 )
 from landform.stats.clustering.kmeans import distances_to, nearest_centers

@@ -13,7 +13,6 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
-    validate_data,
 )
 
 from landform._core.status import ConvergenceError
@@ -24,6 +23,7 @@ from landform.sklearn._base import (
     Positive,
     key_from,
     resolve_metric,
+    validate_data,
 )
 from landform.stats.land.bandwidth import (
     check_varies,
@@ -367,11 +367,16 @@ def _warn_if_worse(land, X):
     if len(np.unique(X, axis=0)) < _MIN_POINTS * count * X.shape[1]:
         return  # a Gaussian would follow these few too closely
     floor = 1e-6 * float(X.var(axis=0).mean())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it need not have converged
-        peer = GaussianMixture(count, covariance_type=kind, reg_covar=floor, random_state=0).fit(X)
+    centered = X - X.mean(axis=0)  # scikit-learn's variances lose all digits far from the origin
+    peer = GaussianMixture(count, covariance_type=kind, reg_covar=floor, random_state=0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it need not have converged
+            score = peer.fit(centered).score(centered)
+    except ValueError:  # without a Gaussian mixture there is nothing to compare with
+        return
     volume = float(np.mean(np.asarray(log_volume(land.metric_, X))))
-    behind = peer.score(X) - (land.lower_bound_ + volume)
+    behind = score - (land.lower_bound_ + volume)
     if behind > _MAX_BEHIND:
         warnings.warn(
             f"a Gaussian mixture of {count} component(s) describes the data better, by "

@@ -14,7 +14,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from landform._core.arrays import chunked, precise
 from landform._core.checks import as_points
@@ -22,7 +22,7 @@ from landform.models.likelihood import check_data
 from landform.models.train import train_vae
 from landform.models.training import ARCHITECTURES, VARIANCES, Training
 from landform.models.vae import LIKELIHOODS, OUTPUTS, gaussian_kl, log_likelihood
-from landform.sklearn._base import Positive, key_from
+from landform.sklearn._base import Positive, key_from, validate_data
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 _DRAWS = 64

@@ -12,8 +12,9 @@ from landform.solvers.lengths import resolved_lengths, segment_lengths
 
 _COARSE, _FINE = (1000, 10), (16_000, 24)  # points between landmarks, neighbors of each
 _LONG = 2.0  # times the median edge in coordinates: a gap, which a few points may jump over
-_ABOUT = 1e-4  # what the length of a long edge may be off by, relative
+_LONG_EDGE_RTOL = 1e-4
 _MANY = 20_000  # vertices from which edges are measured at fewer points
+_MAX_DISTANCE = 1e100  # between coordinates of vertices; squares and volumes do not overflow
 
 
 class Graph(NamedTuple):
@@ -31,7 +32,7 @@ def _edge_lengths(metric, start, end, typical: float, order: int = 4) -> np.ndar
     lengths = segment_lengths(metric, start, end, order=order)
     long = np.flatnonzero(np.linalg.norm(end - start, axis=1) > _LONG * typical)
     if long.size:
-        lengths[long] = resolved_lengths(metric, start[long], end[long], _ABOUT)
+        lengths[long] = resolved_lengths(metric, start[long], end[long], _LONG_EDGE_RTOL)
     return lengths
 
 
@@ -70,8 +71,15 @@ def filler(points: np.ndarray, spacing: float, limit: int) -> np.ndarray:
 
 
 def build_graph(metric, points, *, n_neighbors: int = 10, fill: int = 0) -> Graph:
-    """Join every point to its nearest ones, bridge the components, and measure every edge."""
+    """Join every point to its nearest ones, bridge the components, and measure every edge.
+
+    Points further from the others than `_MAX_DISTANCE` are left out.
+    """
     points = np.unique(np.asarray(points, dtype=float), axis=0)
+    with np.errstate(over="ignore"):
+        offset = np.abs(points - np.sort(points, axis=0)[len(points) // 2])
+    within = (offset < _MAX_DISTANCE).all(axis=1)
+    points = points[within] if within.any() else points[:1]
     if fill:
         gap = np.median(cKDTree(points).query(points, k=min(2, len(points)))[0][:, -1])
         points = np.concatenate([points, filler(points, max(2.0 * float(gap), 1e-12), fill)])
@@ -146,12 +154,17 @@ def attach(metric, graph: Graph, points: np.ndarray):
     k = min(graph.n_neighbors, base)
     gap, near = cKDTree(graph.points).query(unique, k=k)
     gap, near = gap.reshape(-1, k), near.reshape(-1, k)
+    within = np.isfinite(gap)  # beyond the range of squares no vertex is the nearest
+    near[~within] = 0
     fresh = gap[:, 0] > 0.0
     added = unique[fresh]
     place = np.where(fresh, base - 1 + np.cumsum(fresh), near[:, 0])
     new = np.repeat(np.arange(added.shape[0]), k)
     old = near[fresh].ravel()
-    lengths = _edge_lengths(metric, added[new], graph.points[old], graph.typical)
+    lengths = np.full(new.size, np.inf)
+    usable = within[fresh].ravel()
+    ends = added[new[usable]], graph.points[old[usable]]
+    lengths[usable] = _edge_lengths(metric, *ends, graph.typical)
     usable = np.isfinite(lengths)
     rows = np.concatenate([graph.edges[:, 0], base + new[usable]])
     columns = np.concatenate([graph.edges[:, 1], old[usable]])

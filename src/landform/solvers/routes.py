@@ -226,8 +226,11 @@ class GraphSolver(AbstractSolver):
         points = [X, Y] if landmarks is None else [X, Y, np.asarray(landmarks)]
         graph = build_graph(metric, np.concatenate(points), n_neighbors=self.n_neighbors)
         tree = cKDTree(graph.points)
-        rows, columns = (tree.query(p)[1] for p in points[:2])
+        (gap_x, rows), (gap_y, columns) = (tree.query(p) for p in points[:2])
+        far_x, far_y = gap_x > 0.0, gap_y > 0.0  # left out of the graph: they are no vertices
+        rows, columns = np.where(far_x, 0, rows), np.where(far_y, 0, columns)
         distances = distances_between(adjacency(graph), rows, columns)
+        distances[far_x], distances[:, far_y] = np.inf, np.inf
         if X is Y:  # the two directions of a path may be rounded differently
             distances = np.minimum(distances, distances.T)
         connected = np.isfinite(distances)

@@ -6,7 +6,7 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, as_points, seed_of
+from landform._core.checks import as_count, as_numpy, as_points, seed_of
 from landform._core.status import AbstractResult
 from landform._core.typing import Array, Float, Int, PRNGKeyArray
 from landform.geodesics.geodesic import geodesic
@@ -194,7 +194,7 @@ def _variation(lengths, good):
 
 def _pairs(pairs, n: int, num_pairs: int, seed: int) -> np.ndarray:
     if pairs is not None:
-        pairs = np.asarray(pairs)
+        pairs = as_numpy(pairs)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu" or not len(pairs):
             raise ValueError(f"pairs must be integers of shape (m, 2), got shape {pairs.shape}")
         if pairs.min() < 0 or pairs.max() >= n:

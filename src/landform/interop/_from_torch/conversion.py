@@ -12,8 +12,7 @@ import jax
 import numpy as np
 import torch
 
-from landform._core.checks import as_floats
-from landform.interop._decoder import NO_DERIVATIVE
+from landform._core.checks import NO_DERIVATIVE, as_floats
 from landform.interop._from_torch import compare, constant_reads, lowering, outputs, scripted
 from landform.interop._from_torch.lowering import Unsupported
 from landform.interop._from_torch.state import Snapshot, depends_on_earlier_calls, reachable

@@ -11,6 +11,7 @@ from landform._core.arrays import is_traced, precise, to_jax
 from landform._core.checks import (
     as_count,
     as_floats,
+    as_numpy,
     as_points,
     as_weights,
     check_choice,
@@ -273,7 +274,7 @@ def _check(n, n_clusters, key, weights, method, init, n_init, max_iter):
             f"{np.count_nonzero(weights)}, got {count}"
         )
     if not isinstance(init, str):
-        given = np.asarray(init)
+        given = as_numpy(init)
         if given.shape != (count,) or given.dtype.kind not in "iu" or len(set(given)) < count:
             raise ValueError(f"init must hold {count} different indices, got {init!r}")
         if given.min() < 0 or given.max() >= n:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from landform._core.checks import as_numpy
+
 
 def f_measure(labels_true, labels_pred, *, noise=-1) -> float:
     """The F-measure of a clustering: each class's best F1 score over the clusters, averaged.
@@ -44,7 +46,7 @@ def f_measure(labels_true, labels_pred, *, noise=-1) -> float:
     >>> round(lf.f_measure([0, 0, 1, 1], [0, 0, 0, 0]), 6)
     0.666667
     """
-    true, pred = np.asarray(labels_true), np.asarray(labels_pred)
+    true, pred = as_numpy(labels_true), as_numpy(labels_pred)
     if true.ndim != 1 or true.shape != pred.shape or true.size == 0:
         raise ValueError(
             "labels_true and labels_pred must be one-dimensional, of one length and not empty, "

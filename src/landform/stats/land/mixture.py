@@ -8,7 +8,7 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import precise, to_jax
-from landform._core.checks import as_count, check_choice, seed_of
+from landform._core.checks import as_count, as_numpy, check_choice, seed_of
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics._logarithms import accuracy_for
@@ -303,7 +303,7 @@ def memberships(init, kept, count: int, least: int) -> np.ndarray:
         f"shape ({n}, {count})"
     )
     try:
-        given = np.asarray(init)
+        given = as_numpy(init)
     except ValueError as error:
         raise ValueError(f"{wrong}: {error}") from None
     if given.shape == (n,) and given.dtype.kind in "iub":
