@@ -79,9 +79,9 @@ def test_there_are_two_points_or_more_to_a_centre_on_average(digits):
     assert few.vae_.std.precision.centers.shape == (15, 2)
 
 
-def test_its_defaults_are_those_of_the_function():
+def test_its_defaults_are_those_of_training():
     ours = inspect.signature(LatentVAE).parameters
-    theirs = inspect.signature(lf.train_vae).parameters
+    theirs = inspect.signature(lf.Training).parameters
     shared = set(ours) & set(theirs)
     assert len(shared) > 12
     assert {n: ours[n].default for n in shared} == {n: theirs[n].default for n in shared}
