@@ -89,8 +89,7 @@ def data_folder() -> Path | None:
     ValueError
         If the variable is set and there is no such folder.
     """
-    value = os.environ.get(ENVIRONMENT)
-    if not value:
+    if not (value := os.environ.get(ENVIRONMENT)):
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
