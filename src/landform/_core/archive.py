@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.arrays import is_traced, to_jax
-from landform._core.module import Module
+from landform._core.module import AbstractModule
 from landform._core.numpy_files import check_content_size
 
 _STORED = {"bool", "float16", "float32", "float64"} | {
@@ -39,7 +39,7 @@ def own_classes() -> dict[str, type]:
         for cls in queue.pop().__subclasses__():
             queue.append(cls)
             home = sys.modules.get(cls.__module__)
-            ours = cls.__module__.startswith("landform.") and cls is not Module  # the bare base
+            ours = cls.__module__.startswith("landform.") and cls is not AbstractModule
             if ours and vars(home).get(cls.__name__) is cls:
                 found[cls.__name__] = cls
     return found

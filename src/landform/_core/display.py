@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from landform._core.module import Module
+from landform._core.module import AbstractModule
 
 _LONGEST = 150  # characters of a line
 _INNER = 80  # characters of an object within the line of another
@@ -36,7 +36,7 @@ class Picture(NamedTuple):
     ends: bool = True  # whether the end points of the curves are marked
 
 
-class AbstractDisplayed(Module):
+class AbstractDisplayed(AbstractModule):
     """An object with a line of values for a repr, in place of the tree of its arrays."""
 
     def _summary(self) -> Sequence[str]:
@@ -100,7 +100,7 @@ def brief(value) -> str:
         return f"partial({brief(value.func)})"
     name = getattr(value, "__name__", type(value).__name__)
     owner = getattr(value, "__self__", None)
-    return f"{type(owner).__name__}.{name}" if isinstance(owner, Module) else name
+    return f"{type(owner).__name__}.{name}" if isinstance(owner, AbstractModule) else name
 
 
 def number(value) -> str:

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from landform._core.arrays import is_traced, join, on_host, to_length
 from landform._core.compilation import compiled, signature
-from landform._core.module import Module
+from landform._core.module import AbstractModule
 from landform._core.process import is_wide, needed_settings
 from landform._core.typing import Array
 
@@ -28,7 +28,7 @@ _SMALL_BATCH = 8  # batches up to this size use a smaller program, which compile
 _SMALL_BATCH_LANES = 2
 
 
-class AbstractMethod(Module):
+class AbstractMethod(AbstractModule):
     """An iterative method for one problem: `init`, `step` until `done`, then `finish`."""
 
     @abc.abstractmethod

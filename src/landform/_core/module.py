@@ -46,7 +46,7 @@ def _restore(tree: Any) -> Any:
         return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, _Kept))
 
 
-class Module(eqx.Module):
+class AbstractModule(eqx.Module):
     """An Equinox module that keeps every bit; a copy of it is itself, for nothing in it changes."""
 
     def __getstate__(self) -> dict:

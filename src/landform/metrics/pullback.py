@@ -19,7 +19,7 @@ from landform._core.checks import (
     check_key,
 )
 from landform._core.linalg import solve_spd
-from landform._core.module import Module
+from landform._core.module import AbstractModule
 from landform._core.typing import Array, ArrayLike, Float, Matrix, Point, PRNGKeyArray
 from landform.metrics.base import AbstractMetric, check_dtype
 
@@ -317,7 +317,7 @@ class ExpectedPullback(AbstractEmbedded):
         return [*functions, *scale, *display.landmarks(self.points)]
 
 
-class _Realization(Module):
+class _Realization(AbstractModule):
     """The decoder with its noise fixed."""
 
     metric: ExpectedPullback

@@ -9,7 +9,7 @@ import numpy as np
 
 from landform._core.arrays import to_jax
 from landform._core.checks import host_rng
-from landform._core.module import Module
+from landform._core.module import AbstractModule
 from landform._core.status import ConvergenceError
 from landform._core.typing import Array, Float, PRNGKeyArray
 from landform.models.rbf import RBFPrecision, even_weights, kmeans_centers, rbf_bandwidths
@@ -50,7 +50,7 @@ def draw(vae: VAE, data: np.ndarray, key: PRNGKeyArray) -> Draws:
     return Draws(pack(codes), pack(tiled), pack(np.ones(count)), float(kl), mean)
 
 
-class Statistics(Module):
+class Statistics(AbstractModule):
     """All that the likelihood of W needs: the basis functions V at the draws, and Vᵀr²."""
 
     features: Float[Array, "chunks rows k"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from landform._core import display
-from landform._core.module import Module
+from landform._core.module import AbstractModule
 from landform._core.status import Status
 from landform._core.typing import Array
 from landform.solvers.elements import Rule
@@ -102,7 +102,7 @@ class Solution(NamedTuple):
     __repr__ = display.line
 
 
-class AbstractSolver(Module):
+class AbstractSolver(AbstractModule):
     """A way to geodesics between points: what ``solver=`` accepts everywhere.
 
     A solver turns a metric and end points into curves. It need not measure them: the library

@@ -20,7 +20,7 @@ from landform._core.arrays import chunked, is_traced
 from landform._core.checks import as_count, as_positive
 from landform._core.compilation import compiled
 from landform._core.lanes import AbstractMethod, run
-from landform._core.module import Module, reduced
+from landform._core.module import AbstractModule, reduced
 from landform._core.status import Status
 from landform._core.typing import Array, Float, Int
 
@@ -33,7 +33,7 @@ _MOST_LANES = 256
 _QUEUE = 1024  # geodesics per call of the compiled loop
 
 
-class AdaptiveIVP(Module):
+class AdaptiveIVP(AbstractModule):
     """Adaptive integration of the geodesic equation (Dormand–Prince, order 8).
 
     Parameters
@@ -67,7 +67,7 @@ class AdaptiveIVP(Module):
         as_count("max_steps", self.max_steps)
 
 
-class FixedStepIVP(Module):
+class FixedStepIVP(AbstractModule):
     """Classical Runge–Kutta of order 4 with equal steps: cheap to compile, fast in batches.
 
     Parameters

@@ -4,6 +4,8 @@
 which little can be computed. Of a constant mask the positions are known, and so is their number.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -66,10 +68,11 @@ def _items(index) -> tuple:
     return tuple(index) if isinstance(index, tuple) else (index,)
 
 
-def _as_mask(item) -> torch.Tensor | None:
+def _as_mask(item: Any) -> torch.Tensor | None:
     """An entry of an index as a mask of one axis or more, if it is one."""
-    if isinstance(item, list) and item and all(isinstance(flag, bool) for flag in item):
-        item = np.array(item)
+    if isinstance(item, list):
+        flags = bool(item) and all(isinstance(flag, bool) for flag in item)
+        return _as_mask(np.array(item)) if flags else None
     if isinstance(item, np.ndarray) and item.dtype == bool:
         item = torch.from_numpy(item)
     if isinstance(item, _T) and item.dtype in (torch.bool, torch.uint8) and item.ndim:
