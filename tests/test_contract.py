@@ -21,7 +21,7 @@ PACKAGE = Path(lf.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A file imports only from lower floors or from its own folder. `landform/__init__`, which gathers
-# the public names, stands above all that has them; estimators import those names as users do.
+# the public names, stands above all that has them.
 FLOORS = [
     {"_core"},
     {"metrics", "solvers", "interop"},

@@ -9,9 +9,9 @@ import numpy as np
 
 from landform._core import display
 from landform._core.arrays import is_traced, precise, to_jax
-from landform._core.checks import as_count, as_points, check_choice
+from landform._core.checks import as_count, as_points, check_choice, seed_of
 from landform._core.status import AbstractResult, raise_if_failed, succeeded
-from landform._core.typing import Array, Bool, Float, Int
+from landform._core.typing import Array, Bool, Float, Int, PRNGKeyArray
 from landform.geodesics.geodesic import geodesic, where_succeeded
 from landform.metrics.base import AbstractMetric, check_dtype, check_metric
 from landform.solvers.base import AbstractSolver
@@ -198,7 +198,7 @@ def graph_distances(
     *,
     n_neighbors: int = 16,
     probes: int = 50,
-    random_state: int = 0,
+    key: PRNGKeyArray | None = None,
 ) -> GraphDistances:
     """Distances along a neighborhood graph for up to 10⁵ points, with their error measured.
 
@@ -214,8 +214,8 @@ def graph_distances(
         Neighbors of every point; more of them bring the paths closer to geodesics.
     probes
         Random pairs that are solved exactly to measure the error; 0 for none.
-    random_state
-        Seed of the choice of these pairs.
+    key
+        Random key of the choice of these pairs; None for one fixed choice.
 
     Returns
     -------
@@ -250,7 +250,7 @@ def graph_distances(
     if Y is None:
         usable &= np.arange(n)[:, None] < np.arange(m)
     choices = np.flatnonzero(usable)
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(seed_of(key))
     chosen = rng.choice(choices, size=min(probes, choices.size), replace=False)
     pairs = np.stack(np.unravel_index(chosen, matrix.shape), axis=1)
     ratio = np.zeros(0)

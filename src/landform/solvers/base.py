@@ -103,7 +103,7 @@ class Solution(NamedTuple):
 
 
 class AbstractSolver(AbstractModule):
-    """A way to geodesics between points: what ``solver=`` accepts everywhere.
+    """A way to geodesics between points: what ``solver=`` of `geodesic` and its kin accepts.
 
     A solver turns a metric and end points into curves. It need not measure them: the library
     certifies every curve that a solver calls converged, in the same way whatever the solver, and
