@@ -45,8 +45,7 @@ class Status(enum.IntEnum):
 _MESSAGES = {
     Status.CONVERGED: "converged",
     Status.APPROXIMATE: "a path of a graph or a grid, not a geodesic: its length is an estimate",
-    Status.MAX_STEPS: "the iteration limit was reached before the curve became a geodesic; "
-    "raise max_steps",
+    Status.MAX_STEPS: "the iteration limit was reached; raise it (max_steps, max_iter)",
     Status.STALLED: "no step lowers the energy further although the curve is not a geodesic "
     "(the metric is probably not smooth)",
     Status.UNRESOLVED: "the curve is not resolved to the requested accuracy; raise num_points, or "

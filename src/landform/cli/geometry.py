@@ -35,7 +35,7 @@ def distances(
     method: Annotated[
         str,
         typer.Option(
-            help="geodesic (exact), graph (fast upper bounds: a few per cent too long for 2 "
+            help="geodesic (exact), graph (fast upper bounds: a few percent too long for 2 "
             "columns, far too long for 8) or grid (up to 3 columns, a check)."
         ),
     ] = "geodesic",
@@ -155,7 +155,7 @@ def cluster(
         str,
         typer.Option(
             help="For kmedoids and spectral: geodesic (solves every pair) or graph (fast upper "
-            "bounds: a few per cent too long for 2 columns, far too long for 8). kmeans solves "
+            "bounds: a few percent too long for 2 columns, far too long for 8). kmeans solves "
             "the geodesics that it needs."
         ),
     ] = "geodesic",

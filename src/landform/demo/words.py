@@ -21,7 +21,7 @@ CHOICES = (
     "Standard deviations along curves are averaged by arc length of the metric, for geodesics and "
     "straight lines alike.",
     "All pairwise distances are shortest paths on a neighbor graph: upper bounds, in two "
-    "dimensions a few per cent too long. The geodesics of the figure are solved exactly.",
+    "dimensions a few percent too long. The geodesics of the figure are solved exactly.",
     "The support: latent points within {support_radius:.3g} of a code, twice the distance within "
     "which 99 % of the codes have another one. {walks} walks of {walk_steps} steps under each "
     "metric, with steps of one size at a typical code; each is made of {walk_substeps} of the "

@@ -148,7 +148,8 @@ def fit_frechet_mean(
     max_steps
         Most steps.
     num_points, accuracy, solver
-        As for `geodesic`.
+        As for `geodesic`. The solver's curves must converge: paths of graphs and grids have no
+        logarithms.
     throw
         Raise on failure; with False the result says what failed.
     progress
@@ -189,7 +190,7 @@ def fit_frechet_mean(
     X = as_points("X", X, metric.dim, ndim=(2,))
     X = check_dtype(metric, X)
     if is_traced(metric, X, weights, init):
-        raise ValueError("frechet_mean cannot be called inside a transformation such as jit")
+        raise ValueError("fit_frechet_mean cannot be called inside a transformation such as jit")
     weights = as_weights(weights, X.shape[0])
     center = None if init is None else as_points("init", init, X.shape[1], ndim=(1,))
     tol = max(tol, float(np.sqrt(jnp.finfo(X.dtype).eps)))

@@ -43,8 +43,8 @@ default="local-variance"
     sigma, rho : float or "auto", default="auto"
         Parameters of the local-variance metric; see `landform.auto_sigma`, `landform.auto_rho`.
     distances : {"geodesic", "graph"}, default="geodesic"
-        Solve every pair, or take shortest paths on a graph: a few per cent too long, and fast for
-        thousands of points.
+        Solve every pair, or take shortest paths on a graph: fast for thousands of points, a few
+        percent too long in the plane and far too long in eight dimensions.
     method : {"pam", "alternate"}, default="pam"
         Best exchanges, or the best medoid of each cluster in turn.
     init : {"build", "k-means++"}, default="build"

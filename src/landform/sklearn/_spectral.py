@@ -35,8 +35,8 @@ default="local-variance"
     sigma, rho : float or "auto", default="auto"
         Parameters of the local-variance metric; see `landform.auto_sigma`, `landform.auto_rho`.
     distances : {"geodesic", "graph"}, default="geodesic"
-        Solve every pair, or take shortest paths on a graph: a few per cent too long, and fast for
-        thousands of points.
+        Solve every pair, or take shortest paths on a graph: fast for thousands of points, a few
+        percent too long in the plane and far too long in eight dimensions.
     n_neighbors : int, default=7
         Which neighbor's distance is the local scale.
     assign_labels : {"cluster_qr", "kmeans", "discretize"}, default="cluster_qr"

@@ -51,7 +51,7 @@ class RetrainingReport(AbstractResult):
     failed: int
 
     def summary(self) -> str:
-        """A table of the mean coefficients of variation, in per cent."""
+        """A table of the mean coefficients of variation, in percent."""
         models, count = np.shape(self.geodesic)
         rows = [
             ("geodesic", self.cv_geodesic, self.shape_cv_geodesic),

@@ -175,7 +175,8 @@ def geodesic_kmedoids(
         As for `kmedoids`.
     distances
         ``"geodesic"`` solves all n (n − 1) / 2 pairs; ``"graph"`` runs shortest paths on a graph,
-        a few per cent too long, for thousands of points.
+        a few percent too long in the plane and far too long in eight dimensions, for thousands of
+        points.
     num_points, accuracy, solver
         As for `pairwise_distances`.
     throw
