@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,17 @@ def _as_a_user_runs_it(request):
 
     with jax.enable_x64(False):
         yield
+
+
+_MOST_MAPS = 40_000  # regions of memory; Linux gives a process 65,530, and XLA ends it without one
+_MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Drop compiled programs between files where they are many: each holds several regions."""
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        import jax
+
+        jax.clear_caches()
