@@ -34,9 +34,12 @@ def _as_a_user_runs_it(request):
         yield
         return
     import jax
+    from jaxtyping import config
 
+    config.update("jaxtyping_disable", True)  # a user's results may be NumPy's
     with jax.enable_x64(False):
         yield
+    config.update("jaxtyping_disable", False)
 
 
 _MOST_MAPS = 40_000  # regions of memory; Linux gives a process 65,530, and XLA ends it without one

@@ -13,9 +13,13 @@ from jaxtyping import install_import_hook
 jax.config.update("jax_enable_x64", True)
 
 # Annotated shapes are checked at every call, which costs nothing inside a compiled program. Models
-# and decoders of `interop` are left out: they refuse points of a wrong shape in their own words.
-CHECKED = ("_core", "geodesics", "io", "metrics", "plotting", "sklearn", "solvers", "stats")
-install_import_hook([f"landform.{name}" for name in CHECKED], "shapes.checked")
+# and decoders of `interop` are left out: they refuse points of a wrong shape in their own words. So
+# are the fits that warn: a check adds frames, and their warnings would not point at the user's line.
+CHECKED = (
+    "_core geodesics io metrics plotting sklearn solvers stats.brownian stats.clustering "
+    "stats.land.density stats.land.em stats.land.normalizer stats.land.objective stats.land.rays"
+)
+install_import_hook([f"landform.{name}" for name in CHECKED.split()], "shapes.checked")
 
 hypothesis.settings.register_profile(
     "fixed", derandomize=True, database=None, deadline=None, max_examples=25

@@ -8,7 +8,7 @@ from jaxtyping import AbstractArray, PRNGKeyArray
 
 def names_a_shape(annotation) -> bool:
     """Whether an annotation is or contains an array of jaxtyping, other than a key."""
-    if annotation == PRNGKeyArray:
+    if annotation in typing.get_args(PRNGKeyArray):
         return False
     if isinstance(annotation, type) and issubclass(annotation, AbstractArray):
         return True

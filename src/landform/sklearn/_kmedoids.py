@@ -94,10 +94,10 @@ default="local-variance"
     Examples
     --------
     >>> from landform.sklearn import GeodesicKMedoids
-    >>> X = [[0.0], [1.0], [2.0], [10.0], [11.0]]
+    >>> X = [[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]
     >>> model = GeodesicKMedoids(2, metric="euclidean").fit(X)
     >>> model.medoid_indices_.tolist(), round(model.inertia_, 6)
-    ([1, 3], 3.0)
+    ([1, 4], 4.0)
     """
 
     _parameter_constraints: ClassVar[dict] = {
