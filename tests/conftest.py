@@ -14,10 +14,11 @@ jax.config.update("jax_enable_x64", True)
 
 # Annotated shapes are checked at every call, which costs nothing inside a compiled program. Models
 # and decoders of `interop` are left out: they refuse points of a wrong shape in their own words. So
-# are the fits that warn: a check adds frames, and their warnings would not point at the user's line.
+# are `precise` and the fits that warn: a check adds frames, and warnings count them to the user's.
 CHECKED = (
-    "_core geodesics io metrics plotting sklearn solvers stats.brownian stats.clustering "
-    "stats.land.density stats.land.em stats.land.normalizer stats.land.objective stats.land.rays"
+    "_core.checks _core.compilation _core.lanes _core.linalg _core.quadrature geodesics io metrics "
+    "plotting sklearn solvers stats.brownian stats.clustering stats.land.density stats.land.em "
+    "stats.land.normalizer stats.land.objective stats.land.rays"
 )
 install_import_hook([f"landform.{name}" for name in CHECKED.split()], "shapes.checked")
 
