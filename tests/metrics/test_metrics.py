@@ -243,41 +243,6 @@ def test_closed_forms_of_the_sphere_from_close_points_to_the_antipode(gap):
     np.testing.assert_allclose(2.0 * np.hypot(*back) / (1.0 + x @ x), gap, rtol=4e-16 / min(gap, 1))
 
 
-def test_christoffel_symbols_of_the_half_plane():
-    gamma = lf.christoffel(lf.PoincareHalfPlane(), [0.3, 2.0])
-    expected = np.zeros((2, 2, 2))
-    expected[0, 0, 1] = expected[0, 1, 0] = expected[1, 1, 1] = -0.5
-    expected[1, 0, 0] = 0.5
-    np.testing.assert_allclose(gamma, expected, atol=1e-14)
-
-
-def test_curvatures_of_space_forms():
-    sphere, plane = lf.StereographicSphere(3), lf.PoincareHalfPlane()
-    points = np.array([[0.1, 0.5, -0.3], [1.0, 0.2, 0.4]])
-    np.testing.assert_allclose(lf.scalar_curvature(sphere, points), [6.0, 6.0], rtol=1e-9)
-    u, v = np.array([[1.0, 0.0, 0.0]] * 2), np.array([[0.3, 1.0, 1.0]] * 2)
-    np.testing.assert_allclose(lf.sectional_curvature(sphere, points, u, v), [1, 1], rtol=1e-9)
-    assert np.isnan(lf.sectional_curvature(sphere, points[0], u[0], 2 * u[0]))
-    np.testing.assert_allclose(lf.gaussian_curvature(4.0 * plane, [0.1, 0.7]), -0.25, rtol=1e-9)
-    with pytest.raises(ValueError, match="2 coordinates"):
-        lf.gaussian_curvature(sphere, points)
-
-
-def test_gaussian_curvature_of_a_surface_of_revolution():
-    torus = lf.Pullback(
-        lambda z: jnp.array(
-            [
-                (2 + jnp.cos(z[1])) * jnp.cos(z[0]),
-                (2 + jnp.cos(z[1])) * jnp.sin(z[0]),
-                jnp.sin(z[1]),
-            ]
-        )
-    )
-    latitude = 0.8
-    expected = np.cos(latitude) / (2 + np.cos(latitude))
-    np.testing.assert_allclose(lf.gaussian_curvature(torus, [0.3, latitude]), expected, rtol=1e-10)
-
-
 def test_riemann_tensor_has_its_symmetries():
     metric = METRICS["expected pullback"]
     up = np.asarray(lf.riemann_curvature(metric, X))

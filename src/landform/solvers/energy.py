@@ -19,8 +19,6 @@ from landform.solvers.elements import (
     chords,
 )
 
-_TOLERANCE = 1e-10  # relative Newton decrement of the energy at which a curve is at its minimum
-
 Model = Literal["newton", "gauss-newton", "georce"]
 
 _GIVE_UP = 1e10  # damping beyond which no step can lower the energy

@@ -22,17 +22,23 @@ def _speeds(metric, points, vectors):
     return jnp.sqrt(square)
 
 
+def by_blocks(program, metric, size: int, *rows: np.ndarray):
+    """Results of ``program(metric, *rows)`` for `size` rows at a time, the last ones padded."""
+
+    def arguments(start):
+        block = [a[start : start + size] for a in rows]
+        pad = ((0, size - block[0].shape[0]), (0, 0))
+        return metric, *(np.pad(a, pad, mode="edge") for a in block)
+
+    return side_by_side(program, arguments, range(0, rows[0].shape[0], size))
+
+
 def speeds(metric, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """|v|_x at many points, in chunks of two sizes: one program for few and one for many."""
     count = points.shape[0]
     size = next((few for few in _CHUNKS if count <= few), _CHUNKS[-1])
 
-    def arguments(start):
-        part = [a[start : start + size] for a in (points, vectors)]
-        pad = ((0, size - part[0].shape[0]), (0, 0))
-        return metric, *(np.pad(a, pad, mode="edge") for a in part)
-
-    parts = list(side_by_side(_speeds, arguments, range(0, count, size)))
+    parts = list(by_blocks(_speeds, metric, size, points, vectors))
     return np.concatenate(parts)[:count] if parts else np.zeros(0)
 
 

@@ -15,12 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from landform._core.compilation import block_size, compiled, map_blocks
-from landform._core.lanes import side_by_side
 from landform._core.linalg import root, solve_spd
 from landform._core.quadrature import lobatto, lobatto_integral
 from landform._core.typing import Array, Float
 from landform.solvers.elements import Rule, is_wide, sample
-from landform.solvers.lengths import speeds
+from landform.solvers.lengths import by_blocks, speeds
 
 _FINER = 2  # degrees by which the certificate's nodes are finer than the curve's
 _RANDOM_PROBES = {False: 256, True: 32}  # for each curve; fewer where an evaluation is costly
@@ -62,12 +61,7 @@ def certify(metric, rule: Rule, nodes: np.ndarray) -> Certificate:
     few, many = _BLOCKS
     size = few if count <= few or is_wide(metric, x.shape[-1]) else many
 
-    def arguments(start):
-        block = [a[start : start + size] for a in flat]
-        pad = ((0, size - block[0].shape[0]), (0, 0))
-        return metric, *(np.pad(a, pad, mode="edge") for a in block)
-
-    parts = list(side_by_side(_probe, arguments, range(0, count, size)))
+    parts = list(by_blocks(_probe, metric, size, *flat))
     whole = [np.concatenate(leaves)[:count] for leaves in zip(*parts, strict=True)]
     local = _Local(*(a.reshape(x.shape[:-1] + a.shape[1:]) for a in whole))
     with np.errstate(all="ignore"):  # a curve off the chart has no numbers, and says so
